@@ -1,0 +1,36 @@
+"""What every service is told from outside, and one clear line when it is told wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read once from `LINHUB_*` variables by a service's `main`, then passed along. Durations end in `_s`."""
+
+    model_config = SettingsConfigDict(env_prefix="LINHUB_", frozen=True, extra="ignore")
+
+    database_url: str = Field(pattern=r"^postgres(ql)?://")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65535)
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def from_environment(settings: type[S]) -> S:
+    """The settings, or exit 2 after one line per wrong variable that names it."""
+    try:
+        return settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "LINHUB_" + "_".join(str(part) for part in problem["loc"]).upper()
+            given = "is not set" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
+            print(f"linhub: {name} {given}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None

@@ -1,0 +1,1 @@
+"""What a community is and does, pure: no IO, no clock, no environment; `now` is always an argument."""

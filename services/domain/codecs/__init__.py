@@ -1,0 +1,1 @@
+"""Wire formats: one file each, bytes in, messages or a reason for rejection out."""

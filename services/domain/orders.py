@@ -1,0 +1,44 @@
+"""Work orders (工单): the states, the legal moves, and who may make them. An order is the fold of its history."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class OrderState(StrEnum):
+    CREATED = "created"
+    DISPATCHED = "dispatched"
+    ACCEPTED = "accepted"
+    ARRIVED = "arrived"
+    RESOLVED = "resolved"
+    VERIFIED = "verified"
+    CLOSED = "closed"
+    PAUSED = "paused"
+    RETURNED = "returned"
+    CANCELLED = "cancelled"
+    FALSE_ALARM = "false_alarm"
+    MERGED = "merged"
+
+
+class Move(StrEnum):
+    CREATE = "create"
+    DISPATCH = "dispatch"
+    ACCEPT = "accept"
+    ARRIVE = "arrive"
+    RESOLVE = "resolve"
+    VERIFY = "verify"
+    CLOSE = "close"
+    RETURN = "return"
+    TRANSFER = "transfer"
+    PAUSE = "pause"
+    RESUME = "resume"
+    REOPEN = "reopen"
+    CANCEL = "cancel"
+    FALSE_ALARM = "false_alarm"
+    MERGE = "merge"
+    ESCALATE = "escalate"
+    REPEAT = "repeat"
+    """The alert came again; recorded, the state stays."""
+
+
+ENDED = frozenset({OrderState.CLOSED, OrderState.CANCELLED, OrderState.FALSE_ALARM, OrderState.MERGED})
