@@ -106,7 +106,7 @@ class BuildingOut(Model):
 
 
 class PlanOut(Model):
-    """Metres, y downwards. `shapes`: [{"kind": "road"|"green"|"water"|"parking"|"gate"|"court", "points": [[x, y]…]}]."""
+    """Metres, y downwards. Shapes: {"kind": road, green, water, parking, gate or court, "points": [[x, y], …]}."""
 
     width: float
     height: float
@@ -115,7 +115,7 @@ class PlanOut(Model):
 
 
 class DeviceOut(Model):
-    """Registry and latest state. `values` leaves out what was never sent, and health metrics for roles without purpose."""
+    """Registry and latest state. `values` leaves out what was never sent, and health metrics for most roles."""
 
     id: str
     kind: str
