@@ -35,6 +35,8 @@ class Metric:
     high: float
     type: MetricType = MetricType.GAUGE
     options: tuple[str, ...] = ()
+    health: bool = False
+    """Sensitive personal information: shown only where the role and the purpose allow."""
 
 
 @dataclass(frozen=True, slots=True)
