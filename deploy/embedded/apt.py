@@ -14,8 +14,10 @@ from deploy.embedded.errors import StackError
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR_VARIABLE = "LINHUB_DEBIAN_MIRROR"
 _DEBIAN = frozenset(
-    ("oldoldstable", "oldstable", "stable", "testing", "unstable", "sid")
-    + ("bullseye", "bookworm", "trixie", "forky", "duke")
+    (
+        *("oldoldstable", "oldstable", "stable", "testing", "unstable", "sid"),
+        *("bullseye", "bookworm", "trixie", "forky", "duke"),
+    )
 )
 _SCHEMES = ("http:", "https:", "file:", "copy:", "mirror:", "mirror+http:", "mirror+https:", "mirror+file:")
 _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>.*)$")

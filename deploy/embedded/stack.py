@@ -136,7 +136,7 @@ class Stack:
         root.ensure(self.root, log)
 
     def start_servers(self, *, with_postgres: bool = True, with_broker: bool = True) -> Servers:
-        """Both at once; returns when both do their work. The address of one left out is of no use. Raises StackError."""
+        """Both at once, ready when it returns. The address of one left out is of no use. Raises StackError."""
         acl = (broker.SHIPPED / "acl").read_text(encoding="utf-8") + self._extra_acl
         accounts = self.secrets.many(broker.accounts(acl))
         postgres = Postgres(
