@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from services.domain.devices import day
@@ -27,7 +28,7 @@ def _watts(memory: Memory, moment: Moment, rng: random.Random) -> float:
     climate = 75 * max(0.0, moment.outdoor_c - 27) + 35 * max(0.0, 9 - moment.outdoor_c)
     climate *= day.trait(memory, "_climate", rng, 0.2, 0.9) * (1.0 if day.awake(hour) else 0.7)
     base = day.trait(memory, "_base_w", rng, 40.0, 110.0)
-    steady = base + moment.home * (moment.residents * living + min(2400.0, climate * moment.residents**0.5))
+    steady = base + moment.home * (moment.residents * living + min(2400.0, climate * math.sqrt(moment.residents)))
     steady *= 1 + day.wander(memory, "_mood", rng, 0.10, 1800, moment.dt_s)
     kwh_h = 0.16 * day.peak(hour, 18, 0.7) + 0.08 * day.peak(hour, 11.8, 0.6) + 0.07 * day.peak(hour, 7, 0.6)
     wanted = kwh_h * moment.home * moment.residents * moment.dt_s / 3600

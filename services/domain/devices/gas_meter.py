@@ -18,7 +18,7 @@ LIMIT_M3_H = 4.0
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
-    """Breakfast, lunch, the stove at six, hot water at nine and more of it in winter; 0.2 to 0.4 m³ a person and day."""
+    """Breakfast, lunch, the stove at six, hot water at nine and more in winter; 0.2 to 0.4 m³ a person and day."""
     hour = day.body_hour(moment)
     cooking = 0.03 * day.peak(hour, 7, 0.5) + 0.04 * day.peak(hour, 11.7, 0.5) + 0.08 * day.peak(hour, 18, 0.7)
     washing = (0.05 + 0.03 * day.winter(moment)) * day.peak(hour, 21, 0.8)
