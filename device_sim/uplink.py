@@ -7,11 +7,8 @@ import contextlib
 import json
 import logging
 import random
-import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -20,6 +17,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_sim.broker import Broker, Traffic
+from device_sim.paho_loop import bind, first, unbind
 from device_sim.spool import Entry, Spool
 
 log = logging.getLogger(__name__)
@@ -34,29 +33,6 @@ BACKOFF_MOST_S = 60.0
 MAX_UNSENT = 200
 """Messages handed to the socket and not yet acknowledged by the broker; the rest waits in the spool."""
 _TAKEN_OVER = 0x8E
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What went over the wire, summed over the connections that share it."""
-
-    connected: int = 0
-    connects: int = 0
-    published: int = 0
-    resent: int = 0
-    acknowledged: int = 0
-    rejected: int = 0
-    commands: int = 0
-    refused: str = ""
-    """Why the broker last refused somebody."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    host: str
-    port: int
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "connect"))
-    """TCP connects block; a few threads do them for everybody. Nothing else runs there."""
 
 
 Command = dict[str, Any]
@@ -98,6 +74,8 @@ class Uplink:
         self._acks: dict[str, asyncio.Future[bool]] = {}
         self._replied: dict[str, tuple[bool, str]] = {}
         self._sequence = 0
+        self._unsent = 0
+        self._drained = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -124,8 +102,7 @@ class Uplink:
     def refresh_status(self, ts_ms: int) -> None:
         """Says again that it is there: the heartbeat of a device without metrics."""
         if self.connected and self._client:
-            self._client.publish(f"{self._up}status", self._status(ts_ms, True), qos=1, retain=True)
-            self.traffic.published += 1
+            self._publish(self._client, "status", self._status(ts_ms, True), retain=True)
 
     async def stored(self, message_id: str, timeout_s: float) -> bool:
         """Waits for the application ack: True stored (or a duplicate), False rejected. Raises TimeoutError."""
@@ -148,11 +125,22 @@ class Uplink:
 
     def _transmit(self, entry: Entry) -> None:
         client = self._client
-        if client is None or len(client._out_messages) >= MAX_UNSENT:
+        if client is None or self._unsent >= MAX_UNSENT:
             return
         self.spool.sent(entry, time.monotonic())
-        client.publish(self._up + entry.channel, entry.payload, qos=1)
+        self._publish(client, entry.channel, entry.payload)
+
+    def _publish(self, client: mqtt.Client, channel: str, payload: bytes, *, retain: bool = False) -> None:
+        self._unsent += 1
+        self._drained.clear()
+        client.publish(self._up + channel, payload, qos=1, retain=retain)
         self.traffic.published += 1
+
+    def _published(self, client: mqtt.Client, *_: Any) -> None:
+        if client is self._client:
+            self._unsent -= 1
+            if self._unsent == 0:
+                self._drained.set()
 
     def _status(self, ts_ms: int, online: bool) -> bytes:
         return json.dumps({"ts": ts_ms, "online": online, "session": self.session}).encode()
@@ -167,7 +155,7 @@ class Uplink:
                 async with gate or contextlib.nullcontext():
                     await self.connect()
                 failures = 0
-                await _first(self._closed.wait(), stop.wait())
+                await first(self._closed.wait(), stop.wait())
             except (OSError, TimeoutError, ConnectionError) as error:
                 self._drop()
                 failures += 1
@@ -175,10 +163,10 @@ class Uplink:
             if stop.is_set():
                 break
             while self._held(self.device) and not stop.is_set():
-                await _first(asyncio.sleep(1.0), stop.wait())
+                await first(asyncio.sleep(1.0), stop.wait())
             most = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**failures)
             pause = random.uniform(most / 2, most) + (5.0 if self._taken_over else 0.0)
-            await _first(asyncio.sleep(pause), stop.wait())
+            await first(asyncio.sleep(pause), stop.wait())
         await self.close()
 
     async def connect(self) -> None:
@@ -195,20 +183,26 @@ class Uplink:
         client.max_inflight_messages_set(MAX_UNSENT)
         client.connect_timeout = CONNECT_TIMEOUT_S / 2
         client.suppress_exceptions = False
-        self._bind(client)
+        bind(client, self._loop)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._message
+        client.on_publish = self._published
+        self._unsent = 0
+        self._drained.set()
         if self._with_status:
-            delay = Properties(PacketTypes.WILLMESSAGE)
+            delay = _properties(PacketTypes.WILLMESSAGE)
             delay.WillDelayInterval = WILL_DELAY_S
             offline = self._status(int(time.time() * 1000), False)
             client.will_set(f"{self._up}status", offline, qos=1, retain=True, properties=delay)
-        keep = Properties(PacketTypes.CONNECT)
+        keep = _properties(PacketTypes.CONNECT)
         keep.SessionExpiryInterval = SESSION_EXPIRY_S
         client.connect_async(
             self._broker.host, self._broker.port, keepalive=KEEPALIVE_S, clean_start=False, properties=keep
         )
         await self._loop.run_in_executor(self._broker.threads, client.reconnect)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await _first(self._ready.wait(), self._closed.wait())
+            await first(self._ready.wait(), self._closed.wait())
         if not self._ready.is_set():
             self.traffic.refused = f"{self.device}: {self._reason or 'connection closed'}"
             raise ConnectionRefusedError(self._reason or "connection closed")
@@ -219,7 +213,7 @@ class Uplink:
         if client is None or not self.connected:
             return
         if self._with_status:
-            client.publish(f"{self._up}status", self._status(int(time.time() * 1000), False), qos=1, retain=True)
+            self._publish(client, "status", self._status(int(time.time() * 1000), False), retain=True)
         await self._drain(client)
 
     async def leave(self) -> None:
@@ -230,8 +224,7 @@ class Uplink:
     async def _drain(self, client: mqtt.Client) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(3):
-                while client._out_messages and not self._closed.is_set():
-                    await asyncio.sleep(0.02)
+                await first(self._drained.wait(), self._closed.wait())
         client.disconnect()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), 2)
@@ -246,12 +239,8 @@ class Uplink:
         if self._ready.is_set():
             self._ready.clear()
             self.traffic.connected -= 1
-        if client is not None and client.socket() is not None:
-            sock = client.socket()
-            self._loop.remove_reader(sock)
-            self._loop.remove_writer(sock)
-            with contextlib.suppress(OSError):
-                sock.close()  # type: ignore[union-attr]
+        if client is not None:
+            unbind(client, self._loop)
         self._closed.set()
 
     def misc(self) -> None:
@@ -260,45 +249,6 @@ class Uplink:
             self._client.loop_misc()
 
     # ── paho's callbacks ──
-
-    def _bind(self, client: mqtt.Client) -> None:
-        """paho tells which socket wants what; the event loop does the waiting. Connect runs in a thread, hence safe."""
-        loop = self._loop
-
-        def soon(work: Callable[..., Any], *args: Any) -> None:
-            if threading_is_ours(loop):
-                work(*args)
-            else:
-                loop.call_soon_threadsafe(work, *args)
-
-        def on_open(c: mqtt.Client, _: Any, sock: Any) -> None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            soon(add_reader, c, sock)
-
-        def add_reader(c: mqtt.Client, sock: Any) -> None:
-            if sock.fileno() >= 0:
-                loop.add_reader(sock, c.loop_read)
-
-        def add_writer(c: mqtt.Client, sock: Any) -> None:
-            if sock.fileno() >= 0:
-                loop.add_writer(sock, c.loop_write)
-
-        def remove_writer(sock: Any) -> None:
-            if sock.fileno() >= 0:
-                loop.remove_writer(sock)
-
-        def on_close(_: mqtt.Client, __: Any, sock: Any) -> None:
-            if threading_is_ours(loop) and sock.fileno() >= 0:
-                loop.remove_reader(sock)
-                loop.remove_writer(sock)
-
-        client.on_socket_open = on_open
-        client.on_socket_close = on_close
-        client.on_socket_register_write = lambda c, _, sock: soon(add_writer, c, sock)
-        client.on_socket_unregister_write = lambda _c, _u, sock: soon(remove_writer, sock)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_message = self._message
 
     def _connected(self, client: mqtt.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
         if client is not self._client:
@@ -381,23 +331,8 @@ class Uplink:
                 del self._replied[next(iter(self._replied))]
         ok, detail = self._replied[command_id]
         reply = {"id": command_id, "ts": now, "ok": ok, "detail": detail}
-        client.publish(f"{self._up}reply", json.dumps(reply), qos=1)
+        self._publish(client, "reply", json.dumps(reply).encode())
 
 
-def threading_is_ours(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the caller runs on this loop's thread."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
-
-
-async def _first(*waits: Any) -> None:
-    """Returns when the first is done; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def _properties(packet: int) -> Any:
+    return Properties(packet)  # type: ignore[no-untyped-call]

@@ -73,7 +73,7 @@ class Sky:
         elevation = solar_elevation(self.latitude, self.longitude, ts_ms)
         if elevation <= 0:
             return 0.0
-        return math.sin(math.radians(elevation)) * (1 - 0.75 * self.cloud(ts_ms) ** 3.4)
+        return math.sin(math.radians(elevation)) * (1 - 0.75 * math.pow(self.cloud(ts_ms), 3.4))
 
     def outdoor_c(self, ts_ms: int) -> float:
         """Coldest in late January and before sunrise, warmest in late July and at three; colder to the north."""
