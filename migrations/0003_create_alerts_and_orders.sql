@@ -33,7 +33,9 @@ CREATE TABLE alert (
     community_id text NOT NULL REFERENCES community ON DELETE CASCADE,
     rule_id      text NOT NULL,
     rule_version integer NOT NULL,
+    family       text NOT NULL,
     subject      text NOT NULL,
+    active_rules text[] NOT NULL,
     device_no    integer REFERENCES device ON DELETE SET NULL,
     building_id  text REFERENCES building ON DELETE SET NULL,
     kind         text NOT NULL,
@@ -57,10 +59,13 @@ CREATE TABLE alert (
     correlation  text NOT NULL,
     CHECK ((state = 'cleared') = (cleared_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX alert_open ON alert (rule_id, subject) WHERE state <> 'cleared';
+CREATE UNIQUE INDEX alert_open ON alert (family, subject) WHERE state <> 'cleared';
 CREATE INDEX alert_community_open ON alert (community_id, fired_at DESC) WHERE state <> 'cleared';
 CREATE INDEX alert_community ON alert (community_id, fired_at DESC);
 CREATE INDEX alert_device ON alert (device_no, fired_at DESC);
+CREATE INDEX alert_family_subject ON alert (family, subject, fired_at DESC);
+COMMENT ON COLUMN alert.family IS 'rules of one family speak of one trouble: one open alert a family and subject';
+COMMENT ON COLUMN alert.active_rules IS 'rules of the family that hold now; the alert clears when none does';
 COMMENT ON COLUMN alert.subject IS 'what the alert is about: device:{device_no} or building:{id}';
 COMMENT ON COLUMN alert.onset_at IS 'the device''s own time of the reading that began it';
 
