@@ -108,6 +108,7 @@ CREATE TABLE work_order (
     accepted_at   timestamptz,
     arrived_at    timestamptz,
     resolved_at   timestamptz,
+    resolved_by   text,
     verified_at   timestamptz,
     closed_at     timestamptz,
     paused_at     timestamptz,

@@ -76,7 +76,7 @@ def tick(parameters: AbsenceParameters, state: State, facts: Facts, now_ms: int)
     if due is None or now_ms < due:
         return Outcome(state, due_ms=due)
     start, end = _window_before(parameters, facts, now_ms)
-    decided: State = {**state, "done": end}
+    decided = {**state, "done": end}
     happened = state["seen"] is not None and state["seen"] >= start
     unwatched = state["since"] > start or (facts.away_until_ms is not None and facts.away_until_ms > start)
     stale = now_ms >= start + 86_400_000

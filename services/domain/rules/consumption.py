@@ -84,7 +84,9 @@ def _window(
     while len(points) > 1 and points[1][0] <= edge:
         points.pop(0)
     whole = points[0][0] <= edge
-    inside = points[0] if points[0][0] == edge or parameters.compare is Compare.AT_MOST or len(points) == 1 else points[1]
+    inside = (
+        points[0] if points[0][0] == edge or parameters.compare is Compare.AT_MOST or len(points) == 1 else points[1]
+    )
     amount = used - inside[1]
     if ts_ms - points[-1][0] >= window_ms / _POINTS:
         points.append([ts_ms, used])

@@ -27,7 +27,7 @@ def step(parameters: OfflineParameters, state: State, item: Item, facts: Facts, 
         return Outcome(willed, due_ms=_due(parameters, willed, facts))
     if state is None:
         return Outcome(None, due_ms=_due(parameters, None, facts))
-    if item.received_ms <= state.get("off", state.get("will", 0)):
+    if item.received_ms <= (state["off"] if "off" in state else state["will"]):
         return Outcome(state, due_ms=_due(parameters, state, facts))
     back = _back(state, item.received_ms)
     return Outcome(None, back, item.received_ms + parameters.missed * facts.interval_ms + 1)

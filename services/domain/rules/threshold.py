@@ -77,7 +77,7 @@ def _standing(
     facts: Facts,
 ) -> Outcome:
     onset = _number(state["onset"])
-    firing: State = {"phase": "firing", "onset": onset}
+    firing: dict[str, object] = {"phase": "firing", "onset": onset}
     if not over:
         if holds and state["phase"] == "recovering":
             return Outcome(firing, (Signal(What.REPEAT, item.ts_ms, onset, value),))
