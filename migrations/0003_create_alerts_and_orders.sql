@@ -57,6 +57,7 @@ CREATE TABLE alert (
     occurrences  integer NOT NULL DEFAULT 1,
     trigger      jsonb NOT NULL DEFAULT '{}',
     correlation  text NOT NULL,
+    order_id     uuid,
     CHECK ((state = 'cleared') = (cleared_at IS NOT NULL))
 );
 CREATE UNIQUE INDEX alert_open ON alert (family, subject) WHERE state <> 'cleared';
@@ -95,8 +96,8 @@ CREATE TABLE work_order (
     title_zh      text NOT NULL,
     title_en      text NOT NULL,
     place         text NOT NULL DEFAULT '',
-    x             real,
-    y             real,
+    x             double precision,
+    y             double precision,
     team          text NOT NULL,
     assignee_id   text REFERENCES app_user ON DELETE SET NULL,
     state         text NOT NULL,
@@ -125,6 +126,11 @@ CREATE INDEX work_order_community_open ON work_order (community_id, created_at D
 CREATE INDEX work_order_community ON work_order (community_id, created_at DESC);
 CREATE INDEX work_order_alert ON work_order (alert_id);
 COMMENT ON TABLE work_order IS 'the fold of work_order_history; rung: how far up the ladder it has been escalated';
+
+ALTER TABLE alert ADD FOREIGN KEY (order_id) REFERENCES work_order ON DELETE SET NULL;
+CREATE INDEX alert_order ON alert (order_id) WHERE order_id IS NOT NULL;
+COMMENT ON COLUMN alert.order_id IS
+    'the order this alert is worked on in: opened by it, or joined; several alerts may share one order';
 
 CREATE TABLE work_order_history (
     order_id        uuid NOT NULL REFERENCES work_order ON DELETE CASCADE,

@@ -95,7 +95,9 @@ def overdue(order: Order, now: datetime) -> tuple[Overdue, ...]:
         if clock not in ("accept", "arrive"):
             continue
         seconds = getattr(CLOCKS[order.severity], f"{clock}_s")
-        for step in range(1, STEPS + 1):
-            if now >= due + timedelta(seconds=seconds * (step - 1)):
-                owed.append(Overdue(clock, step, due))
+        owed.extend(
+            Overdue(clock, step, due)
+            for step in range(1, STEPS + 1)
+            if now >= due + timedelta(seconds=seconds * (step - 1))
+        )
     return tuple(owed)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from services.domain.rules.evaluation import NOTHING, Clock, Event, Facts, Item, Outcome, Reading, RuleKind, Signal
-from services.domain.rules.evaluation import State, What
+from services.domain.rules.evaluation import (
+    NOTHING,
+    Clock,
+    Event,
+    Facts,
+    Item,
+    Outcome,
+    Reading,
+    RuleKind,
+    Signal,
+    State,
+    What,
+)
 from services.domain.rules.parameters import ClockParameters
 
 

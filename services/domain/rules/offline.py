@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from services.domain.rules.evaluation import Clock, Event, Facts, Item, Outcome, Reading, Reply, RuleKind, Signal
-from services.domain.rules.evaluation import State, Status, What
+from services.domain.rules.evaluation import (
+    Clock,
+    Event,
+    Facts,
+    Item,
+    Outcome,
+    Reading,
+    Reply,
+    RuleKind,
+    Signal,
+    State,
+    Status,
+    What,
+)
 from services.domain.rules.parameters import OfflineParameters
 
 WILL_GRACE_MS = 10_000
