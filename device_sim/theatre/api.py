@@ -54,7 +54,8 @@ class Api:
             answer = await self._client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise Unreachable(
-                f"the API at {self.base_url} does not answer ({type(error).__name__}: {error}); is services/api running?"
+                f"the API at {self.base_url} does not answer ({type(error).__name__}: {error}); "
+                "is services/api running?"
             ) from error
         if answer.is_error:
             raise ApiRefused(f"{method} {path} said {answer.status_code}: {_detail(answer)}")

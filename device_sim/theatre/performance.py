@@ -99,9 +99,8 @@ class _Performance:
                 f"an alert of {subject} within {within:g} s",
                 False,
                 f"no alert within {within:g} s; is services/alerts running? GET {path} said: {instead}",
-                vital=True,
             )
-        assert found is not None
+            raise _Stop
         if self.outcome.alert_s is None:
             self.outcome.alert_s = seconds
         self.check(f"{subject}: {found['rule_id']} within {within:g} s", seconds <= within, f"{seconds:.2f} s")

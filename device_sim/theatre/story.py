@@ -66,7 +66,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One story. `again` is told after the order is open, and must join it; `calm` brings the devices back to normal."""
+    """One story. `again` is told when the order is open, and must join it; `calm` brings the devices back."""
 
     name: str
     label: Label
