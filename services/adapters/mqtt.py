@@ -47,7 +47,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberOptions:
-    """`window`: how many messages the broker may have unacknowledged; past it the broker waits. That is the back-pressure.
+    """`window`: how many messages the broker may have unacknowledged; past it the broker waits: the back-pressure.
 
     `held_bytes`: past this much unacknowledged payload nothing more is read, whatever the window says.
     """

@@ -127,7 +127,7 @@ class PahoSubscriber:
         )
         if options.address.username is not None:
             client.username_pw_set(options.address.username, options.address.password)
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = options.session_expiry_s
         properties.ReceiveMaximum = options.window
         client.connect_async(
@@ -371,7 +371,7 @@ class PahoSubscriber:
             self._on_status(True, "")
 
     def _handle_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        payload = message.payload
+        payload = bytes(message.payload)
         try:
             topic = message.topic
         except UnicodeDecodeError:

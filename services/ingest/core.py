@@ -1,8 +1,8 @@
-"""What becomes of each part of each message: checked against the registry and the catalogue, or refused with a reason."""
+"""What becomes of each part of each message: checked against registry and catalogue, or refused with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, assert_never
@@ -27,6 +27,10 @@ NO_COMMUNITY = -1
 """The ledger's partition for messages whose topic names no community there is."""
 
 Values = list[float | None]
+
+
+Session = tuple[int, bool]
+"""(session, ended): a device's connections in order; the last will ends one."""
 
 
 class Outcome(Enum):
@@ -224,9 +228,7 @@ def _accept(
                 detail = f"a {device.kind.name} has no event {_shown(part.event)}; it has: {known}"
                 return Rejected(Reason.UNKNOWN_EVENT, detail, part.device, part.message_id)
             into.happenings.append(
-                Happening(
-                    source, received_ms, device, part.ts_ms, part.message_id, part.event, dict(part.data), part
-                )
+                Happening(source, received_ms, device, part.ts_ms, part.message_id, part.event, dict(part.data), part)
             )
         case Reply():
             data = {"command_id": part.command_id, "ok": part.ok, "detail": part.detail}
@@ -235,17 +237,13 @@ def _accept(
                 Happening(source, received_ms, device, part.ts_ms, part.command_id, name, data, part)
             )
         case StatusChange():
-            into.statuses.append(
-                Status(source, received_ms, device, part.ts_ms, None, part.online, part.session)
-            )
+            into.statuses.append(Status(source, received_ms, device, part.ts_ms, None, part.online, part.session))
         case _:
             assert_never(part)
     return None
 
 
-def _reading(
-    into: Checked, source: int, received_ms: int, device: KnownDevice, part: Telemetry
-) -> Rejected | None:
+def _reading(into: Checked, source: int, received_ms: int, device: KnownDevice, part: Telemetry) -> Rejected | None:
     metrics = device.kind.metrics
     vals: Values = [None] * device.kind.width
     bad: list[tuple[Reason, str]] = []
@@ -313,6 +311,19 @@ def reconcile(stored: Sequence[float | None], sent: Sequence[float | None]) -> t
         elif now[position] != value:
             disagree.append(position)
     return now, added, disagree
+
+
+def order_statuses(statuses: Sequence[Status], known: Mapping[DeviceNo, Session]) -> dict[DeviceNo, Session]:
+    """Marks what says nothing new (a retained status heard again, an older session); the sessions as they are now."""
+    now: dict[DeviceNo, Session] = {}
+    for status in statuses:
+        no, session = status.device.no, (status.session, not status.online)
+        before = now.get(no) or known.get(no)
+        if before is not None and session <= before:
+            status.outcome = Outcome.DUPLICATE
+        else:
+            now[no] = session
+    return now
 
 
 def _id_of(part: Telemetry | DeviceEvent | StatusChange | Reply) -> str | None:

@@ -1,5 +1,8 @@
 -- name: synchronous_commit
-SELECT current_setting('synchronous_commit') AS setting, current_setting('fsync') AS fsync
+SELECT current_setting('synchronous_commit')
+
+-- name: turn_on_synchronous_commit
+SET synchronous_commit = on
 
 -- name: registry
 SELECT d.device_no, d.id, d.community_id, d.kind, d.gateway_no, d.codec
@@ -21,9 +24,6 @@ FROM (SELECT updated_at FROM ingest_ledger WHERE worker = $1 AND lane = $2 ORDER
 -- name: last_numbers
 SELECT p.partition, coalesce((SELECT max(l.seq) FROM ingest_log l WHERE l.partition = p.partition AND l.lane = $1), 0) AS seq
 FROM unnest($2::smallint[]) AS p (partition)
-
--- name: owner_of
-SELECT worker FROM ingest_log WHERE partition = $1 AND lane = $2 AND seq = $3
 
 -- name: insert_readings
 WITH stored AS (

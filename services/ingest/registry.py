@@ -1,4 +1,4 @@
-"""What ingest knows of devices, as one immutable picture in memory: who exists, where, behind which gateway, what kind."""
+"""What ingest knows of devices, as one immutable picture in memory: who exists, where, behind whom, what kind."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,18 @@ from services.adapters.mqtt import Inbound
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import Reason, Rejected, Reply
-from services.ingest.core import BadValue, Checked, Happening, Item, Outcome, Reading, Status, reconcile
+from services.ingest.core import (
+    BadValue,
+    Checked,
+    Happening,
+    Item,
+    Outcome,
+    Reading,
+    Session,
+    Status,
+    order_statuses,
+    reconcile,
+)
 from services.ingest.registry import KindSpec, KnownDevice, Registry
 
 Q = Queries.beside(__file__)
@@ -46,14 +58,16 @@ class Batch:
     checked: Checked
     marker: datetime
     attempts: int = 0
+    written: Written = field(default_factory=lambda: Written())
 
 
 @dataclass(slots=True)
 class Written:
-    """What a transaction did, valid once it is committed."""
+    """What the last attempt did; valid once it is committed."""
 
     numbers: dict[int, int] = field(default_factory=dict)
     """partition → the log number this batch got."""
+    sessions: dict[DeviceNo, Session] = field(default_factory=dict)
     conflicts: list[BadValue] = field(default_factory=list)
 
 
@@ -84,26 +98,31 @@ async def claim(connection: asyncpg.Connection[Any], owner: Owner) -> dict[int, 
 
 
 async def write(
-    connection: asyncpg.Connection[Any], owner: Owner, batch: Batch, numbers: Mapping[int, int]
-) -> Written | None:
-    """Stores the batch and sets each item's outcome; None when an earlier attempt turns out to be committed.
+    connection: asyncpg.Connection[Any],
+    owner: Owner,
+    batch: Batch,
+    numbers: Mapping[int, int],
+    sessions: Mapping[DeviceNo, Session],
+) -> None:
+    """Stores the batch and sets each item's outcome and `batch.written`. Raises Fenced.
 
-    In that case the outcomes are those of that attempt. Raises Fenced.
+    Where an earlier attempt turns out to be committed (only its reply was lost) nothing is done: its results stand.
     """
     async with connection.transaction():
         # The lock waits for an attempt whose connection was cut while the server was still committing it.
         if batch.attempts and await connection.fetchval(Q["lock_ledger"], owner.worker, owner.lane, batch.marker):
-            return None
+            return
         checked, written = batch.checked, Written()
+        batch.written = written
         checked.begin()
+        written.sessions = order_statuses(checked.statuses, sessions)
         if checked.readings:
             await _readings(connection, checked.readings, written)
         if checked.happenings:
             await _events(connection, checked.happenings)
         await _log(connection, owner, checked, numbers, written)
-        await _quarantine(connection, owner, batch, written)
+        await _quarantine(connection, owner, batch)
         await _count(connection, owner, batch)
-        return written
 
 
 async def _readings(connection: asyncpg.Connection[Any], readings: list[Reading], written: Written) -> None:
@@ -253,20 +272,16 @@ def _body(item: Item) -> dict[str, Any]:
             raise TypeError(f"{type(item).__name__} has no place in the event log")
 
 
-async def _quarantine(connection: asyncpg.Connection[Any], owner: Owner, batch: Batch, written: Written) -> None:
+async def _quarantine(connection: asyncpg.Connection[Any], owner: Owner, batch: Batch) -> None:
     rows: list[tuple[str, Reason, str, int, str | None, str | None, str | None]] = []
     for refusal in batch.checked.refusals:
         why = refusal.rejected
-        rows.append(
-            ("message", why.reason, why.detail, refusal.source, refusal.community, why.device, why.message_id)
-        )
+        rows.append(("message", why.reason, why.detail, refusal.source, refusal.community, why.device, why.message_id))
     for item in batch.checked.items():
         if item.refusal is not None:
             why, device = item.refusal, item.device
-            rows.append(
-                ("message", why.reason, why.detail, item.source, device.community, device.id, item.message_id)
-            )
-    for bad in (*batch.checked.bad_values, *written.conflicts):
+            rows.append(("message", why.reason, why.detail, item.source, device.community, device.id, item.message_id))
+    for bad in (*batch.checked.bad_values, *batch.written.conflicts):
         if bad.item.outcome is Outcome.STORED:
             item, device = bad.item, bad.item.device
             rows.append(("value", bad.reason, bad.detail, item.source, device.community, device.id, item.message_id))
@@ -337,20 +352,25 @@ def _flat(rows: Iterable[Sequence[float | None]]) -> tuple[list[float], list[int
     return vals, widths, starts
 
 
-async def purge(connection: asyncpg.Connection[Any], owner: Owner, log_age: timedelta, quarantine_age: timedelta) -> int:
-    """Deletes a little of what is too old; how many rows. The last log row always stays: numbers never start again."""
-    deleted = 0
-    for partition in owner.partitions:
-        deleted += _rows(await connection.execute(Q["purge_log"], partition, owner.lane, log_age))
+async def purge(
+    connection: asyncpg.Connection[Any], owner: Owner, log_age: timedelta, quarantine_age: timedelta
+) -> int:
+    """Deletes what is too old, a little at a time; how many rows.
+
+    The last log row of a partition always stays: its numbers never start again.
+    """
+    work: list[tuple[str, tuple[Any, ...]]] = [
+        (Q["purge_log"], (partition, owner.lane, log_age)) for partition in owner.partitions
+    ]
     if owner.lane == 0:
-        deleted += _rows(await connection.execute(Q["purge_quarantine"], quarantine_age))
+        work.append((Q["purge_quarantine"], (quarantine_age,)))
+    deleted = 0
+    for statement, arguments in work:
+        while rows := _rows(await connection.execute(statement, *arguments)):
+            deleted += rows
+            await asyncio.sleep(0.02)
     return deleted
 
 
 def _rows(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
-
-
-def touched(checked: Checked) -> Iterable[tuple[DeviceNo, int]]:
-    """Gateways that spoke for others, and when."""
-    return checked.forwarders.items()

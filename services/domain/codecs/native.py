@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import from_json
 
 from services.domain.codecs.codec import Codec, Decoded
 from services.domain.ids import ID_PATTERN, DeviceId
-from services.domain.messages import DeviceEvent, Reason, Rejected, Reply, StatusChange, Telemetry, Topic
+from services.domain.messages import DeviceEvent, Message, Reason, Rejected, Reply, StatusChange, Telemetry, Topic
 
 MAX_ID_LENGTH = 128
 MAX_DEPTH = 8
@@ -97,7 +98,12 @@ def _reply(device: DeviceId, ts_ms: int, message_id: str | None, part: dict[str,
     return Reply(device, ts_ms, message_id, _bool(part, "ok"), _UNPRINTABLE.sub(" ", detail)[:500])
 
 
-_READERS = {"telemetry": _telemetry, "event": _event, "status": _status, "reply": _reply}
+_READERS: dict[str, Callable[[DeviceId, int, str | None, dict[str, Any]], Message]] = {
+    "telemetry": _telemetry,
+    "event": _event,
+    "status": _status,
+    "reply": _reply,
+}
 
 
 def _ts(part: dict[str, Any]) -> int:
