@@ -37,6 +37,8 @@ export const WORDS = {
   age_h: ['{n} 小时前', '{n} h ago'],
   age_d: ['{n} 天前', '{n} d ago'],
 
+  days_hours: ['{d} 天 {h} 小时', '{d} d {h} h'],
+
   theme_dark: ['深色', 'Dark'],
   theme_light: ['浅色', 'Light'],
   to_dark: ['切换到深色', 'Switch to dark'],

@@ -67,7 +67,7 @@ export function countdown(ms: number): string {
   const two = (value: number) => String(value).padStart(2, '0')
   const hours = Math.floor(total / 3600)
   const minutes = Math.floor((total % 3600) / 60)
-  if (hours >= 24) return `${Math.floor(hours / 24)}d ${hours % 24}h`
+  if (hours >= 24) return t('days_hours', { d: Math.floor(hours / 24), h: hours % 24 })
   if (hours > 0) return `${hours}:${two(minutes)}:${two(total % 60)}`
   return `${minutes}:${two(total % 60)}`
 }

@@ -5,6 +5,7 @@
  * link is dropped and made anew. Every join begins with a snapshot, because what changed on devices during a gap is not
  * replayed by the cursor. The world outside (fetch, EventSource, timers) comes in as `Ports`.
  */
+import { ApiError } from '../api/client'
 import type { Snapshot, StreamEvent } from '../api/types'
 
 export type LinkStatus = 'connecting' | 'live' | 'stale' | 'lost'
@@ -27,11 +28,12 @@ export interface Hearer {
   onSnapshot(snapshot: Snapshot): void
   onEvent(event: StreamEvent, cursor: number | null): void
   onStatus(status: LinkStatus): void
-  /** The server said who is asking is not (any more) allowed. */
-  onRefused(): void
+  /** The server answered that this person may not (any more): 401, 403 or 404. Nothing is tried again. */
+  onRefused(error: ApiError): void
 }
 
 const EVENTS: readonly StreamEvent['type'][] = ['hello', 'alert', 'order', 'devices', 'kpis', 'hb', 'resync']
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 15_000
 
@@ -79,8 +81,7 @@ export class Link {
       snapshot = await this.ports.snapshot(this.staleAfterMs / 1000)
     } catch (error) {
       if (generation !== this.generation) return
-      const status = (error as { status?: number }).status
-      if (status === 401 || status === 403) this.hearer.onRefused()
+      if (error instanceof ApiError && REFUSALS.has(error.status)) this.hearer.onRefused(error)
       else this.again('lost')
       return
     }

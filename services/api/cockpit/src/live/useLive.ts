@@ -1,6 +1,7 @@
 /** The page's one live community: its state, how true it is, and the server's clock. */
 import type { InjectionKey, Ref, ShallowRef } from 'vue'
 import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
+import type { ApiError } from '../api/client'
 import { api } from '../api/client'
 import type { Alert, Order } from '../api/types'
 import type { LinkStatus, Source } from './link'
@@ -35,7 +36,11 @@ export function useLive(): Live {
   return live
 }
 
-export function createLive(community: string, staleAfterS: number, onRefused: () => void): Live {
+export function createLive(
+  community: string,
+  staleAfterS: number,
+  onRefused: (error: ApiError) => void,
+): Live {
   const state = shallowRef<State | null>(null)
   const status = ref<LinkStatus>('connecting')
   const heardAt = ref(0)
