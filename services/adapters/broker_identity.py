@@ -1,0 +1,81 @@
+"""Who may log in at the broker: mosquitto's password file, written whole from the registry."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+SERVICE_ACCOUNTS = ("svc-ingest", "svc-alerts", "svc-api", "svc-health")
+"""Accounts of the broker's access list (deploy/broker/acl) that are no devices."""
+
+SERVICE_PREFIX = "svc-"
+
+_SALT_BYTES = 12
+"""mosquitto 2.0 reads no other length."""
+
+_DEVICES = """
+SELECT d.id, c.secret_hash
+FROM device_credential c
+JOIN device d USING (device_no)
+WHERE c.revoked_at IS NULL AND d.retired_at IS NULL
+ORDER BY d.id
+"""
+
+
+def new_secret() -> str:
+    """160 random bits in letters and digits that survive URLs, configuration files and being read aloud."""
+    return base64.b32encode(secrets.token_bytes(20)).decode().lower()
+
+
+def secret_hash(secret: str, *, iterations: int = 1) -> str:
+    """`$7$iterations$salt$hash` (PBKDF2-SHA512), as mosquitto keeps passwords.
+
+    One iteration is enough for a secret of `new_secret`'s strength, and a broker that admits ten thousand devices
+    after a power cut has no time for more. A password that people choose needs many.
+    """
+    salt = secrets.token_bytes(_SALT_BYTES)
+    digest = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, iterations)
+    return f"$7${iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+async def write_password_file(connection: Any, path: Path, services: Mapping[str, str], *, mode: int = 0o600) -> int:
+    """Writes every device that may log in, and the accounts of `services` (name to hash); how many there are.
+
+    The file is replaced in one step: the broker, told by SIGHUP, reads the old or the new one, never half of it.
+    Raises ValueError for a service account that could be taken for a device, or a device for a service.
+    """
+    for name in services:
+        if not name.startswith(SERVICE_PREFIX) or ":" in name or "\n" in name:
+            raise ValueError(f"a service account is called {SERVICE_PREFIX}…, not {name!r}")
+    rows: list[asyncpg.Record] = await connection.fetch(_DEVICES)
+    lines = [f"{name}:{hashed}\n" for name, hashed in sorted(services.items())]
+    for row in rows:
+        if row["id"].startswith(SERVICE_PREFIX):
+            raise ValueError(f"device {row['id']} has the name of a service account")
+        lines.append(f"{row['id']}:{row['secret_hash']}\n")
+    replace_file(path, "".join(lines).encode(), mode)
+    return len(lines)
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all, also across a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
