@@ -15,15 +15,15 @@ describe('pressure', () => {
     expect(leftMs(one, T0 + 61_000)).toBe(-1000)
   })
 
-  it('measures each phase from where it began', () => {
+  it('counts every deadline from the dispatch', () => {
     const arriving = order('o1', {
       state: 'accepted',
       accepted_at: '2026-11-22T02:00:40Z',
-      due: '2026-11-22T02:10:40Z',
+      due: '2026-11-22T02:10:00Z',
       due_for: 'arrive',
     })
-    expect(pressure(arriving, Date.parse('2026-11-22T02:08:09Z'))).toBe('calm')
-    expect(pressure(arriving, Date.parse('2026-11-22T02:08:11Z'))).toBe('soon')
+    expect(pressure(arriving, Date.parse('2026-11-22T02:07:29Z'))).toBe('calm')
+    expect(pressure(arriving, Date.parse('2026-11-22T02:07:31Z'))).toBe('soon')
   })
 
   it('is none where no deadline runs', () => {

@@ -71,3 +71,11 @@ export function countdown(ms: number): string {
   if (hours > 0) return `${hours}:${two(minutes)}:${two(total % 60)}`
   return `${minutes}:${two(total % 60)}`
 }
+
+const PREFIXED: ReadonlySet<string> = new Set(['W', 'Wh', 'VA', 'var'])
+
+/** The factor and unit in which numbers up to `largest` read best: 563,738 W is 564 kW. */
+export function unitFor(largest: number, unit: string): { factor: number; unit: string } {
+  if (!PREFIXED.has(unit) || largest < 1000) return { factor: 1, unit }
+  return largest < 1e6 ? { factor: 1e-3, unit: `k${unit}` } : { factor: 1e-6, unit: `M${unit}` }
+}
