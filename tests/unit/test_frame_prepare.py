@@ -51,7 +51,7 @@ def test_prepare_asks_for_venv_where_python_has_none(bare: Path, monkeypatch: py
 
 def test_prepare_names_the_command_it_may_not_run(bare: Path) -> None:
     with pytest.raises(PrepareError, match=r"sudo apt-get update && sudo apt-get install -y .*mmdebstrap bubblewrap"):
-        system_packages("demo", bare / "log")
+        prepare.system_packages("demo", bare / "log")
 
 
 def test_prepare_shows_the_end_of_what_a_failed_command_said(tmp_path: Path) -> None:
