@@ -2,7 +2,60 @@
 
 from __future__ import annotations
 
+from services.domain.devices import (
+    bin,
+    charger,
+    door_magnet,
+    ebike_camera,
+    electricity_meter,
+    environment,
+    gas_alarm,
+    gas_meter,
+    gate,
+    gateway,
+    highthrow_camera,
+    lamp_post,
+    loudspeaker,
+    manhole,
+    parking_sensor,
+    patrol_vehicle,
+    people_counter,
+    perimeter_camera,
+    pv_inverter,
+    siren,
+    smoke_detector,
+    sos_button,
+    tunnel_sensor,
+    water_meter,
+    wristband,
+)
 from services.domain.devices.kind import DeviceKind
 
-CATALOGUE: tuple[DeviceKind, ...] = ()
+CATALOGUE: tuple[DeviceKind, ...] = (
+    water_meter.KIND,
+    gas_meter.KIND,
+    electricity_meter.KIND,
+    gas_alarm.KIND,
+    smoke_detector.KIND,
+    wristband.KIND,
+    door_magnet.KIND,
+    sos_button.KIND,
+    highthrow_camera.KIND,
+    perimeter_camera.KIND,
+    ebike_camera.KIND,
+    bin.KIND,
+    parking_sensor.KIND,
+    gate.KIND,
+    manhole.KIND,
+    lamp_post.KIND,
+    environment.KIND,
+    pv_inverter.KIND,
+    charger.KIND,
+    people_counter.KIND,
+    tunnel_sensor.KIND,
+    loudspeaker.KIND,
+    siren.KIND,
+    patrol_vehicle.KIND,
+    gateway.KIND,
+)
 BY_NAME: dict[str, DeviceKind] = {kind.name: kind for kind in CATALOGUE}

@@ -37,6 +37,8 @@ class Metric:
     options: tuple[str, ...] = ()
     health: bool = False
     """Sensitive personal information: shown only where the role and the purpose allow."""
+    on_change: tuple[str, str] | None = None
+    """Of a switch: the events its device reports, beside the reading, when it falls to 0 and when it rises to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class Moment:
     """How large this device's thing is: flats behind a meter, roof area of a PV plant relative to its default."""
     forced: Mapping[str, float] = field(default_factory=dict)
     """Metrics fixed from outside (a story, a replayed real series); they win over the profile's own."""
+    tags: frozenset[str] = frozenset()
+    """Tags of the device and of its household's people: nobody parks in a healthy fire lane, elders rise early."""
+    latitude: float = 0.0
+    longitude: float = 0.0
+    """Where the device is at home, degrees (WGS 84); those that move, move around it."""
 
 
 Memory = dict[str, float]

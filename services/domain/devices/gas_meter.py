@@ -1,0 +1,80 @@
+"""Household gas meter with a shut-off valve (燃气表)."""
+
+from __future__ import annotations
+
+import random
+
+from services.domain.devices import day
+from services.domain.devices.common import low_volts, rule, standing, tampered
+from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
+from services.domain.vocabulary import Label, Severity, Team
+
+NAME = "gas_meter"
+HOUR_S = 3600.0
+
+LIMIT_M3_H = 4.0
+"""Qmax of a G2.5 diaphragm meter (GB/T 6968); stove and heater together stay below 3 m³/h, an open hose does not."""
+
+
+def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
+    """Breakfast, lunch, the stove at six, hot water at nine and more of it in winter."""
+    hour = day.body_hour(moment)
+    cooking = 0.10 * day.peak(hour, 7, 0.5) + 0.12 * day.peak(hour, 11.7, 0.5) + 0.22 * day.peak(hour, 18, 0.7)
+    washing = (0.08 + 0.05 * day.winter(moment)) * day.peak(hour, 21, 0.8)
+    wanted = (cooking + washing) * moment.home * moment.residents * moment.scale * moment.dt_s / HOUR_S
+    used = day.draw(memory, "_use", wanted, moment.dt_s, rng, (0.01, 0.08), min(2.6, 1.3 * moment.scale**0.5))
+    valve = day.given(moment, "valve", 0.0)
+    flow = used * HOUR_S / moment.dt_s if moment.dt_s > 0 and valve == 0.0 else 0.0
+    flow = day.given(moment, "flow", flow)
+    day.trait(memory, "total_m3", rng, 50.0, 2500.0)
+    total = day.count(memory, moment, "total_m3", flow * moment.dt_s / HOUR_S)
+    battery = day.battery_volts(memory, moment, rng)
+    return day.finish(moment, {"total_m3": round(total, 3), "flow": round(flow, 4), "battery": battery, "valve": valve})
+
+
+KIND = DeviceKind(
+    name=NAME,
+    label=Label("智能燃气表", "Gas meter"),
+    system="S4",
+    interval_s=1800,
+    metrics=(
+        Metric("total_m3", "m³", Label("累计用气量", "Total volume"), 0, 1e7, MetricType.COUNTER),
+        # household G1.6 up to a canteen's G100 (Qmax 160 m³/h)
+        Metric("flow", "m³/h", Label("瞬时流量", "Flow"), 0, 200),
+        Metric("battery", "V", Label("电池电压", "Battery voltage"), 0, 7),
+        Metric("valve", "", Label("阀门", "Valve"), 0, 2, MetricType.STATE, options=("open", "closed", "fault")),
+    ),
+    events=(
+        EventType("leak", Label("燃气泄漏", "Gas leak"), fields=("flow",)),
+        EventType("tamper", Label("拆动", "Tampering")),
+    ),
+    # only ever shut from afar: opening needs someone at the stove
+    commands=(CommandType("valve_close", Label("关阀", "Close valve"), dangerous=True),),
+    rules=(
+        rule(
+            f"{NAME}.overflow",
+            "燃气流量超限",
+            "Gas flow over the limit",
+            Severity.CRITICAL,
+            Team.PATROL,
+            ThresholdParameters("flow", Compare.AT_LEAST, LIMIT_M3_H, for_s=60, clear_limit=2.5),
+            life_safety=True,
+            family=f"{NAME}.leak",
+        ),
+        rule(
+            f"{NAME}.leak",
+            "燃气表报泄漏",
+            "Gas meter reports a leak",
+            Severity.CRITICAL,
+            Team.PATROL,
+            EventParameters("leak"),
+            life_safety=True,
+            family=f"{NAME}.leak",
+        ),
+        tampered(NAME),
+        low_volts(NAME),
+        *standing(NAME),
+    ),
+    profile=profile,
+)

@@ -1,0 +1,53 @@
+"""Gate (门禁/车闸): a door or barrier that lets known people and cars through."""
+
+from __future__ import annotations
+
+import random
+
+from services.domain.devices import day
+from services.domain.devices.common import rule, standing
+from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
+from services.domain.vocabulary import Label, Severity, Team
+
+NAME = "gate"
+
+
+def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
+    """Shut whenever it is asked: it opens for seconds, and each passage is an event."""
+    return day.finish(moment, {"open": 0.0})
+
+
+KIND = DeviceKind(
+    name=NAME,
+    label=Label("门禁道闸", "Gate"),
+    system="S16",
+    interval_s=300,
+    metrics=(Metric("open", "", Label("开启", "Open"), 0, 1, MetricType.SWITCH),),
+    events=(
+        EventType("passed", Label("通行", "Passed"), fields=("plate", "credential", "direction")),
+        EventType("forced", Label("强行闯入", "Forced")),
+        EventType("closed", Label("关闭", "Closed")),
+    ),
+    commands=(CommandType("open", Label("开启", "Open")), CommandType("close", Label("关闭", "Close"))),
+    rules=(
+        rule(
+            f"{NAME}.forced",
+            "门禁被强行打开",
+            "Gate forced",
+            Severity.MINOR,
+            Team.PATROL,
+            EventParameters("forced", clear_after_s=3600, clear_event="closed"),
+        ),
+        rule(
+            f"{NAME}.held",
+            "门禁长时间未关",
+            "Gate held open",
+            Severity.MINOR,
+            Team.PATROL,
+            ThresholdParameters("open", Compare.AT_LEAST, 1, for_s=60),
+        ),
+        *standing(NAME),
+    ),
+    profile=profile,
+)

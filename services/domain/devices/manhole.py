@@ -1,0 +1,95 @@
+"""Manhole cover (智能井盖): in its place or not, and how high the water stands below."""
+
+from __future__ import annotations
+
+import random
+
+from services.domain.devices import day
+from services.domain.devices.common import low_battery, rule, standing
+from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, Moment
+from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
+from services.domain.vocabulary import Label, Severity, Team
+
+NAME = "manhole"
+
+FLOOD_CM = 100.0
+"""Above the bottom of the well; most are 1.5 to 2 m deep, so this leaves time to pump."""
+
+
+def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
+    """Lies still while cars roll over it; below it the day's waste water comes and goes."""
+    used = day.peak(moment.hour, 7.5, 1.2) + day.peak(moment.hour, 20.5, 1.8)
+    usual = day.trait(memory, "_usual_cm", rng, 8, 25)
+    water = max(0.0, usual + 6 * used + day.wander(memory, "_water", rng, 4, 14400, moment.dt_s))
+    tilt = abs(day.wander(memory, "_tilt", rng, 0.6, 43200, moment.dt_s))
+    battery = day.battery_percent(memory, moment, rng, 4 * 365)
+    return day.finish(moment, {"tilt": round(tilt, 1), "water_level": round(water, 1), "battery": battery})
+
+
+KIND = DeviceKind(
+    name=NAME,
+    label=Label("智能井盖", "Manhole cover"),
+    system="S13",
+    interval_s=3600,
+    metrics=(
+        Metric("tilt", "°", Label("倾角", "Tilt from installed"), 0, 180),
+        Metric("water_level", "cm", Label("水位", "Water level"), 0, 1500),
+        Metric("battery", "%", Label("电池", "Battery"), 0, 100),
+    ),
+    events=(
+        EventType("displaced", Label("井盖移位", "Cover displaced"), fields=("tilt",)),
+        EventType("flooded", Label("井内水位过高", "Flooded"), fields=("water_level",)),
+    ),
+    commands=(),
+    rules=(
+        rule(
+            f"{NAME}.tilted",
+            "井盖倾斜",
+            "Cover tilted",
+            Severity.MAJOR,
+            Team.MAINTENANCE,
+            ThresholdParameters("tilt", Compare.AT_LEAST, 10, for_s=3, clear_limit=5),
+            family=f"{NAME}.open",
+        ),
+        rule(
+            f"{NAME}.displaced",
+            "井盖移位",
+            "Cover displaced",
+            Severity.MAJOR,
+            Team.MAINTENANCE,
+            EventParameters("displaced"),
+            family=f"{NAME}.open",
+        ),
+        rule(
+            f"{NAME}.open",
+            "井盖翻开，井口敞露",
+            "Cover off: open shaft",
+            Severity.CRITICAL,
+            Team.MAINTENANCE,
+            ThresholdParameters("tilt", Compare.AT_LEAST, 90, clear_limit=5),
+            life_safety=True,
+            family=f"{NAME}.open",
+        ),
+        rule(
+            f"{NAME}.water_high",
+            "井内水位过高",
+            "Water high in the well",
+            Severity.MAJOR,
+            Team.MAINTENANCE,
+            ThresholdParameters("water_level", Compare.AT_LEAST, FLOOD_CM, clear_limit=FLOOD_CM - 20),
+            family=f"{NAME}.flooded",
+        ),
+        rule(
+            f"{NAME}.flooded",
+            "窨井满溢",
+            "Manhole flooded",
+            Severity.MAJOR,
+            Team.MAINTENANCE,
+            EventParameters("flooded", clear_after_s=3600),
+            family=f"{NAME}.flooded",
+        ),
+        low_battery(NAME),
+        *standing(NAME),
+    ),
+    profile=profile,
+)

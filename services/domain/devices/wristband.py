@@ -1,0 +1,133 @@
+"""Elder's wristband (老人手环): vitals, falls, SOS and where the wearer is. Its limits for vitals are NEWS2's.
+
+NEWS2 (Royal College of Physicians, 2017) gives three points to each of the major bands and, here, the minor ones are
+the bands next to them. It is not a diagnosis: it says that somebody should look.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from services.domain.devices import day
+from services.domain.devices.common import low_battery, rule, standing
+from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.rules.parameters import Compare, EventParameters, NOfMParameters
+from services.domain.rules.rule import Rule
+from services.domain.vocabulary import Label, Severity, Team
+
+NAME = "wristband"
+LEAST, MOST = Compare.AT_LEAST, Compare.AT_MOST
+
+
+def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
+    """A body with its own resting values: slow at night, quicker on a walk, no step while asleep."""
+    hour = (moment.hour + 1.2) % 24
+    sleeping = not day.awake(hour)
+    lively = 0.0 if sleeping else 0.15 + day.peak(hour, 9, 1.2) + 0.7 * day.peak(hour, 16.5, 1.3)
+    lively *= max(0.0, 1 + day.wander(memory, "_lively", rng, 0.4, 1800, moment.dt_s))
+    mood = day.wander(memory, "_heart", rng, 2.5, 900, moment.dt_s)
+    heart = day.trait(memory, "_rest", rng, 60, 74) - (7 if sleeping else 0) + min(20.0, 14 * lively) + mood
+    tension = day.trait(memory, "_systolic", rng, 120, 142) - (9 if sleeping else 0) + min(8.0, 5 * lively)
+    systolic = tension + day.wander(memory, "_tension", rng, 3.0, 3600, moment.dt_s)
+    diastolic = 0.6 * systolic + day.wander(memory, "_low_tension", rng, 1.5, 3600, moment.dt_s)
+    oxygen = 97.2 - (0.6 if sleeping else 0) + day.wander(memory, "_oxygen", rng, 0.6, 1200, moment.dt_s)
+    steps = day.count(memory, moment, "steps", 1400 * lively * moment.dt_s / 3600)
+    north, east = _place(memory, moment, rng, lively)
+    return day.finish(
+        moment,
+        {
+            "heart_rate": round(heart),
+            "systolic": round(systolic),
+            "diastolic": round(diastolic),
+            "spo2": round(day.clamp(oxygen, 95, 99)),
+            "steps": math.floor(steps),
+            "battery": _battery(memory, moment, rng),
+            "latitude": round(moment.latitude + north / 111_320, 6),
+            "longitude": round(moment.longitude + east / (111_320 * math.cos(math.radians(moment.latitude))), 6),
+        },
+    )
+
+
+def _place(memory: Memory, moment: Moment, rng: random.Random, lively: float) -> tuple[float, float]:
+    """Metres north and east of home: the further, the livelier; never out of the neighbourhood."""
+    reach = 120 * min(1.0, lively)
+    north = day.wander(memory, "_north", rng, 0.4, 1200, moment.dt_s)
+    east = day.wander(memory, "_east", rng, 0.4, 1200, moment.dt_s)
+    return reach * north, reach * east
+
+
+def _battery(memory: Memory, moment: Moment, rng: random.Random) -> float:
+    """Three days on a charge; put on the charger in the evening."""
+    level = day.trait(memory, "_battery", rng, 60, 100)
+    charging = 20 <= moment.hour < 22 or level < 35
+    level += (50 if charging else -1.3) * moment.dt_s / 3600
+    memory["_battery"] = level = day.clamp(level, 30, 100)
+    return round(level)
+
+
+def _vital(
+    name: str, zh: str, en: str, severity: Severity, metric: str, limit: float, to: Compare, band: float | None = None
+) -> Rule:
+    """Two of three readings past the limit; with `band`, up to there (the severe rule of the family takes over)."""
+    family = f"{NAME}.{metric}_{'high' if to is LEAST else 'low'}"
+    far = None if band is None else MOST if to is LEAST else LEAST
+    parameters = NOfMParameters(metric, to, limit, n=2, m=3, and_compare=far, and_limit=band)
+    return rule(f"{NAME}.{name}", zh, en, severity, Team.GRID, parameters, family=family)
+
+
+MAJOR, MINOR = Severity.MAJOR, Severity.MINOR
+KIND = DeviceKind(
+    name=NAME,
+    label=Label("老人手环", "Wristband"),
+    system="S3",
+    interval_s=300,
+    metrics=(
+        Metric("heart_rate", "bpm", Label("心率", "Heart rate"), 0, 300, health=True),
+        Metric("systolic", "mmHg", Label("收缩压", "Systolic pressure"), 0, 320, health=True),
+        Metric("diastolic", "mmHg", Label("舒张压", "Diastolic pressure"), 0, 250, health=True),
+        Metric("spo2", "%", Label("血氧", "Oxygen saturation"), 0, 100, health=True),
+        Metric("steps", "", Label("累计步数", "Steps"), 0, 1e9, MetricType.COUNTER, health=True),
+        Metric("battery", "%", Label("电池", "Battery"), 0, 100),
+        Metric("latitude", "°", Label("纬度", "Latitude"), -90, 90, health=True),
+        Metric("longitude", "°", Label("经度", "Longitude"), -180, 180, health=True),
+    ),
+    events=(
+        EventType("sos", Label("一键呼救", "SOS"), fields=("latitude", "longitude")),
+        EventType("fall", Label("跌倒", "Fall"), fields=("latitude", "longitude")),
+        EventType("removed", Label("手环摘下", "Band taken off")),
+    ),
+    commands=(CommandType("locate", Label("定位", "Locate")), CommandType("vibrate", Label("振动", "Vibrate"))),
+    rules=(
+        rule(
+            f"{NAME}.sos",
+            "老人呼救",
+            "Elder calls for help",
+            Severity.CRITICAL,
+            Team.GRID,
+            EventParameters("sos"),
+            life_safety=True,
+        ),
+        rule(
+            f"{NAME}.fall",
+            "老人跌倒",
+            "Elder has fallen",
+            Severity.CRITICAL,
+            Team.GRID,
+            EventParameters("fall"),
+            life_safety=True,
+        ),
+        rule(f"{NAME}.removed", "手环被摘下", "Band taken off", MINOR, Team.GRID, EventParameters("removed")),
+        _vital("heart_rate_very_low", "心率过低", "Heart rate very low", MAJOR, "heart_rate", 40, MOST),
+        _vital("heart_rate_very_high", "心率过高", "Heart rate very high", MAJOR, "heart_rate", 131, LEAST),
+        _vital("heart_rate_high", "心率偏高", "Heart rate high", MINOR, "heart_rate", 111, LEAST, band=130),
+        _vital("spo2_very_low", "血氧过低", "Oxygen saturation very low", MAJOR, "spo2", 91, MOST),
+        _vital("spo2_low", "血氧偏低", "Oxygen saturation low", MINOR, "spo2", 93, MOST, band=92),
+        _vital("systolic_very_low", "血压过低", "Blood pressure very low", MAJOR, "systolic", 90, MOST),
+        _vital("systolic_low", "血压偏低", "Blood pressure low", MINOR, "systolic", 100, MOST, band=91),
+        _vital("systolic_very_high", "血压过高", "Blood pressure very high", MAJOR, "systolic", 220, LEAST),
+        low_battery(NAME),
+        *standing(NAME, silence_is_dangerous=True),
+    ),
+    profile=profile,
+)
