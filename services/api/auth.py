@@ -56,7 +56,7 @@ def unauthorised(detail: str) -> ApiError:
 
 
 def password_mark(password_hash: str) -> str:
-    """Stands in the session, so that a new password ends the sessions opened with the old one; reveals nothing of it."""
+    """Stands in the session, so that a new password ends what was opened with the old one; reveals nothing of it."""
     return hashlib.sha256(password_hash.encode()).hexdigest()[:16]
 
 

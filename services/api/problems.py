@@ -25,7 +25,12 @@ class ApiError(Exception):
     """Raised anywhere below a route; answered as a problem. `extra` goes into the body beside the standard members."""
 
     def __init__(
-        self, status: int, detail: str, *, headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -50,9 +55,7 @@ def problem_response(
     headers: dict[str, str] | None = None,
     errors: list[dict[str, Any]] | None = None,
 ) -> Response:
-    problem = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors
-    )
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors)
     return Response(
         problem.model_dump_json(exclude_none=True),
         status_code=status,
@@ -73,14 +76,12 @@ def unavailable(instance: str | None = None) -> Response:
 def install(app: FastAPI) -> None:
     """Hooks every way in which a request can fail."""
 
-    async def api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
+    async def api_error(request: Request, error: ApiError) -> Response:
         return problem_response(
             error.status, error.detail, instance=request.url.path, headers=error.headers, errors=error.errors
         )
 
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
         return problem_response(
             error.status_code,
             HTTP_WORDS.get(error.status_code, str(error.detail)),
@@ -88,8 +89,7 @@ def install(app: FastAPI) -> None:
             headers=dict(error.headers or {}),
         )
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]}
             for one in jsonable_encoder(error.errors(), exclude={"input", "ctx", "url"})
@@ -101,11 +101,11 @@ def install(app: FastAPI) -> None:
         log.warning("database_away", why=str(error) or type(error).__name__)
         return unavailable(request.url.path)
 
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.exception_handler(ApiError)(api_error)
+    app.exception_handler(HTTPException)(http_error)
+    app.exception_handler(RequestValidationError)(invalid)
     for kind in RETRYABLE:
-        app.add_exception_handler(kind, database_away)
+        app.exception_handler(kind)(database_away)
 
 
 HTTP_WORDS = {

@@ -56,6 +56,10 @@ class Hub:
         self._closed = False
 
     @property
+    def waiting(self) -> str | None:
+        return None if self.current else "waiting to read the outbox"
+
+    @property
     def current(self) -> bool:
         """Whether the outbox was read to its end within a heartbeat: only then does the heart beat."""
         return self._cursor is not None and time.monotonic() - self._read_at < self._settings.heartbeat_s
@@ -117,9 +121,7 @@ class Hub:
             self.leave(client)
             raise
 
-    async def _opening(
-        self, connection: Any, channel: Channel, client: Client, cursor: int | None, head: int
-    ) -> bytes:
+    async def _opening(self, connection: Any, channel: Channel, client: Client, cursor: int | None, head: int) -> bytes:
         now = datetime.now(UTC)
         if cursor is None:
             return frames.hello(head, self._build(), now)
@@ -190,8 +192,7 @@ class Hub:
     async def _read_batch(self, connection: Any) -> bool:
         """Publishes the next rows; True when there may be more."""
         async with self._turn:
-            assert self._cursor is not None
-            rows = await system.outbox_after(connection, self._cursor, _BATCH)
+            rows = await system.outbox_after(connection, self._cursor or 0, _BATCH)
             if not rows:
                 return False
             watched = [row for row in rows if row.community_id in self._channels]

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import curves, cursor, shapes
+from services.api import cursor, curves, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
@@ -30,7 +30,9 @@ router = APIRouter(prefix=PREFIX, tags=["devices 设备"], responses=PROBLEMS)
 
 Purpose = Annotated[
     str,
-    Query(max_length=100, description="用途，读取健康数据时记入审计 · why; written to the audit when health data is read"),
+    Query(
+        max_length=100, description="用途，读取健康数据时记入审计 · why; written to the audit when health data is read"
+    ),
 ]
 MAX_POINTS = 5000
 _DEFAULT_RANGE = timedelta(hours=24)
@@ -107,7 +109,7 @@ async def readings(
         least = int((end - start).total_seconds() / MAX_POINTS) + 1
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"点数超过 {MAX_POINTS}，请把 bucket_s 调到 {least} 以上 · more than {MAX_POINTS} points; use bucket_s ≥ {least}",
+            f"点数超过 {MAX_POINTS}，请用 bucket_s ≥ {least} · too many points; use bucket_s ≥ {least}",
         )
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
@@ -119,7 +121,8 @@ async def readings(
         if known.health:
             if not reader_class(who).sees_health(row["grid_id"]):
                 raise ApiError(
-                    HTTPStatus.FORBIDDEN, "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
+                    HTTPStatus.FORBIDDEN,
+                    "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk",
                 )
             await audit_health(connection, who, row, purpose, metric)
         if bucket_s == 0:

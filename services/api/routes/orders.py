@@ -89,7 +89,8 @@ async def move(
     who = ticket.principal
     if not key:
         raise ApiError(
-            HTTPStatus.BAD_REQUEST, "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each move"
+            HTTPStatus.BAD_REQUEST,
+            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each move",
         )
     request = MoveRequest(
         move=body.move,
@@ -112,17 +113,16 @@ async def move(
         except VersionConflict as conflict:
             raise _conflict(conflict) from None
         except MoveRefused as refused:
-            raise ApiError(
-                HTTPStatus.UNPROCESSABLE_ENTITY, f"{refused.reason.zh} · {refused.reason.en}"
-            ) from None
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{refused.reason.zh} · {refused.reason.en}") from None
         row = (await work.orders_by_ids(connection, [order_id]))[0]
     log.info("order_moved", correlation=before["correlation"], order=str(order_id), move=body.move.value, by=who.id)
     return shapes.order(row, reader_class(who), actor)
 
 
 def _conflict(conflict: VersionConflict) -> ApiError:
+    current = conflict.current
     return ApiError(
         HTTPStatus.CONFLICT,
-        f"工单已更新到第 {conflict.current} 版，请刷新后再试 · the order is at version {conflict.current}; read it again",
-        errors=[{"current": conflict.current}],
+        f"工单已更新到第 {current.version} 版，请刷新后再试 · the order is at version {current.version}; read it again",
+        errors=[{"version": current.version, "state": current.state.value}],
     )

@@ -21,7 +21,9 @@ router = APIRouter(prefix=f"{PREFIX}/communities", tags=["stream 实时"], respo
     "/{community_id}/stream",
     summary="实时流 Server-sent events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "open until cut"}},
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "open until cut"}
+    },
 )
 async def stream(
     community_id: str,
