@@ -218,8 +218,10 @@ class Stack:
         """Until `stopped` says so: starts again what ends, waiting longer each time it ends soon."""
         while not stopped():
             changed = False
-            for part in list(self._parts.values()):
+            for part in self._parts.values():
                 part.trim_log()
+                if isinstance(part, Mosquitto):
+                    part.reload_if_changed()
                 changed |= self._watch(part, self._watches[part.name])
             if changed:
                 self._write()
