@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
@@ -101,7 +102,16 @@ def install(app: FastAPI) -> None:
         log.warning("database_away", why=str(error) or type(error).__name__)
         return unavailable(request.url.path)
 
+    async def unstorable(request: Request, error: asyncpg.DataError) -> Response:
+        log.info("request_unstorable", why=str(error))
+        return problem_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "请求中有无法处理的字符或数值 · a character or number in the request is outside what can be kept",
+            instance=request.url.path,
+        )
+
     app.exception_handler(ApiError)(api_error)
+    app.exception_handler(asyncpg.DataError)(unstorable)
     app.exception_handler(HTTPException)(http_error)
     app.exception_handler(RequestValidationError)(invalid)
     for kind in RETRYABLE:
