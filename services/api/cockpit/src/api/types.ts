@@ -1,0 +1,289 @@
+/** What the API answers; the mirror of services/api/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
+
+export interface Label {
+  zh: string
+  en: string
+}
+
+export type Severity = 'info' | 'minor' | 'major' | 'critical'
+
+export type Move =
+  | 'create'
+  | 'dispatch'
+  | 'accept'
+  | 'arrive'
+  | 'resolve'
+  | 'verify'
+  | 'close'
+  | 'return'
+  | 'transfer'
+  | 'pause'
+  | 'resume'
+  | 'reopen'
+  | 'cancel'
+  | 'false_alarm'
+  | 'merge'
+  | 'escalate'
+  | 'repeat'
+
+export type OrderState =
+  | 'created'
+  | 'dispatched'
+  | 'accepted'
+  | 'arrived'
+  | 'resolved'
+  | 'verified'
+  | 'closed'
+  | 'paused'
+  | 'returned'
+  | 'cancelled'
+  | 'false_alarm'
+  | 'merged'
+
+export interface User {
+  id: string
+  username: string
+  display_name: string
+  role: string
+  team: string | null
+  community_id: string | null
+  grid_id: string | null
+}
+
+export interface Session {
+  access_token: string
+  expires_at: string
+  user: User
+}
+
+export interface Metric {
+  name: string
+  unit: string
+  label: Label
+  type: 'gauge' | 'counter' | 'switch' | 'state'
+  low: number
+  high: number
+  options: string[]
+}
+
+export interface Named {
+  name: string
+  label: Label
+}
+
+export interface Kind extends Named {
+  system: string
+  interval_s: number
+  metrics: Metric[]
+  events: Named[]
+  commands: (Named & { dangerous: boolean })[]
+}
+
+export interface Catalogue {
+  kinds: Kind[]
+  severities: Named[]
+  teams: Named[]
+  roles: Named[]
+}
+
+export interface Community {
+  id: string
+  name: string
+  city: string
+  district: string
+  street: string
+  households: number
+  residents: number
+  latitude: number
+  longitude: number
+  timezone: string
+}
+
+export interface Building {
+  id: string
+  name: string
+  floors: number
+  x: number
+  y: number
+  width: number
+  depth: number
+  grid_id: string
+}
+
+export interface PlanShape {
+  kind: string
+  points: [number, number][]
+}
+
+/** Metres, y downwards. */
+export interface Plan {
+  width: number
+  height: number
+  shapes: PlanShape[]
+  buildings: Building[]
+}
+
+export interface Device {
+  id: string
+  kind: string
+  name: string
+  place: string
+  x: number
+  y: number
+  floor: number | null
+  building_id: string | null
+  gateway_id: string | null
+  tags: string[]
+  online: boolean
+  last_seen_at: string | null
+  ts: string | null
+  values: Record<string, number>
+  last_event: string | null
+  last_event_at: string | null
+}
+
+export interface Alert {
+  id: string
+  community_id: string
+  rule_id: string
+  kind: string
+  severity: Severity
+  team: string
+  life_safety: boolean
+  state: 'firing' | 'recovering' | 'cleared'
+  title: Label
+  why: Label
+  place: string
+  device_id: string | null
+  building_id: string | null
+  onset_at: string
+  fired_at: string
+  last_at: string
+  cleared_at: string | null
+  occurrences: number
+  correlation: string
+  order_id: string | null
+}
+
+export type DueFor = 'accept' | 'arrive' | 'resolve' | 'verify'
+
+export interface Order {
+  id: string
+  number: number
+  community_id: string
+  source: string
+  alert_id: string | null
+  device_id: string | null
+  building_id: string | null
+  kind: string
+  severity: Severity
+  title: Label
+  place: string
+  x: number | null
+  y: number | null
+  team: string
+  assignee: string | null
+  state: OrderState
+  version: number
+  created_at: string
+  dispatched_at: string | null
+  accepted_at: string | null
+  arrived_at: string | null
+  resolved_at: string | null
+  verified_at: string | null
+  closed_at: string | null
+  due: string | null
+  due_for: DueFor | null
+  correlation: string
+  moves: Move[]
+}
+
+export interface HistoryItem {
+  version: number
+  move: Move
+  from_state: OrderState | null
+  to_state: OrderState
+  at: string
+  actor: string
+  actor_role: string
+  reason: string | null
+  detail: Record<string, unknown>
+}
+
+export interface OrderDetail extends Order {
+  history: HistoryItem[]
+}
+
+export interface MoveIn {
+  move: Move
+  version: number
+  reason?: string
+  note?: string
+  place?: string
+  team?: string
+}
+
+export interface Page<T> {
+  items: T[]
+  next: string | null
+}
+
+export interface Series {
+  name: string
+  unit: string
+  label: Label
+  bucket_s: number
+  points: { ts_ms: number; value: number | null }[]
+}
+
+export interface Kpi {
+  name: string
+  label: Label
+  value: number | null
+  unit: string
+  formula: Label
+  numerator: number | null
+  denominator: number | null
+}
+
+export interface Kpis {
+  at: string
+  items: Kpi[]
+}
+
+export interface Snapshot {
+  cursor: number
+  at: string
+  build: string
+  community: Community
+  plan: Plan
+  devices: Device[]
+  alerts: Alert[]
+  orders: Order[]
+  kpis: Kpis
+}
+
+/** One device's change, as the stream sends it. */
+export interface DeviceDelta {
+  id: string
+  online: boolean
+  ts: string | null
+  values: Record<string, number>
+  last_event: string | null
+  last_event_at: string | null
+}
+
+export type StreamEvent =
+  | { type: 'hello'; data: { cursor: number; build: string; at: string } }
+  | { type: 'alert'; data: Alert }
+  | { type: 'order'; data: Order }
+  | { type: 'devices'; data: { at: string; items: DeviceDelta[] } }
+  | { type: 'kpis'; data: Kpis }
+  | { type: 'hb'; data: { at: string } }
+  | { type: 'resync'; data: { why: string } }
+
+export interface Problem {
+  title: string
+  status: number
+  detail: string
+}

@@ -1,0 +1,73 @@
+/** Numbers, times and ages as people read them. */
+import { intlLocale, t } from '../i18n'
+
+let zone: string | undefined
+
+/** Times are shown in the community's own time zone, wherever the reader is. */
+export function setZone(value: string): void {
+  zone = value
+}
+
+export function clock(at: string | number | Date, seconds = false): string {
+  return new Intl.DateTimeFormat('en-GB', {
+    timeZone: zone,
+    hour: '2-digit',
+    minute: '2-digit',
+    ...(seconds ? { second: '2-digit' as const } : {}),
+    hourCycle: 'h23',
+  }).format(new Date(at))
+}
+
+export function day(at: string | number | Date): string {
+  return new Intl.DateTimeFormat(intlLocale.value, {
+    timeZone: zone,
+    month: 'long',
+    day: 'numeric',
+    weekday: 'long',
+  }).format(new Date(at))
+}
+
+function dayKey(at: number): string {
+  return new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(new Date(at))
+}
+
+/** hh:mm, with the date before it when that was not today. */
+export function moment(at: string, nowMs: number): string {
+  const ms = Date.parse(at)
+  if (dayKey(ms) === dayKey(nowMs)) return clock(ms)
+  const date = new Intl.DateTimeFormat(intlLocale.value, { timeZone: zone, month: 'numeric', day: 'numeric' })
+  return `${date.format(new Date(ms))} ${clock(ms)}`
+}
+
+export function age(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  if (seconds < 5) return t('age_now')
+  if (seconds < 60) return t('age_s', { n: seconds })
+  if (seconds < 3600) return t('age_min', { n: Math.floor(seconds / 60) })
+  if (seconds < 86_400) return t('age_h', { n: Math.floor(seconds / 3600) })
+  return t('age_d', { n: Math.floor(seconds / 86_400) })
+}
+
+/** At most `digits` after the point, thousands grouped; an absent number is a dash, never NaN. */
+export function number(value: number | null | undefined, digits = 2): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–'
+  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits }).format(value)
+}
+
+/** Three significant figures or so: what an eye takes from a wall. */
+export function figure(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–'
+  const size = Math.abs(value)
+  return number(value, size >= 100 ? 0 : size >= 10 ? 1 : 2)
+}
+
+/** m:ss below an hour, h:mm:ss below a day, else days and hours. */
+export function countdown(ms: number): string {
+  const total = Math.floor(Math.abs(ms) / 1000)
+  const two = (value: number) => String(value).padStart(2, '0')
+  const hours = Math.floor(total / 3600)
+  const minutes = Math.floor((total % 3600) / 60)
+  if (hours >= 24) return t('days_hours', { d: Math.floor(hours / 24), h: hours % 24 })
+  if (hours > 0) return `${hours}:${two(minutes)}:${two(total % 60)}`
+  return `${minutes}:${two(total % 60)}`
+}

@@ -1,0 +1,153 @@
+/**
+ * Keeps one page joined to one community: a snapshot, then one EventSource, watched by a clock of its own.
+ *
+ * A frozen server raises no error in EventSource, so silence is what counts: with nothing heard for `staleAfterMs` the
+ * link is dropped and made anew. Every join begins with a snapshot, because what changed on devices during a gap is not
+ * replayed by the cursor. The world outside (fetch, EventSource, timers) comes in as `Ports`.
+ */
+import { ApiError } from '../api/client'
+import type { Snapshot, StreamEvent } from '../api/types'
+
+export type LinkStatus = 'connecting' | 'live' | 'stale' | 'lost'
+
+export interface Source {
+  onerror: (() => void) | null
+  addEventListener(type: string, listener: (event: MessageEvent<string>) => void): void
+  close(): void
+}
+
+export interface Ports {
+  snapshot(limitS: number): Promise<Snapshot>
+  open(cursor: number): Source
+  now(): number
+  after(ms: number, run: () => void): () => void
+  random(): number
+}
+
+export interface Hearer {
+  onSnapshot(snapshot: Snapshot): void
+  onEvent(event: StreamEvent, cursor: number | null): void
+  onStatus(status: LinkStatus): void
+  /** The server answered that this person may not (any more): 401, 403 or 404. Nothing is tried again. */
+  onRefused(error: ApiError): void
+}
+
+const EVENTS: readonly StreamEvent['type'][] = ['hello', 'alert', 'order', 'devices', 'kpis', 'hb', 'resync']
+const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
+const FIRST_BACKOFF_MS = 500
+const LONGEST_BACKOFF_MS = 15_000
+
+/** Half to all of the doubled wait: two hundred pages do not come back in the same instant. */
+export function backoffMs(attempt: number, random: number): number {
+  const whole = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(attempt, 10))
+  return whole * (0.5 + random / 2)
+}
+
+export class Link {
+  private source: Source | null = null
+  private cancelTimer: (() => void) | null = null
+  private attempt = 0
+  private generation = 0
+  private heardAt = 0
+  status: LinkStatus = 'connecting'
+
+  constructor(
+    private readonly ports: Ports,
+    private readonly hearer: Hearer,
+    private readonly staleAfterMs: number,
+  ) {}
+
+  start(): void {
+    void this.join()
+  }
+
+  stop(): void {
+    this.generation += 1
+    this.drop()
+  }
+
+  /** Joins at once instead of waiting out the back-off: the machine woke up, or its network came back. */
+  hurry(): void {
+    if (this.status === 'live' && this.ports.now() - this.heardAt < this.staleAfterMs) return
+    this.attempt = 0
+    void this.join()
+  }
+
+  private async join(): Promise<void> {
+    this.drop()
+    const generation = ++this.generation
+    let snapshot: Snapshot
+    try {
+      snapshot = await this.ports.snapshot(this.staleAfterMs / 1000)
+    } catch (error) {
+      if (generation !== this.generation) return
+      if (error instanceof ApiError && REFUSALS.has(error.status)) this.hearer.onRefused(error)
+      else this.again('lost')
+      return
+    }
+    if (generation !== this.generation) return
+    this.hearer.onSnapshot(snapshot)
+    this.listen(snapshot.cursor, generation)
+  }
+
+  private listen(cursor: number, generation: number): void {
+    const source = this.ports.open(cursor)
+    this.source = source
+    this.watch(generation)
+    for (const type of EVENTS) {
+      source.addEventListener(type, (message) => {
+        if (generation === this.generation) this.hear(type, message, generation)
+      })
+    }
+    source.onerror = () => {
+      if (generation === this.generation) this.again('lost')
+    }
+  }
+
+  private hear(type: StreamEvent['type'], message: MessageEvent<string>, generation: number): void {
+    this.heardAt = this.ports.now()
+    this.attempt = 0
+    const event = { type, data: JSON.parse(message.data) } as StreamEvent
+    if (event.type === 'resync') {
+      void this.join()
+      return
+    }
+    this.watch(generation)
+    this.set('live')
+    const cursor = message.lastEventId === '' ? null : Number(message.lastEventId)
+    this.hearer.onEvent(event, Number.isSafeInteger(cursor) ? cursor : null)
+  }
+
+  /** Silence from here on for the whole time-out means the link is dead, whatever the socket says. */
+  private watch(generation: number): void {
+    this.cancelTimer?.()
+    this.cancelTimer = this.ports.after(this.staleAfterMs, () => {
+      if (generation === this.generation) this.again('stale')
+    })
+  }
+
+  private again(status: LinkStatus): void {
+    this.drop()
+    this.set(status)
+    const generation = ++this.generation
+    this.cancelTimer = this.ports.after(backoffMs(this.attempt++, this.ports.random()), () => {
+      if (generation === this.generation) void this.join()
+    })
+  }
+
+  private drop(): void {
+    this.cancelTimer?.()
+    this.cancelTimer = null
+    if (this.source) {
+      this.source.onerror = null
+      this.source.close()
+      this.source = null
+    }
+  }
+
+  private set(status: LinkStatus): void {
+    if (this.status === status) return
+    this.status = status
+    this.hearer.onStatus(status)
+  }
+}

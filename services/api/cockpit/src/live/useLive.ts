@@ -1,0 +1,117 @@
+/** The page's one live community: its state, how true it is, and the server's clock. */
+import type { InjectionKey, Ref, ShallowRef } from 'vue'
+import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
+import type { ApiError } from '../api/client'
+import { api } from '../api/client'
+import type { Alert, Order } from '../api/types'
+import type { LinkStatus, Source } from './link'
+import { Link } from './link'
+import type { State } from './state'
+import { fold, fromSnapshot } from './state'
+
+/** Seconds of silence after which the page calls itself stale; the server's heart beats every 5. */
+export const STALE_AFTER_S = 15
+
+export interface Live {
+  state: ShallowRef<State | null>
+  status: Ref<LinkStatus>
+  /** This machine's clock when the server last spoke. */
+  heardAt: Ref<number>
+  /** Ticks each second: this machine's clock. */
+  now: Ref<number>
+  /** The server's clock now, epoch ms: what deadlines are measured by. */
+  serverNow: Ref<number>
+  staleAfterMs: number
+  /** Alerts that were raised while this page was watching, newest last; the plan goes there. */
+  onRaised(listener: (alert: Alert) => void): void
+  /** Folds in what the server answered to this page, ahead of the stream. */
+  learn(order: Order): void
+}
+
+export const LIVE: InjectionKey<Live> = Symbol('live')
+
+export function useLive(): Live {
+  const live = inject(LIVE)
+  if (!live) throw new Error('no live community above this component')
+  return live
+}
+
+export function createLive(
+  community: string,
+  staleAfterS: number,
+  onRefused: (error: ApiError) => void,
+): Live {
+  const state = shallowRef<State | null>(null)
+  const status = ref<LinkStatus>('connecting')
+  const heardAt = ref(0)
+  const now = ref(Date.now())
+  const offset = ref(0)
+  const raised: ((alert: Alert) => void)[] = []
+  const staleAfterMs = staleAfterS * 1000
+
+  const link = new Link(
+    {
+      snapshot: (limitS) => api.snapshot(community, limitS),
+      open: (cursor) => new EventSource(api.streamUrl(community, cursor)) as unknown as Source,
+      now: Date.now,
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms)
+        return () => clearTimeout(timer)
+      },
+      random: Math.random,
+    },
+    {
+      onSnapshot(snapshot) {
+        if (state.value && snapshot.build !== state.value.build) location.reload()
+        heard(snapshot.at)
+        state.value = fromSnapshot(snapshot, state.value)
+      },
+      onEvent(event, cursor) {
+        const before = state.value
+        if (!before) return
+        if (event.type === 'hello' && event.data.build !== before.build) location.reload()
+        if (event.type === 'hello' || event.type === 'hb') heard(event.data.at)
+        else heardAt.value = Date.now()
+        state.value = fold(before, event, cursor)
+        if (event.type === 'alert' && event.data.state !== 'cleared' && !before.alerts.has(event.data.id)) {
+          for (const listener of raised) listener(event.data)
+        }
+      },
+      onStatus: (value) => (status.value = value),
+      onRefused,
+    },
+    staleAfterMs,
+  )
+
+  function heard(at: string): void {
+    heardAt.value = Date.now()
+    offset.value = Date.parse(at) - heardAt.value
+  }
+
+  const tick = setInterval(() => (now.value = Date.now()), 1000)
+  const hurry = () => {
+    if (document.visibilityState === 'visible') link.hurry()
+  }
+  document.addEventListener('visibilitychange', hurry)
+  addEventListener('online', hurry)
+  link.start()
+  onUnmounted(() => {
+    clearInterval(tick)
+    document.removeEventListener('visibilitychange', hurry)
+    removeEventListener('online', hurry)
+    link.stop()
+  })
+
+  return {
+    state,
+    status,
+    heardAt,
+    now,
+    serverNow: computed(() => now.value + offset.value),
+    staleAfterMs,
+    onRaised: (listener) => raised.push(listener),
+    learn: (order) => {
+      if (state.value) state.value = fold(state.value, { type: 'order', data: order })
+    },
+  }
+}

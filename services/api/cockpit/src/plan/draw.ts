@@ -1,0 +1,125 @@
+/** Draws every device on the canvas layer: a dot far off, a lettered chip near by, hollow where it is offline. */
+import type { Device } from '../api/types'
+import type { Size, View } from './view'
+
+export interface Ink {
+  device: string
+  offline: string
+  chip: string
+  chipLine: string
+  letter: string
+  selected: string
+  font: string
+}
+
+/** From this scale on (pixels a metre) a device is a chip that says its kind. */
+export const CHIP_SCALE = 7
+const CHIP_PX = 9
+
+export function dotRadius(scale: number): number {
+  return Math.min(4.5, Math.max(1.3, 0.9 + scale * 0.45))
+}
+
+export function drawDevices(
+  context: CanvasRenderingContext2D,
+  devices: Iterable<Device>,
+  view: View,
+  screen: Size,
+  dpr: number,
+  ink: Ink,
+  initial: (kind: string) => string,
+  selected: string | null,
+): void {
+  context.setTransform(dpr, 0, 0, dpr, 0, 0)
+  context.clearRect(0, 0, screen.width, screen.height)
+  const left = screen.width / 2 - view.cx * view.scale
+  const top = screen.height / 2 - view.cy * view.scale
+  const seen = function* (): Generator<[Device, number, number]> {
+    for (const device of devices) {
+      const x = left + device.x * view.scale
+      const y = top + device.y * view.scale
+      if (x > -12 && y > -12 && x < screen.width + 12 && y < screen.height + 12) yield [device, x, y]
+    }
+  }
+  if (view.scale >= CHIP_SCALE) drawChips(context, seen(), ink, initial)
+  else drawDots(context, seen(), dotRadius(view.scale), ink)
+  if (selected !== null) {
+    for (const [device, x, y] of seen()) {
+      if (device.id !== selected) continue
+      context.strokeStyle = ink.selected
+      context.lineWidth = 2
+      context.beginPath()
+      context.arc(x, y, CHIP_PX + 4, 0, Math.PI * 2)
+      context.stroke()
+    }
+  }
+}
+
+function drawDots(
+  context: CanvasRenderingContext2D,
+  seen: Iterable<[Device, number, number]>,
+  radius: number,
+  ink: Ink,
+): void {
+  const online = new Path2D()
+  const offline = new Path2D()
+  for (const [device, x, y] of seen) {
+    const path = device.online ? online : offline
+    path.moveTo(x + radius, y)
+    path.arc(x, y, radius, 0, Math.PI * 2)
+  }
+  context.fillStyle = ink.device
+  context.fill(online)
+  context.strokeStyle = ink.offline
+  context.lineWidth = 1
+  context.stroke(offline)
+}
+
+function drawChips(
+  context: CanvasRenderingContext2D,
+  seen: Iterable<[Device, number, number]>,
+  ink: Ink,
+  initial: (kind: string) => string,
+): void {
+  context.textAlign = 'center'
+  context.textBaseline = 'middle'
+  context.font = `500 11px ${ink.font}`
+  context.lineWidth = 1.25
+  for (const [device, x, y] of seen) {
+    context.beginPath()
+    context.roundRect(x - CHIP_PX, y - CHIP_PX, CHIP_PX * 2, CHIP_PX * 2, 5)
+    if (device.online) {
+      context.fillStyle = ink.chip
+      context.fill()
+    }
+    context.strokeStyle = device.online ? ink.chipLine : ink.offline
+    context.setLineDash(device.online ? [] : [2, 2])
+    context.stroke()
+    context.fillStyle = device.online ? ink.letter : ink.offline
+    context.fillText(initial(device.kind), x, y + 0.5)
+  }
+  context.setLineDash([])
+}
+
+/** The device nearest to a point of the screen, if one is within reach. */
+export function deviceAt(
+  devices: Iterable<Device>,
+  view: View,
+  screen: Size,
+  px: number,
+  py: number,
+): Device | null {
+  const reach = view.scale >= CHIP_SCALE ? CHIP_PX + 3 : 7
+  let found: Device | null = null
+  let nearest = reach * reach
+  for (const device of devices) {
+    const dx = screen.width / 2 + (device.x - view.cx) * view.scale - px
+    const dy = screen.height / 2 + (device.y - view.cy) * view.scale - py
+    const distance = dx * dx + dy * dy
+    if (distance <= nearest) {
+      nearest = distance
+      found = device
+    }
+  }
+  return found
+}

@@ -1,0 +1,162 @@
+/** The plan's window as people move it: drag, wheel, pinch, keys, and gentle flights. It is never reset under them. */
+import type { Ref } from 'vue'
+import { onMounted, onUnmounted, ref, shallowRef } from 'vue'
+import type { Size, View } from './view'
+import { between, fit, focus, panned, zoomed } from './view'
+
+const FLIGHT_MS = 700
+const CLICK_SLACK_PX = 4
+
+export interface PlanView {
+  view: Ref<View>
+  screen: Ref<Size>
+  /** True once a person moved the window: from then on only they and alarms move it. */
+  touched: Ref<boolean>
+  flyTo(to: View): void
+  focusOn(x: number, y: number): void
+  fitAll(): void
+  zoomBy(factor: number): void
+  handlers: {
+    pointerdown(event: PointerEvent): void
+    pointermove(event: PointerEvent): void
+    pointerup(event: PointerEvent): void
+    pointercancel(event: PointerEvent): void
+    wheel(event: WheelEvent): void
+    keydown(event: KeyboardEvent): void
+  }
+}
+
+export function usePlanView(
+  box: Ref<HTMLElement | null>,
+  plan: () => Size,
+  onClick: (x: number, y: number) => void,
+): PlanView {
+  const screen = shallowRef<Size>({ width: 0, height: 0 })
+  const view = shallowRef<View>({ cx: 0, cy: 0, scale: 1 })
+  const touched = ref(false)
+  const pointers = new Map<number, { x: number; y: number }>()
+  let travelled = 0
+  let frame = 0
+
+  const observer = new ResizeObserver(([entry]) => {
+    if (!entry || entry.contentRect.width === 0) return
+    const before = screen.value
+    screen.value = { width: entry.contentRect.width, height: entry.contentRect.height }
+    if (!touched.value || before.width === 0) view.value = fit(plan(), screen.value)
+  })
+  onMounted(() => box.value && observer.observe(box.value))
+  onUnmounted(() => {
+    observer.disconnect()
+    cancelAnimationFrame(frame)
+  })
+
+  function flyTo(to: View): void {
+    cancelAnimationFrame(frame)
+    if (matchMedia('(prefers-reduced-motion: reduce)').matches || document.visibilityState !== 'visible') {
+      view.value = to
+      return
+    }
+    const from = view.value
+    const start = performance.now()
+    const step = (now: number) => {
+      const share = Math.min(1, (now - start) / FLIGHT_MS)
+      view.value = between(from, to, share)
+      if (share < 1) frame = requestAnimationFrame(step)
+    }
+    frame = requestAnimationFrame(step)
+  }
+
+  function moved(next: View): void {
+    cancelAnimationFrame(frame)
+    touched.value = true
+    view.value = next
+  }
+
+  function zoomBy(factor: number, px = screen.value.width / 2, py = screen.value.height / 2): void {
+    moved(zoomed(view.value, screen.value, plan(), factor, px, py))
+  }
+
+  function fitAll(): void {
+    touched.value = false
+    flyTo(fit(plan(), screen.value))
+  }
+
+  function local(event: MouseEvent): { x: number; y: number } {
+    const corner = box.value?.getBoundingClientRect()
+    return { x: event.clientX - (corner?.left ?? 0), y: event.clientY - (corner?.top ?? 0) }
+  }
+
+  function spread(): { distance: number; x: number; y: number } {
+    const [one, other] = [...pointers.values()]
+    if (!one || !other) return { distance: 1, x: 0, y: 0 }
+    return {
+      distance: Math.max(1, Math.hypot(one.x - other.x, one.y - other.y)),
+      x: (one.x + other.x) / 2,
+      y: (one.y + other.y) / 2,
+    }
+  }
+
+  const handlers: PlanView['handlers'] = {
+    pointerdown(event) {
+      if (event.button !== 0) return
+      if (pointers.size === 0) travelled = 0
+      pointers.set(event.pointerId, local(event))
+    },
+    pointermove(event) {
+      const before = pointers.get(event.pointerId)
+      if (!before) return
+      const at = local(event)
+      const was = spread()
+      pointers.set(event.pointerId, at)
+      travelled += Math.hypot(at.x - before.x, at.y - before.y)
+      if (travelled <= CLICK_SLACK_PX) return
+      // Captured only once it is a drag: a click must still reach the building under it.
+      box.value?.setPointerCapture(event.pointerId)
+      if (pointers.size === 1) {
+        moved(panned(view.value, at.x - before.x, at.y - before.y, plan()))
+      } else {
+        const now = spread()
+        moved(zoomed(view.value, screen.value, plan(), now.distance / was.distance, now.x, now.y))
+      }
+    },
+    pointerup(event) {
+      if (!pointers.delete(event.pointerId)) return
+      if (pointers.size === 0 && travelled <= CLICK_SLACK_PX) {
+        const at = local(event)
+        onClick(at.x, at.y)
+      }
+    },
+    pointercancel(event) {
+      pointers.delete(event.pointerId)
+    },
+    wheel(event) {
+      event.preventDefault()
+      const at = local(event)
+      const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1
+      zoomBy(Math.exp((-event.deltaY * lines) / 420), at.x, at.y)
+    },
+    keydown(event) {
+      const step = 60
+      const pan = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[
+        event.key
+      ]
+      if (pan) moved(panned(view.value, pan[0] ?? 0, pan[1] ?? 0, plan()))
+      else if (event.key === '+' || event.key === '=') zoomBy(1.4)
+      else if (event.key === '-') zoomBy(1 / 1.4)
+      else if (event.key === '0') fitAll()
+      else return
+      event.preventDefault()
+    },
+  }
+
+  return {
+    view,
+    screen,
+    touched,
+    flyTo,
+    focusOn: (x, y) => flyTo(focus(plan(), screen.value, x, y)),
+    fitAll,
+    zoomBy,
+    handlers,
+  }
+}

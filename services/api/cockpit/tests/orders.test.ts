@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest'
+import { leftMs, pressure, sortAlerts, sortOrders, splitMoves } from '../src/lib/orders'
+import { AT, alert, order } from './fixtures/snapshot'
+
+const T0 = Date.parse(AT)
+
+describe('pressure', () => {
+  it('is calm, amber in the last quarter of the allowed time, and over at the deadline', () => {
+    const one = order('o1')
+    expect(pressure(one, T0)).toBe('calm')
+    expect(pressure(one, T0 + 44_999)).toBe('calm')
+    expect(pressure(one, T0 + 45_000)).toBe('soon')
+    expect(pressure(one, T0 + 59_999)).toBe('soon')
+    expect(pressure(one, T0 + 60_000)).toBe('over')
+    expect(leftMs(one, T0 + 61_000)).toBe(-1000)
+  })
+
+  it('measures each phase from where it began', () => {
+    const arriving = order('o1', {
+      state: 'accepted',
+      accepted_at: '2026-11-22T02:00:40Z',
+      due: '2026-11-22T02:10:40Z',
+      due_for: 'arrive',
+    })
+    expect(pressure(arriving, Date.parse('2026-11-22T02:08:09Z'))).toBe('calm')
+    expect(pressure(arriving, Date.parse('2026-11-22T02:08:11Z'))).toBe('soon')
+  })
+
+  it('is none where no deadline runs', () => {
+    expect(pressure(order('o1', { due: null, due_for: null }), T0)).toBe('none')
+  })
+})
+
+describe('sortOrders', () => {
+  it('puts breached first, then the worst, then the next due', () => {
+    const orders = [
+      order('calm-minor', { severity: 'minor', due: '2026-11-22T02:00:30Z' }),
+      order('calm-late', { due: '2026-11-22T03:00:00Z', number: 3 }),
+      order('calm-soon', { due: '2026-11-22T02:30:00Z', number: 4 }),
+      order('none', { due: null, number: 5 }),
+      order('over-info', { severity: 'info', due: '2026-11-22T01:00:00Z' }),
+    ]
+    expect(sortOrders(orders, T0).map((one) => one.id)).toEqual([
+      'over-info',
+      'calm-soon',
+      'calm-late',
+      'none',
+      'calm-minor',
+    ])
+  })
+})
+
+describe('sortAlerts', () => {
+  it('puts the worst first and the newest before the older', () => {
+    const alerts = [
+      alert('minor', { severity: 'minor' }),
+      alert('old'),
+      alert('new', { fired_at: '2026-11-22T02:00:01Z' }),
+    ]
+    expect(sortAlerts(alerts).map((one) => one.id)).toEqual(['new', 'old', 'minor'])
+  })
+})
+
+describe('splitMoves', () => {
+  it('makes the move that leads on the large one', () => {
+    expect(splitMoves(['return', 'resolve', 'pause'])).toEqual({
+      forward: 'resolve',
+      others: ['return', 'pause'],
+    })
+  })
+
+  it('offers nothing the API did not', () => {
+    expect(splitMoves([])).toEqual({ forward: null, others: [] })
+    expect(splitMoves(['repeat', 'create', 'merge'])).toEqual({ forward: null, others: [] })
+  })
+})

@@ -1,0 +1,77 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { idempotencyKey } from '../src/api/key'
+import { locale, say, t } from '../src/i18n'
+import { WORDS } from '../src/i18n/words'
+import { age, clock, countdown, figure, moment, number, setZone } from '../src/lib/format'
+
+afterEach(() => {
+  locale.value = 'zh'
+})
+
+describe('words', () => {
+  it('exist in both languages with the same blanks', () => {
+    const blanks = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort()
+    for (const [word, [zh, en]] of Object.entries(WORDS)) {
+      expect(zh.length, word).toBeGreaterThan(0)
+      expect(en.length, word).toBeGreaterThan(0)
+      expect(blanks(en), word).toEqual(blanks(zh))
+    }
+  })
+
+  it('are filled in and switch with the language', () => {
+    expect(t('n_open', { n: 3 })).toBe('3 项未结')
+    locale.value = 'en'
+    expect(t('n_open', { n: 3 })).toBe('3 open')
+    expect(say({ zh: '燃气', en: 'Gas' })).toBe('Gas')
+  })
+})
+
+describe('format', () => {
+  it('shows times in the community zone', () => {
+    setZone('Asia/Shanghai')
+    expect(clock('2026-11-22T16:05:00Z')).toBe('00:05')
+    expect(moment('2026-11-22T16:05:00Z', Date.parse('2026-11-22T16:30:00Z'))).toBe('00:05')
+    expect(moment('2026-11-21T16:05:00Z', Date.parse('2026-11-22T16:30:00Z'))).toBe('11/22 00:05')
+  })
+
+  it('never prints NaN or undefined', () => {
+    for (const bad of [null, undefined, NaN, Infinity]) {
+      expect(figure(bad)).toBe('–')
+      expect(number(bad)).toBe('–')
+    }
+  })
+
+  it('rounds to what an eye takes in', () => {
+    expect(figure(1234.567)).toBe('1,235')
+    expect(figure(45.678)).toBe('45.7')
+    expect(figure(0.1234)).toBe('0.12')
+  })
+
+  it('counts down in minutes, hours and days', () => {
+    expect(countdown(59_999)).toBe('0:59')
+    expect(countdown(-61_000)).toBe('1:01')
+    expect(countdown(3_661_000)).toBe('1:01:01')
+    expect(countdown(90_000_000)).toBe('1 天 1 小时')
+  })
+
+  it('says how old something is', () => {
+    expect(age(0)).toBe('刚刚')
+    expect(age(42_000)).toBe('42 秒前')
+    expect(age(7_300_000)).toBe('2 小时前')
+  })
+})
+
+describe('idempotencyKey', () => {
+  const V4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+  it('is a random UUID where the browser gives none, as on plain http', () => {
+    const source = { getRandomValues: crypto.getRandomValues.bind(crypto) }
+    const one = idempotencyKey(source)
+    expect(one).toMatch(V4)
+    expect(idempotencyKey(source)).not.toBe(one)
+  })
+
+  it('uses the browser’s own where there is one', () => {
+    expect(idempotencyKey()).toMatch(V4)
+  })
+})
