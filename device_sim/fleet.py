@@ -205,6 +205,7 @@ class Fleet:
             for life in station.behind:
                 if life.due_ms <= now_ms:
                     report = life.look(self.surroundings, now_ms)
+                    life.reported_ms = now_ms
                     batch.append({"device": life.device.id, "ts": now_ms, "values": report.values})
                     life.schedule(now_ms)
             if batch:
@@ -223,6 +224,7 @@ class Fleet:
             return
         if own.due_ms <= now_ms:
             own.schedule(now_ms)
+        own.reported_ms = now_ms
         if report.values:
             station.uplink.send("telemetry", {"ts": now_ms, "values": report.values})
         else:
