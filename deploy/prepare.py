@@ -21,6 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.embedded import root, tools
+from deploy.embedded.errors import StackError
+
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STATE = ROOT / ".linhub" / "prepare"
@@ -76,32 +79,25 @@ def call(command: Sequence[str | Path], log: Path, advice: str, environment: dic
 # Packages of the system
 
 
+def server_root(goal: str) -> Path | None:
+    """Where the servers' programs go; None where the goal needs none, or names servers that are there."""
+    named = "LINHUB_TEST_" if goal == "test" else "LINHUB_"
+    if goal == "check" or all(os.environ.get(named + name) for name in ("DATABASE_URL", "MQTT_URL")):
+        return None
+    home = os.environ.get("LINHUB_HOME") if goal == "demo" else None
+    return (Path(home).expanduser().resolve() if home else ROOT / ".linhub") / "root"
+
+
 def missing_packages(goal: str) -> list[str]:
     """Debian packages of programs that are not here; the stack's own two only where it is to start servers."""
     wanted = []
     if not PYTHON.exists() and importlib.util.find_spec("ensurepip") is None:
         wanted.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
-    prefix = "LINHUB_TEST_" if goal == "test" else "LINHUB_"
-    own_servers = not all(os.environ.get(prefix + name) for name in ("DATABASE_URL", "MQTT_URL"))
-    if goal != "check" and own_servers:
-        wanted += [
-            package
-            for program, package in (("mmdebstrap", "mmdebstrap"), ("bwrap", "bubblewrap"))
-            if not shutil.which(program)
-        ]
+    if server_root(goal):
+        wanted += [tools.PACKAGES[program] for program in tools.missing(tools.PACKAGES)]
     if goal == "test" and not any(map(shutil.which, CHROMIUM)):
         wanted.append("chromium")
     return wanted
-
-
-def _privilege() -> list[str] | None:
-    """What to put before apt-get; None when this user may not install."""
-    if os.geteuid() == 0:
-        return []
-    sudo = shutil.which("sudo")
-    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode == 0:
-        return [sudo, "-n"]
-    return None
 
 
 def system_packages(goal: str, log: Path) -> bool:
@@ -109,7 +105,7 @@ def system_packages(goal: str, log: Path) -> bool:
     if not wanted:
         return False
     by_hand = f"sudo apt-get update && sudo apt-get install -y --no-install-recommends {' '.join(wanted)}"
-    privilege = _privilege()
+    privilege = tools.privilege()
     if privilege is None or shutil.which("apt-get") is None:
         raise PrepareError(f"this machine lacks {', '.join(wanted)} and this user may not install; run\n    {by_hand}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -171,6 +167,22 @@ def cockpit(log: Path) -> bool:
     return "up to date" not in log.read_text()
 
 
+# The servers
+
+
+def servers(goal: str, log: Path) -> bool:
+    """Unpacked here so that it happens beside the rest; `linhub up` would do it too."""
+    place = server_root(goal)
+    if place is None or root.is_ready(place):
+        return False
+    try:
+        root.ensure(place, log)
+    except StackError as error:
+        told = [error.what, error.hint, *error.last_lines(), str(error.log or "")]
+        raise PrepareError("\n    ".join(filter(None, told))) from error
+    return True
+
+
 # Together
 
 
@@ -218,8 +230,8 @@ def prepare(goal: str) -> None:
         together([Step("system packages", lambda log: system_packages(goal, log))])
         together([Step("environment", virtual_environment)])
         steps = [Step("python packages", lambda log: python_packages(goal, log))]
-        if goal != "check":  # which asks npm for its packages itself and needs no built files
-            steps.append(Step("cockpit", cockpit))
+        if goal != "check":  # which asks npm for its packages itself, and needs neither built files nor servers
+            steps += [Step("cockpit", cockpit), Step("servers", lambda log: servers(goal, log))]
         together(steps)
 
 

@@ -8,8 +8,8 @@ file=${LINHUB_PASSWORD_FILE:-/mosquitto/identity/passwords}
 every=${LINHUB_PASSWORD_POLL_S:-1}
 broker=$$
 
-# The file is replaced whole, so each version has an inode, a time and a size of its own.
-version() { stat -c '%i %Y %s' "$file" 2>/dev/null || echo none; }
+# The file is replaced whole; an inode may come back, its times do not.
+version() { stat -c '%i %s %y %z' "$file" 2>/dev/null || echo none; }
 
 said=
 until [ -s "$file" ]; do

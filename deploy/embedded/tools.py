@@ -28,7 +28,7 @@ def ensure(programs: Iterable[str], log: Path) -> None:
         return
     packages = [PACKAGES[program] for program in lacking]
     by_hand = f"sudo apt-get install --no-install-recommends -y {' '.join(packages)}"
-    prefix = _privilege()
+    prefix = privilege()
     if prefix is None or shutil.which("apt-get") is None:
         raise ToolMissing(f"{' and '.join(lacking)} not found", hint=f"run: {by_hand}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -41,7 +41,8 @@ def ensure(programs: Iterable[str], log: Path) -> None:
         raise ToolMissing(f"{' and '.join(still)} could not be installed", hint=f"run: {by_hand}", log=log)
 
 
-def _privilege() -> list[str] | None:
+def privilege() -> list[str] | None:
+    """What to put before apt-get; None where this user may not install."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo"):

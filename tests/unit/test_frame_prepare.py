@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy import prepare
+from deploy.embedded import root, tools
+from deploy.embedded.errors import StackError
 from deploy.prepare import PrepareError, Step
 
 
@@ -19,7 +21,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("LINHUB_DATABASE_URL", "LINHUB_MQTT_URL", "LINHUB_TEST_DATABASE_URL", "LINHUB_TEST_MQTT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(prepare, "_privilege", lambda: None)
+    monkeypatch.setattr(tools, "privilege", lambda: None)
     return tmp_path
 
 
@@ -51,7 +53,7 @@ def test_prepare_asks_for_venv_where_python_has_none(bare: Path, monkeypatch: py
 
 def test_prepare_names_the_command_it_may_not_run(bare: Path) -> None:
     with pytest.raises(PrepareError, match=r"sudo apt-get update && sudo apt-get install -y .*mmdebstrap bubblewrap"):
-        system_packages("demo", bare / "log")
+        prepare.system_packages("demo", bare / "log")
 
 
 def test_prepare_shows_the_end_of_what_a_failed_command_said(tmp_path: Path) -> None:
@@ -123,3 +125,26 @@ def test_prepare_forgets_a_stamp_when_an_install_breaks_off(
     (tmp_path / "requirements.lock").write_text("requirements.lock")
     with pytest.raises(PrepareError):
         prepare.python_packages("test", tmp_path / "log")
+
+
+def test_prepare_unpacks_the_servers_where_the_goal_will_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unpacked: list[Path] = []
+    monkeypatch.setattr(root, "ensure", lambda place, log: unpacked.append(place))
+    monkeypatch.setenv("LINHUB_HOME", str(tmp_path))
+    monkeypatch.delenv("LINHUB_TEST_DATABASE_URL", raising=False)
+    monkeypatch.setattr(prepare, "ROOT", tmp_path / "copy")
+    assert prepare.servers("demo", tmp_path / "log")
+    assert prepare.servers("test", tmp_path / "log")
+    assert not prepare.servers("check", tmp_path / "log")
+    assert unpacked == [tmp_path / "root", tmp_path / "copy" / ".linhub" / "root"]
+
+
+def test_prepare_hands_on_what_the_stack_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(place: Path, log: Path) -> None:
+        raise StackError("no archive", hint="look there", log=log)
+
+    monkeypatch.setattr(root, "ensure", refuse)
+    monkeypatch.setattr(prepare, "ROOT", tmp_path)
+    monkeypatch.delenv("LINHUB_TEST_DATABASE_URL", raising=False)
+    with pytest.raises(PrepareError, match=r"no archive\n    look there\n    .*log"):
+        prepare.servers("test", tmp_path / "log")

@@ -1,4 +1,4 @@
-"""What the repository promises: two commands, pages that exist, locked packages, nothing that ties it to one machine."""
+"""What the repository promises: two commands, pages that exist, locked packages, no ties to one machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text(path: Path) -> str:
 
 FOREIGN = re.compile(
     r"(?:registry\.)?(?:npmjs|yarnpkg|npmmirror)\.(?:org|com)|(?:pypi|pythonhosted)\.(?:org|python)|proxy\.golang\.org"
-    r"|index-url|(?<![\w.])/(?:work|root|home/\w+)/"
+    r"|--(?:extra-)?index[-]url|(?<![\w.])/(?:work|root|home/\w+)/"
 )
 
 
@@ -139,7 +139,7 @@ def test_changelog_has_the_version_of_the_package() -> None:
 
 def locked(name: str) -> dict[str, str]:
     """Name to version; fails on a line that is no exact version or has no hash."""
-    versions = {}
+    versions: dict[str, str] = {}
     content = re.sub(r"^\s*#.*$", "", text(ROOT / name), flags=re.M).replace("\\\n", " ")
     for line in filter(None, map(str.strip, content.splitlines())):
         requirement, *hashes = re.split(r"\s+--hash=", line)

@@ -1,0 +1,94 @@
+"""The broker's entrypoint: waits for the password file, reloads when it is replaced, ends as the broker ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "broker" / "entrypoint.sh"
+
+BROKER = """#!/bin/sh
+trap 'echo reloaded' HUP
+trap 'echo stopped; exit 7' TERM
+echo "started $*"
+while :; do sleep 0.05; done
+"""
+
+
+class Running:
+    def __init__(self, folder: Path) -> None:
+        broker = folder / "mosquitto"
+        broker.write_text(BROKER)
+        broker.chmod(0o755)
+        self.passwords = folder / "passwords"
+        self._output = folder / "output"
+        environment = {"PATH": f"{folder}:/usr/bin:/bin", "LINHUB_PASSWORD_FILE": str(self.passwords)}
+        with self._output.open("wb") as sink:
+            self.process = subprocess.Popen(
+                ["sh", SCRIPT, "mosquitto", "-c", "the.conf"],
+                stdout=sink,
+                stderr=sink,
+                env={**environment, "LINHUB_PASSWORD_POLL_S": "0.05"},
+                start_new_session=True,
+            )
+
+    def said(self) -> list[str]:
+        return self._output.read_text().splitlines()
+
+    def replace(self, text: str) -> None:
+        new = self.passwords.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.passwords)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        os.killpg(running.process.pid, signal.SIGKILL)
+    running.process.wait(10)
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_entrypoint_waits_for_the_password_file_and_then_starts_the_broker(running: Running) -> None:
+    until(lambda: running.said() == [f"waiting for {running.passwords}"])
+    running.replace("svc-health:hash\n")
+    until(lambda: "started -c the.conf" in running.said())
+
+
+def test_entrypoint_reloads_the_broker_each_time_the_file_is_replaced(running: Running) -> None:
+    running.replace("a\n")
+    until(lambda: "started -c the.conf" in running.said())
+    for times in (1, 2):
+        running.replace("b\n")  # the same length and, within a second, the same time: the inode tells
+        until(lambda times=times: running.said().count("reloaded") == times)  # type: ignore[misc]
+
+
+def test_entrypoint_leaves_the_broker_alone_while_the_file_stays(running: Running) -> None:
+    running.replace("a\n")
+    until(lambda: "started -c the.conf" in running.said())
+    running.passwords.unlink()  # gone for a moment is no reason to lock everybody out
+    running.replace("b\n")
+    until(lambda: "reloaded" in running.said())
+    assert running.said().count("reloaded") == 1
+
+
+def test_entrypoint_hands_signals_and_exit_code_through(running: Running) -> None:
+    running.replace("a\n")
+    until(lambda: "started -c the.conf" in running.said())
+    running.process.terminate()
+    assert running.process.wait(10) == 7
+    assert running.said()[-1] == "stopped"
