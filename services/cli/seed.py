@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +34,8 @@ from services.domain.registry import Account, Community
 from services.domain.vocabulary import Role
 
 Q = Queries(Path(__file__).with_name("seed.sql"))
-_PASSWORD_BYTES = 12
+_PASSWORD_LETTERS = 16
+"""80 random bits; letters and digits, to be typed from a screen."""
 PRIVATE = 0o600
 
 
@@ -83,7 +83,7 @@ async def seed(database_url: str, home: Path, preset: str, scale: float, *, rand
         speaking = [device.id for device in community.devices if device.gateway_id is None]
         credentials.update({device: new_secret() for device in speaking if device not in credentials})
         passwords = {
-            account.username: known.get(account.username) or secrets.token_urlsafe(_PASSWORD_BYTES)
+            account.username: known.get(account.username) or new_secret()[:_PASSWORD_LETTERS]
             for account in community.accounts
         }
         # Written first: a secret in the database that nobody knows helps no one.
@@ -154,7 +154,7 @@ def fits(secret: str, hashed: str) -> bool:
 async def _password_hashes(connection: asyncpg.Connection[Any], passwords: Mapping[str, str]) -> dict[str, str]:
     hasher = PasswordHash((Argon2Hasher(),))
     rows = await connection.fetch(Q["stored_passwords"], list(passwords))
-    stored = {row["username"]: row["password_hash"] for row in rows}
+    stored: dict[str, str] = {row["username"]: row["password_hash"] for row in rows}
 
     def hashed(username: str, password: str) -> str:
         with contextlib.suppress(UnknownHashError, KeyError):
