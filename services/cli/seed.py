@@ -69,6 +69,11 @@ def credentials_file(home: Path) -> Path:
     return home / "sim" / "credentials.json"
 
 
+def seeds_file(home: Path) -> Path:
+    """Which community was seeded how: the simulator lives the same one."""
+    return home / "sim" / "seeds.json"
+
+
 async def seed(database_url: str, home: Path, preset: str, scale: float, *, random_seed: int = DEFAULT_SEED) -> Seeded:
     """Imports the community; a second run keeps every password and secret.
 
@@ -89,6 +94,8 @@ async def seed(database_url: str, home: Path, preset: str, scale: float, *, rand
         # Written first: a secret in the database that nobody knows helps no one.
         told = tuple(_told(account, community, passwords[account.username]) for account in community.accounts)
         others = [a for a in _read_list(accounts_file(home)) if a["username"] not in passwords]
+        seeds = {**_read_any(seeds_file(home)), community.id: {"scale": scale, "seed": random_seed}}
+        _write(seeds_file(home), seeds)
         _write(credentials_file(home), credentials)
         _write(accounts_file(home), [asdict(account) for account in told] + others)
         await import_community(
@@ -172,8 +179,12 @@ async def _password_hashes(connection: asyncpg.Connection[Any], passwords: Mappi
 
 
 def _read(path: Path) -> dict[str, str]:
+    return {key: str(value) for key, value in _read_any(path).items()}
+
+
+def _read_any(path: Path) -> dict[str, Any]:
     try:
-        return {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(key): value for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
     except FileNotFoundError:
         return {}
 

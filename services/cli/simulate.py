@@ -151,7 +151,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--assert", help="Exit 1 and say what was wrong unless the outcome is right.")
         ] = False,
         preset: Annotated[str | None, typer.Option(help="Which community; the seeded one.")] = None,
-        scale: Annotated[float, typer.Option(min=0.001, max=1.0, help="As it was seeded.")] = 0.2,
+        scale: Annotated[float | None, typer.Option(min=0.001, max=1.0, help="As it was seeded.")] = None,
         stories_every: Annotated[float, typer.Option(help="Seconds between random stories; 0: none.")] = 0.0,
         real_meters: Annotated[
             bool, typer.Option("--real-meters", help="Replay real electricity and gas use.")
@@ -160,7 +160,7 @@ def register(app: typer.Typer) -> None:
         home: Annotated[Path | None, typer.Option(help="Where secrets are kept; LINHUB_HOME.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """Let a community live, or play one story; exits 0 when all was right, 1 when not, 2 when it cannot be tried."""
+        """Let a community live, or play a story: exit 0 all was right, 1 it was not, 2 it could not be tried."""
         folder = home or find_home()
         if story is not None:
             code = tell(story, folder, preset, as_json)
@@ -182,7 +182,7 @@ def register(app: typer.Typer) -> None:
                     mqtt_url=mqtt_url,
                     home=folder,
                     preset=places.community,
-                    scale=scale,
+                    scale=scale or simulator.seeded_scale(folder, places.community) or 0.2,
                     stories_s=stories_every,
                     speed=speed,
                     real_meters=real_meters,
