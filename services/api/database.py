@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from services.adapters.postgres import open_pool
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 class DatabaseAwayError(ConnectionError):
@@ -46,7 +46,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A connection for single statements. Raises one of postgres.RETRYABLE when the database is away or too slow."""
+        """A connection for single statements. Raises one of postgres.RETRYABLE where the database is away or slow."""
         if self._pool is None:
             raise DatabaseAwayError("the database was not reached since the start")
         async with asyncio.timeout(self._timeout_s), self._pool.acquire(timeout=self._timeout_s) as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.domain.devices import CATALOGUE, BY_NAME
+from services.domain.devices import BY_NAME, CATALOGUE
 
 HEALTH_METRICS: dict[str, frozenset[str]] = {
     kind.name: frozenset(metric.name for metric in kind.metrics if metric.health)

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 
 WINDOW_S = 60.0
 _PER_ADDRESS = 6
-"""An address may fail for this many names' worth in a minute: a lobby's machine has several users, a guesser thousands."""
+"""An address may fail for this many names' worth: a lobby's machine has several users, a guesser thousands."""
 _KEPT = 10_000
 
 

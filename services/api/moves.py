@@ -1,18 +1,11 @@
-"""Which moves of an order a reader may make, from its row."""
+"""Which moves of an order a reader may make."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
-
 from services.domain.access import Permission, Principal, ReaderClass, allowed
 from services.domain.ids import CommunityId
-from services.domain.orders import Actor, Move, Order, OrderState, Source, allowed_moves
-from services.domain.vocabulary import Label, Role, Severity, Team
-
-_SPECIAL = frozenset({"title", "source", "severity", "team", "state"})
-_PLAIN = tuple(field.name for field in fields(Order) if field.name not in _SPECIAL)
+from services.domain.orders import Actor, Move, Order, allowed_moves
+from services.domain.vocabulary import Role
 
 
 def actor_of(who: Principal) -> Actor:
@@ -23,17 +16,6 @@ def actor_of_class(reader: ReaderClass, community_id: str) -> Actor:
     """Nobody in particular of a class. What only a person's own history forbids is refused when they ask."""
     bound = None if reader.role in (Role.ADMIN, Role.STREET) else CommunityId(community_id)
     return Actor("", reader.role, reader.team, bound, reader.grid_id)
-
-
-def order_of(row: Mapping[str, Any]) -> Order:
-    return Order(
-        title=Label(row["title_zh"], row["title_en"]),
-        source=Source(row["source"]),
-        severity=Severity(row["severity"]),
-        team=Team(row["team"]),
-        state=OrderState(row["state"]),
-        **{name: row[name] for name in _PLAIN},
-    )
 
 
 def moves_of(order: Order, actor: Actor) -> tuple[Move, ...]:

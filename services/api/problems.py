@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
@@ -25,7 +26,12 @@ class ApiError(Exception):
     """Raised anywhere below a route; answered as a problem. `extra` goes into the body beside the standard members."""
 
     def __init__(
-        self, status: int, detail: str, *, headers: dict[str, str] | None = None, errors: list[dict[str, Any]] | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -51,11 +57,11 @@ def problem_response(
     errors: list[dict[str, Any]] | None = None,
 ) -> Response:
     problem = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors
+        title=HTTPStatus(status).phrase, status=int(status), detail=detail, instance=instance, errors=errors
     )
     return Response(
         problem.model_dump_json(exclude_none=True),
-        status_code=status,
+        status_code=int(status),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
@@ -73,14 +79,12 @@ def unavailable(instance: str | None = None) -> Response:
 def install(app: FastAPI) -> None:
     """Hooks every way in which a request can fail."""
 
-    async def api_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
+    async def api_error(request: Request, error: ApiError) -> Response:
         return problem_response(
             error.status, error.detail, instance=request.url.path, headers=error.headers, errors=error.errors
         )
 
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
         return problem_response(
             error.status_code,
             HTTP_WORDS.get(error.status_code, str(error.detail)),
@@ -88,8 +92,7 @@ def install(app: FastAPI) -> None:
             headers=dict(error.headers or {}),
         )
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]}
             for one in jsonable_encoder(error.errors(), exclude={"input", "ctx", "url"})
@@ -101,14 +104,24 @@ def install(app: FastAPI) -> None:
         log.warning("database_away", why=str(error) or type(error).__name__)
         return unavailable(request.url.path)
 
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
+    async def unstorable(request: Request, error: asyncpg.DataError) -> Response:
+        log.info("request_unstorable", why=str(error))
+        return problem_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "请求中有无法处理的字符或数值 · a character or number in the request is outside what can be kept",
+            instance=request.url.path,
+        )
+
+    app.exception_handler(ApiError)(api_error)
+    app.exception_handler(asyncpg.DataError)(unstorable)
+    app.exception_handler(HTTPException)(http_error)
+    app.exception_handler(RequestValidationError)(invalid)
     for kind in RETRYABLE:
-        app.add_exception_handler(kind, database_away)
+        app.exception_handler(kind)(database_away)
 
 
 HTTP_WORDS = {
     404: "没有这个地址 · nothing lives at this address",
+    413: "请求过大，上限 64 KiB · the request is larger than 64 KiB",
     405: "此地址不支持该方法 · this address does not take that method",
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from services.adapters.orders import order_row
 from services.api.health import HEALTH_RULES, METRIC_NAMES
 from services.api.models import AlertOut, DeviceOut, HistoryOut, LabelOut, OrderDetailOut, OrderOut
-from services.api.moves import moves_of, order_of
+from services.api.moves import moves_of
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor
 from services.domain.orders.clocks import running
@@ -17,7 +18,9 @@ Row = Mapping[str, Any]
 
 MASKED_RULE = "health"
 _MASKED_TITLE = LabelOut(zh="健康关怀", en="Wellbeing check")
-_MASKED_WHY = LabelOut(zh="详情仅网格员与社区值班可见", en="Details are shown to grid members and the community desk only")
+_MASKED_WHY = LabelOut(
+    zh="详情仅网格员与社区值班可见", en="Details are shown to grid members and the community desk only"
+)
 
 
 def label(words: Label) -> LabelOut:
@@ -25,7 +28,7 @@ def label(words: Label) -> LabelOut:
 
 
 def values(kind: str, vals: Sequence[float | None] | None, health: bool) -> dict[str, float]:
-    """By metric name; leaves out what was never sent, what the catalogue no longer names, and health data unless `health`."""
+    """By metric name, without what was never sent or left the catalogue, and with health data only on `health`."""
     if not vals:
         return {}
     width = len(vals)
@@ -102,7 +105,7 @@ def order_detail(row: Row, history: Iterable[Row], reader: ReaderClass, actor: A
 
 
 def _order(row: Row, reader: ReaderClass, actor: Actor) -> dict[str, Any]:
-    order = order_of(row)
+    order = order_row(row)
     due_for, due = next(iter(running(order)), (None, None))
     title = LabelOut(zh=row["title_zh"], en=row["title_en"])
     return {

@@ -18,9 +18,15 @@ CSP = (
 _HASHED = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+$")
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "application/manifest+json"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/manifest+json",
+}
 _MISSING = """<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>LinHub 邻枢</title>
-<body><h1>驾驶舱尚未构建</h1><p>请运行 <code>make cockpit</code>，然后刷新本页。接口在 <code>/api/v1</code> 照常工作。</p>
+<body><h1>驾驶舱尚未构建</h1><p>请运行 <code>make cockpit</code>，然后刷新本页。
+接口在 <code>/api/v1</code> 照常工作。</p>
 <h1 lang="en">The cockpit is not built</h1><p lang="en">Run <code>make cockpit</code> and reload this page.
 The API at <code>/api/v1</code> works as usual.</p></body></html>"""
 

@@ -109,7 +109,7 @@ def reader_class(who: Principal) -> ReaderClass:
 
 
 def reaches_community(who: Principal, community_id: str, street_id: str) -> bool:
-    """Whether the account's scope holds this community. An account bound to nothing reaches nothing, save city-wide ones."""
+    """Whether the account's scope holds this community; bound to nothing reaches nothing, save for city-wide roles."""
     if who.community_id is not None:
         return who.community_id == community_id
     if who.street_id is not None:

@@ -76,14 +76,20 @@ def kpis(c: Counts) -> tuple[Kpi, ...]:
         _share(
             "accept_1min",
             Label("1 分钟受理率", "Accepted within 1 min"),
-            Label("派单后 1 分钟内受理 ÷ 已受理或已满 1 分钟的派单", "accepted ≤ 1 min of dispatch ÷ accepted or 1 min over"),
+            Label(
+                "派单后 1 分钟内受理 ÷ 已受理或已满 1 分钟的派单",
+                "accepted ≤ 1 min of dispatch ÷ accepted or 1 min over",
+            ),
             c.accepted_in_1min,
             c.accept_judged,
         ),
         _share(
             "arrive_10min",
             Label("10 分钟到场率", "On site within 10 min"),
-            Label("派单后 10 分钟内到场 ÷ 已到场或已满 10 分钟的派单", "on site ≤ 10 min of dispatch ÷ arrived or 10 min over"),
+            Label(
+                "派单后 10 分钟内到场 ÷ 已到场或已满 10 分钟的派单",
+                "on site ≤ 10 min of dispatch ÷ arrived or 10 min over",
+            ),
             c.arrived_in_10min,
             c.arrive_judged,
         ),

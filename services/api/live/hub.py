@@ -54,6 +54,12 @@ class Hub:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._closed = False
+        self.started = asyncio.Event()
+        """Set once the outbox has been read to its end."""
+
+    @property
+    def waiting(self) -> str | None:
+        return None if self.current else "waiting to read the outbox"
 
     @property
     def current(self) -> bool:
@@ -117,9 +123,7 @@ class Hub:
             self.leave(client)
             raise
 
-    async def _opening(
-        self, connection: Any, channel: Channel, client: Client, cursor: int | None, head: int
-    ) -> bytes:
+    async def _opening(self, connection: Any, channel: Channel, client: Client, cursor: int | None, head: int) -> bytes:
         now = datetime.now(UTC)
         if cursor is None:
             return frames.hello(head, self._build(), now)
@@ -172,6 +176,7 @@ class Hub:
                 while await self._read_batch(connection):
                     pass
                 self._read_at = time.monotonic()
+                self.started.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._wake.wait()
@@ -190,8 +195,7 @@ class Hub:
     async def _read_batch(self, connection: Any) -> bool:
         """Publishes the next rows; True when there may be more."""
         async with self._turn:
-            assert self._cursor is not None
-            rows = await system.outbox_after(connection, self._cursor, _BATCH)
+            rows = await system.outbox_after(connection, self._cursor or 0, _BATCH)
             if not rows:
                 return False
             watched = [row for row in rows if row.community_id in self._channels]

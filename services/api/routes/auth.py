@@ -65,9 +65,7 @@ async def logout(
 ) -> None:
     """Ends this session everywhere, its live streams too."""
     context.auth.end(ticket)
-    response.delete_cookie(
-        COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
-    )
+    response.delete_cookie(COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict")
 
 
 @router.get("/me", summary="我是谁 Who am I")

@@ -1,4 +1,4 @@
-"""Communities: the list within one's scope, one of them, what anybody may know of its air, and all at once for a cockpit."""
+"""Communities: those within one's scope, what anybody may know of their air, and all at once for a cockpit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ async def public(
         await community_in_scope(connection, ticket.principal, community_id)
         rows = await store.public_values(connection, community_id, _PUBLIC_KINDS)
     spaces = [
-        shapes.values(row["kind"], row["vals"], False).get("occupied") for row in rows if row["kind"] == "parking_sensor"
+        shapes.values(row["kind"], row["vals"], False).get("occupied")
+        for row in rows
+        if row["kind"] == "parking_sensor"
     ]
     return PublicOut(
         at=datetime.now(UTC),
@@ -83,15 +85,16 @@ async def public(
     )
 
 
-@router.get("/{community_id}/snapshot", response_model=SnapshotOut, summary="驾驶舱快照 Everything a cockpit opens with")
-async def snapshot(
-    community_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.COCKPIT)]
-) -> Response:
+@router.get(
+    "/{community_id}/snapshot", response_model=SnapshotOut, summary="驾驶舱快照 Everything a cockpit opens with"
+)
+async def snapshot(community_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.COCKPIT)]) -> Response:
     """One consistent picture; `cursor` is where the live stream continues from it."""
     who = ticket.principal
     async with context.database.consistent() as connection:
         row = await community_in_scope(connection, who, community_id)
         taken = await _snapshot(connection, context, who, row)
+    await context.watchers.watches(ticket, community_id)
     return answer(taken)
 
 

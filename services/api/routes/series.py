@@ -44,7 +44,9 @@ _LOOKBACK = timedelta(hours=2)
 FRESH_S = 15.0
 
 
-@router.get("/{community_id}/series/{name}", response_model=SeriesOut, summary="全区曲线 A curve of the whole community")
+@router.get(
+    "/{community_id}/series/{name}", response_model=SeriesOut, summary="全区曲线 A curve of the whole community"
+)
 async def series(
     community_id: str,
     name: str,
@@ -67,13 +69,9 @@ async def series(
     return Response(body, media_type="application/json")
 
 
-async def _curve(
-    context: Context, community_id: str, name: str, curve: Curve, hours: int, bucket_s: int
-) -> SeriesOut:
+async def _curve(context: Context, community_id: str, name: str, curve: Curve, hours: int, bucket_s: int) -> SeriesOut:
     kind = BY_NAME[curve.kind]
-    position = kind.position(curve.metric)
-    assert position is not None
-    metric = kind.metrics[position]
+    position, metric = next((at, metric) for at, metric in enumerate(kind.metrics) if metric.name == curve.metric)
     bucket = timedelta(seconds=bucket_s)
     end = datetime.now(UTC)
     start = end - timedelta(hours=hours)

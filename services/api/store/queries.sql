@@ -63,13 +63,10 @@ WHERE d.community_id = $1 AND d.retired_at IS NULL
 ORDER BY d.device_no
 
 -- name: alerts_open
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id, w.id AS order_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
-LEFT JOIN LATERAL (
-    SELECT id FROM work_order WHERE alert_id = a.id ORDER BY created_at DESC, number DESC LIMIT 1
-) AS w ON true
 WHERE a.community_id = $1 AND a.state <> 'cleared'
   AND ($2::text IS NULL OR d.id = $2)
   AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
@@ -77,13 +74,10 @@ ORDER BY a.fired_at DESC, a.id DESC
 LIMIT $5
 
 -- name: alerts_all
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id, w.id AS order_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
-LEFT JOIN LATERAL (
-    SELECT id FROM work_order WHERE alert_id = a.id ORDER BY created_at DESC, number DESC LIMIT 1
-) AS w ON true
 WHERE a.community_id = $1
   AND ($2::text IS NULL OR d.id = $2)
   AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
@@ -91,13 +85,10 @@ ORDER BY a.fired_at DESC, a.id DESC
 LIMIT $5
 
 -- name: alerts_by_ids
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id, w.id AS order_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
-LEFT JOIN LATERAL (
-    SELECT id FROM work_order WHERE alert_id = a.id ORDER BY created_at DESC, number DESC LIMIT 1
-) AS w ON true
 WHERE a.id = ANY ($1::uuid[])
 
 -- name: orders_open
@@ -230,7 +221,7 @@ SELECT time_bucket($4::interval, ts) AS bucket, sum(greatest(value - before, 0))
 FROM (
     SELECT ts, vals[$5] AS value, lag(vals[$5]) OVER (PARTITION BY device_no ORDER BY ts) AS before
     FROM reading
-    WHERE device_no = ANY ($1::integer[]) AND ts >= $2 - $6::interval AND ts < $3 AND vals[$5] IS NOT NULL
+    WHERE device_no = ANY ($1::integer[]) AND ts >= $2::timestamptz - $6::interval AND ts < $3 AND vals[$5] IS NOT NULL
 ) AS steps
 WHERE before IS NOT NULL AND ts >= $2
 GROUP BY bucket ORDER BY bucket
