@@ -87,7 +87,7 @@ def servers() -> Servers:
     database_url = os.environ["LINHUB_TEST_DATABASE_URL"]
     mqtt_url = urlsplit(os.environ["LINHUB_TEST_MQTT_URL"])
     host, port = mqtt_url.hostname or "127.0.0.1", mqtt_url.port or 1883
-    accounts = {name: "unused" for name in SERVICE_ACCOUNTS}
+    accounts = dict.fromkeys(SERVICE_ACCOUNTS, "unused")
     mqtt = Mqtt(host, port, port, mqtt_url.username or "svc-test", mqtt_url.password or "unused", accounts)
     return Servers(database_url, mqtt)
 
