@@ -18,6 +18,11 @@ from tests.ingest_kit import Wire, now_ms, until
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def tell(words: str) -> None:
+    """A figure of a fault test; `pytest -s`, or a failure, shows it."""
+    sys.stdout.write(words + "\n")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

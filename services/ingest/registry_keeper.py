@@ -48,7 +48,7 @@ class RegistryKeeper:
         """Best effort: when the database is away the picture stays as it is."""
         if time.monotonic() - self._loaded_at > age_s:
             self._loaded_at = time.monotonic()
-            with contextlib.suppressTROUBLE:
+            with contextlib.suppress(*TROUBLE):
                 await asyncio.wait_for(self.load(), 5)
 
     async def run(self) -> None:

@@ -156,7 +156,7 @@ class Worker:
                 await asyncio.gather(
                     *(lane.task for lane in self.lanes if lane.task is not None), return_exceptions=True
                 )
-                with suppressTROUBLE:
+                with suppress(*TROUBLE):
                     await self._save_states()
         for lane in self.lanes:
             await lane.subscriber.close()
@@ -220,7 +220,7 @@ class Worker:
         log_age = timedelta(hours=self._settings.log_kept_h)
         quarantine_age = timedelta(days=self._settings.quarantine_kept_days)
         while True:
-            with suppressTROUBLE:
+            with suppress(*TROUBLE):
                 for lane in self.lanes:
                     async with self._pool.acquire(timeout=5) as connection:
                         await store.purge(connection, lane.options.owner, log_age, quarantine_age)

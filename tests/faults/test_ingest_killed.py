@@ -17,7 +17,7 @@ from services.ingest import store
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.fault_kit import CutCommits, IngestProcess, Stubborn
+from tests.fault_kit import CutCommits, IngestProcess, Stubborn, tell
 from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
 
 KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
@@ -59,7 +59,7 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
     events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
     wanted_events = len(said.sent) - len(readings)
     ledger = await db.ledger()
-    print(f"lost {len(lost)}, doubled {doubled}, logged {len(logged)}, events {len(events)}, ledger {dict(ledger)}")
+    tell(f"lost {len(lost)}, doubled {doubled}, logged {len(logged)}, events {len(events)}, ledger {dict(ledger)}")
     assert not lost and not doubled and len(stored) == len(readings)
     assert len(logged) == len(set(logged)) == len(readings)
     assert len(events) == len(set(events)) == wanted_events == await db.count("device_event")
@@ -72,7 +72,7 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
 async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
-    print(f"seed {SEED}, kills {KILLS}")
+    tell(f"seed {SEED}, kills {KILLS}")
     chance = random.Random(SEED)
     said = devices(wire, home)
     process = IngestProcess(database_url, mqtt.url, f"t-{home}")
@@ -89,7 +89,7 @@ async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
             await process.start()
         await process.ready()
         again = await said.until_acknowledged()
-        print(f"said {len(said.sent)}, sent again {again}")
+        tell(f"said {len(said.sent)}, sent again {again}")
     finally:
         await process.stop()
     await assert_each_once(db, said)
@@ -228,6 +228,6 @@ async def test_ingest_ends_when_its_session_is_taken_over(
     db: Database, database_url: str, mqtt: Mqtt, home: str
 ) -> None:
     with pytest.raises(Superseded, match="another client connected"):
-        async with ingest(database_url, mqtt.url, worker=f"t-{home}"):
+        async with ingest(database_url, mqtt.url, worker=f"t-{home}"):  # noqa: SIM117 - the second while the first runs
             async with ingest(database_url, mqtt.url, worker=f"t-{home}"):
                 await asyncio.sleep(1)
