@@ -62,6 +62,9 @@ class Timeline:
         return [signal.what.value for signal in outcome.signals]
 
     def read(self, at_ms: int, *, late: bool = False, delay: int = 0, **values: float) -> list[str]:
+        return self.values(at_ms, values, late, delay)
+
+    def values(self, at_ms: int, values: dict[str, float], late: bool = False, delay: int = 0) -> list[str]:
         names = list(values)
         positions = {name: place for place, name in enumerate(names)}
         return self.give(Reading(NO, at_ms, at_ms + delay, [values[name] for name in names], positions, late))
@@ -70,7 +73,7 @@ class Timeline:
         return self.give(Event(DeviceNo(device), at_ms, at_ms + delay, name, {}, late))
 
     def series(self, metric: str, points: Iterable[tuple[int, float]]) -> list[tuple[int, str]]:
-        return [(at, what) for at, value in points for what in self.read(at, **{metric: value})]
+        return [(at, what) for at, value in points for what in self.values(at, {metric: value})]
 
 
 def test_rule_kinds_every_file_is_registered() -> None:
