@@ -30,7 +30,7 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     day.trait(memory, "total_m3", rng, 50.0, 2500.0)
     total = day.count(memory, moment, "total_m3", flow * moment.dt_s / HOUR_S)
     battery = day.battery_volts(memory, moment, rng)
-    return day.finish(moment, {"total_m3": round(total, 4), "flow": round(flow, 4), "battery": battery, "valve": valve})
+    return day.finish(moment, {"total_m3": round(total, 3), "flow": round(flow, 4), "battery": battery, "valve": valve})
 
 
 KIND = DeviceKind(

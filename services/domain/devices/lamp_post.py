@@ -12,13 +12,10 @@ from services.domain.vocabulary import Label, Severity, Team
 
 NAME = "lamp_post"
 
-DUSK = 0.008
-"""Share of full sun below which the light is switched on: the last minutes before sunset."""
-
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
     """Full light until eleven, half of it until five, none by day."""
-    on = day.given(moment, "on", float(moment.sun <= DUSK))
+    on = day.given(moment, "on", float(moment.sun <= 0))
     usual = 100.0 if 5 <= moment.hour < 23 else 50.0
     brightness = day.given(moment, "brightness", usual if on else 0.0)
     lamp = day.trait(memory, "_lamp_w", rng, 55, 65)
