@@ -365,6 +365,16 @@ def test_offline_fires_after_three_intervals_by_the_servers_clock() -> None:
     assert line.read(T0 + HOUR, x=1) == ["online", "clear"]
 
 
+def test_offline_bare_heartbeat_brings_it_back() -> None:
+    """The server heard it, though the log has nothing of it."""
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, line=Line(T0 + HOUR)))
+    line.tick(T0 + 4 * MIN)
+    assert line.tick(T0 + 6 * MIN) == []
+    line.facts.seen_ms = T0 + 7 * MIN
+    assert line.tick(T0 + 8 * MIN) == ["online", "clear"]
+    assert line.due == T0 + 10 * MIN + 1
+
+
 def test_offline_never_seen_is_not_offline() -> None:
     assert Timeline(OfflineParameters(), Facts(interval_ms=MIN)).tick(T0) == []
 
