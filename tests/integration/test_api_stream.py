@@ -251,10 +251,13 @@ async def test_stream_is_cut_when_the_account_or_the_session_ends(database_url: 
             await connection.execute("UPDATE app_user SET disabled_at = now() WHERE username = 'patrol1'")
             await ended_within(live, 3)
             assert (await http.get("/communities/test/stream")).status_code == 401
-    async with api_server(database_url, session_check_s=0.2, session_s=2) as url:
-        async with client(url, "grid1") as http, stream(http, "test") as live:
-            await live.named("hello")
-            await ended_within(live, 5)
+    async with (
+        api_server(database_url, session_check_s=0.2, session_s=2) as url,
+        client(url, "grid1") as http,
+        stream(http, "test") as live,
+    ):
+        await live.named("hello")
+        await ended_within(live, 5)
     await connection.close()
 
 
