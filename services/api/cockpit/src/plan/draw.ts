@@ -28,7 +28,7 @@ function shown(device: Device, scale: number): boolean {
 
 export function drawDevices(
   context: CanvasRenderingContext2D,
-  devices: Iterable<Device>,
+  devices: readonly Device[],
   view: View,
   screen: Size,
   dpr: number,
