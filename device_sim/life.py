@@ -28,10 +28,19 @@ Forced = Callable[[Device, int], Mapping[str, float]]
 class Surroundings:
     """What the devices of one community share. `pv_scale` is one inverter's roof against 1,000 m²."""
 
-    def __init__(self, community: Community, *, seed: int = 1, pv_scale: float = 1.0, forced: Forced | None = None):
+    def __init__(
+        self,
+        community: Community,
+        *,
+        seed: int = 1,
+        pv_scale: float = 1.0,
+        forced: Forced | None = None,
+        outdoor_c: Callable[[int], float] | None = None,
+    ) -> None:
         self.community, self.seed, self.pv_scale = community, seed, pv_scale
         self.sky = Sky(community.latitude, community.longitude, seed)
         self._forced = forced
+        self._outdoor_c = outdoor_c or self.sky.outdoor_c
         people: dict[str, list[Person]] = {}
         for person in community.people:
             if person.household_id:
@@ -44,7 +53,7 @@ class Surroundings:
     def moment(self, device: Device, ts_ms: int, dt_s: float, forced: Mapping[str, float]) -> Moment:
         second = ts_ms // 1000
         if self._sky_at[0] != second:
-            self._sky_at = (second, local_time(ts_ms), self.sky.sun(ts_ms), self.sky.outdoor_c(ts_ms))
+            self._sky_at = (second, local_time(ts_ms), self.sky.sun(ts_ms), self._outdoor_c(ts_ms))
         _, local, sun, outdoor_c = self._sky_at
         members = self._people.get(device.household_id or "", [])
         outside = self._forced(device, ts_ms) if self._forced else {}
@@ -55,11 +64,11 @@ class Surroundings:
             day_of_year=local.day_of_year,
             weekend=local.weekend,
             sun=sun,
-            outdoor_c=outside.get("outdoor_c", outdoor_c),
+            outdoor_c=outdoor_c,
             home=self._homes.get(device.household_id or "", self._nobody).share(local),
             residents=len(members) or 2,
             scale=self._scale(device),
-            forced={**{k: v for k, v in outside.items() if k != "outdoor_c"}, **forced},
+            forced={**outside, **forced},
             tags=device.tags.union(*(person.tags for person in members)),
             latitude=self.community.latitude - device.y / _M_PER_DEGREE,
             longitude=self.community.longitude
@@ -95,6 +104,8 @@ class Life:
     forced: dict[str, float] = field(default_factory=dict)
     switches: dict[str, float] = field(default_factory=dict)
     sends_changes: bool = False
+    reported_ms: int = 0
+    """When it last sent a reading."""
     due_ms: int = 0
     """When it reports next."""
 

@@ -62,6 +62,8 @@ class Uplink:
         self.traffic = traffic or Traffic()
         self.session = 0
         self.rejections: dict[str, str] = {}
+        self.away_until = 0.0
+        """On the monotonic clock: a device without power does not come back before."""
         self._broker, self._secret = broker, secret
         self._up, self._down = f"sc/{community}/{device}/up/", f"sc/{community}/{device}/down/"
         self._on_command, self._held, self._with_status = on_command, held, with_status
@@ -162,7 +164,7 @@ class Uplink:
                 log.debug("%s cannot connect: %s", self.device, error)
             if stop.is_set():
                 break
-            while self._held(self.device) and not stop.is_set():
+            while (self._held(self.device) or time.monotonic() < self.away_until) and not stop.is_set():
                 await first(asyncio.sleep(1.0), stop.wait())
             most = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**failures)
             pause = random.uniform(most / 2, most) + (5.0 if self._taken_over else 0.0)

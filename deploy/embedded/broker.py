@@ -78,6 +78,7 @@ class Mosquitto(Part):
         self.extra_acl = extra_acl
         self.folder = home / "mosquitto"
         self.password_file = self.folder / "identity" / "passwords"
+        self._read_version = (0, 0)
 
     def environment(self) -> Mapping[str, str]:
         return sandbox.ENVIRONMENT
@@ -91,14 +92,15 @@ class Mosquitto(Part):
         return sandbox.command(self.root, argv, readable=readable, writable=writable, info_fd=info_fd)
 
     def prepare(self) -> None:
-        for name in ("config", "data", "identity"):
-            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.folder, *(self.folder / name for name in ("config", "data", "identity"))):
+            folder.mkdir(mode=0o700, exist_ok=True)
         shipped = (SHIPPED / "mosquitto.conf").read_text(encoding="utf-8")
         write_private(
             self.folder / "config" / "mosquitto.conf", render(shipped, {}, self.device_port, self.service_port)
         )
         write_private(self.folder / "config" / "acl", (SHIPPED / "acl").read_text(encoding="utf-8") + self.extra_acl)
         self._admit_services()
+        self._read_version = self._password_version()
         usage = shutil.disk_usage(self.folder)
         if usage.free < 64 * 1024 * 1024:
             raise StackError("the disk is full: the broker could not save what waits for delivery")
@@ -125,7 +127,20 @@ class Mosquitto(Part):
 
     def reload(self) -> bool:
         """Makes it read its password file and access list again."""
+        self._read_version = self._password_version()
         return self.signal(signal.SIGHUP)
+
+    def reload_if_changed(self) -> None:
+        """Whoever replaces the password file need not know the broker's process."""
+        if self.alive and self._password_version() != self._read_version:
+            self.reload()
+
+    def _password_version(self) -> tuple[int, int]:
+        try:
+            found = self.password_file.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (found.st_ino, found.st_mtime_ns)
 
 
 def connect(port: int, user: str, password: str, host: str = ports.LOOPBACK, timeout_s: float = 2.0) -> int | None:

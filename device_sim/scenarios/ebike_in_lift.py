@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from device_sim.scenarios.story import Expected, Need, Stage, Story
+from device_sim.theatre.story import Expected, Need, Stage, Story
 from services.domain.vocabulary import Label, Severity, Team
 
 

@@ -1,10 +1,10 @@
-"""消防通道被占: a car stands in a fire lane for five minutes; it leaves, the alert clears, the order stays until closed."""
+"""消防通道被占: a car stands in a fire lane for five minutes; it leaves, and the order is closed by people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from device_sim.scenarios.story import Expected, Need, Stage, Story
+from device_sim.theatre.story import Expected, Need, Stage, Story
 from services.domain.registry import FIRE_LANE
 from services.domain.vocabulary import Label, Severity, Team
 

@@ -1,10 +1,10 @@
-"""燃气泄漏: a household's gas alarm goes off while the reading climbs; the patrol goes, the gas falls, the order closes."""
+"""燃气泄漏: a household's gas alarm goes off while the reading climbs; the patrol goes, the gas falls."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from device_sim.scenarios.story import Expected, Need, Stage, Story
+from device_sim.theatre.story import Expected, Need, Stage, Story
 from services.domain.vocabulary import Label, Severity, Team
 
 

@@ -34,6 +34,7 @@ class Ticket:
 
     principal: Principal
     token_id: str
+    password_mark: str
     expires_at: datetime
 
 
@@ -120,16 +121,17 @@ class Auth:
         now = datetime.now(UTC)
         expires_at = (now + self._session).replace(microsecond=0)
         token_id = secrets.token_urlsafe(12)
+        mark = password_mark(account.password_hash)
         claims = {
             "iss": _ISSUER,
             "sub": account.principal.id,
             "iat": now,
             "exp": expires_at,
             "jti": token_id,
-            "pwm": password_mark(account.password_hash),
+            "pwm": mark,
         }
         token = jwt.encode(claims, self._key, algorithm=_ALGORITHM)
-        return Issued(token, Ticket(account.principal, token_id, expires_at))
+        return Issued(token, Ticket(account.principal, token_id, mark, expires_at))
 
     async def verify(self, token: str) -> Ticket:
         """The session behind a token, its account as it is now (at most `check_s` old). Raises ApiError 401."""
@@ -158,7 +160,7 @@ class Auth:
             return None
         if password_mark(account.password_hash) != claims.password_mark:
             return None
-        return Ticket(account.principal, claims.token_id, claims.expires_at)
+        return Ticket(account.principal, claims.token_id, claims.password_mark, claims.expires_at)
 
     async def _account(self, user_id: str) -> users.Account | None:
         known = self._accounts.get(user_id)
@@ -196,4 +198,5 @@ class Auth:
             and (account := accounts.get(ticket.principal.id)) is not None
             and not account.disabled
             and account.principal == ticket.principal
+            and password_mark(account.password_hash) == ticket.password_mark
         }

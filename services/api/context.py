@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
@@ -23,6 +24,7 @@ class Context:
     hub: Hub
     cockpit: Cockpit
     curves: Cache
+    watchers: Watchers
 
 
 def _context(request: Request) -> Context:

@@ -14,6 +14,7 @@ import uvloop
 from services.adapters.observe import configure_logging, serve
 from services.adapters.settings import from_environment
 from services.api.app import create_app
+from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.context import Context
@@ -45,7 +46,7 @@ def compose(settings: ApiSettings) -> Context:
         queue_bytes=settings.stream_queue_bytes,
     )
     hub = Hub(database, auth, live, cockpit.build)
-    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S))
+    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database))
 
 
 async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -72,10 +73,13 @@ async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[in
 
 
 async def _work(context: Context, port: int, on_ready: Callable[[int], None]) -> None:
+    """Opens the database, then keeps the live hub going."""
     await context.database.open()
-    log.info("api_ready", port=port)
-    on_ready(port)
-    await context.hub.run()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(context.hub.run())
+        await context.hub.started.wait()
+        log.info("api_ready", port=port)
+        on_ready(port)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

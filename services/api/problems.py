@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
@@ -55,10 +56,12 @@ def problem_response(
     headers: dict[str, str] | None = None,
     errors: list[dict[str, Any]] | None = None,
 ) -> Response:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors)
+    problem = Problem(
+        title=HTTPStatus(status).phrase, status=int(status), detail=detail, instance=instance, errors=errors
+    )
     return Response(
         problem.model_dump_json(exclude_none=True),
-        status_code=status,
+        status_code=int(status),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
@@ -101,7 +104,16 @@ def install(app: FastAPI) -> None:
         log.warning("database_away", why=str(error) or type(error).__name__)
         return unavailable(request.url.path)
 
+    async def unstorable(request: Request, error: asyncpg.DataError) -> Response:
+        log.info("request_unstorable", why=str(error))
+        return problem_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "请求中有无法处理的字符或数值 · a character or number in the request is outside what can be kept",
+            instance=request.url.path,
+        )
+
     app.exception_handler(ApiError)(api_error)
+    app.exception_handler(asyncpg.DataError)(unstorable)
     app.exception_handler(HTTPException)(http_error)
     app.exception_handler(RequestValidationError)(invalid)
     for kind in RETRYABLE:
@@ -110,5 +122,6 @@ def install(app: FastAPI) -> None:
 
 HTTP_WORDS = {
     404: "没有这个地址 · nothing lives at this address",
+    413: "请求过大，上限 64 KiB · the request is larger than 64 KiB",
     405: "此地址不支持该方法 · this address does not take that method",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,11 +34,6 @@ class Channel:
         self._devices: dict[int, Row] | None = None
         self._polls = 0
         self._polled_at = datetime.now(UTC)
-
-    def publish(self, written: Iterable[tuple[Client, bytes]]) -> None:
-        for client, framed in written:
-            if framed:
-                client.put(framed)
 
     async def baseline(self, connection: Connection) -> None:
         """Reads all states once, before the first reader is told anything."""

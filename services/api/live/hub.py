@@ -54,6 +54,8 @@ class Hub:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._closed = False
+        self.started = asyncio.Event()
+        """Set once the outbox has been read to its end."""
 
     @property
     def waiting(self) -> str | None:
@@ -174,6 +176,7 @@ class Hub:
                 while await self._read_batch(connection):
                     pass
                 self._read_at = time.monotonic()
+                self.started.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._wake.wait()

@@ -94,6 +94,7 @@ async def snapshot(community_id: str, context: Ctx, ticket: Annotated[Ticket, ne
     async with context.database.consistent() as connection:
         row = await community_in_scope(connection, who, community_id)
         taken = await _snapshot(connection, context, who, row)
+    await context.watchers.watches(ticket, community_id)
     return answer(taken)
 
 

@@ -7,24 +7,23 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
-from services.api import cursor, curves, shapes
+from services.api import audit, cursor, curves, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.health import HEALTH_METRICS
-from services.api.models import DeviceOut, DevicePage, SeriesOut
+from services.api.models import DeviceOut, DevicePage, Point, SeriesOut
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
-from services.api.shapes import Row
 from services.api.store import communities as store
 from services.api.store import series as series_store
-from services.api.store import system
-from services.domain.access import Permission, Principal, reader_class
+from services.domain.access import Permission, reader_class
 from services.domain.devices import BY_NAME
-from services.domain.devices.kind import MetricType
+from services.domain.devices.kind import Metric, MetricType
 
 router = APIRouter(prefix=PREFIX, tags=["devices 设备"], responses=PROBLEMS)
 
@@ -34,6 +33,7 @@ Purpose = Annotated[
         max_length=100, description="用途，读取健康数据时记入审计 · why; written to the audit when health data is read"
     ),
 ]
+Instant = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
 MAX_POINTS = 5000
 _DEFAULT_RANGE = timedelta(hours=24)
 _COUNTER_LOOKBACK = timedelta(hours=2)
@@ -77,15 +77,8 @@ async def device(
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
         if row["kind"] in HEALTH_METRICS:
-            await audit_health(connection, who, row, purpose, None)
+            await audit.health_read(connection, who, row, purpose, None)
     return shapes.device(row, reader_class(who))
-
-
-async def audit_health(connection: Connection, who: Principal, row: Row, purpose: str, metric: str | None) -> None:
-    """Who saw whose health data and what for; nothing where the asker is shown none."""
-    if reader_class(who).sees_health(row["grid_id"]):
-        detail = {"purpose": purpose} | ({"metric": metric} if metric else {})
-        await system.audit(connection, who, row["community_id"], "health.read", f"device:{row['id']}", detail)
 
 
 @router.get("/devices/{device_id}/readings", response_model=SeriesOut, summary="一项指标的曲线 One metric over time")
@@ -94,15 +87,15 @@ async def readings(
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.READINGS)],
     metric: Annotated[str, Query(max_length=64)],
-    start: Annotated[datetime | None, Query(alias="from", description="RFC 3339; 24 h before `to` by default")] = None,
-    end: Annotated[datetime | None, Query(alias="to", description="RFC 3339; now by default")] = None,
+    start: Annotated[Instant | None, Query(alias="from", description="RFC 3339; 24 h before `to` by default")] = None,
+    end: Annotated[Instant | None, Query(alias="to", description="RFC 3339; now by default")] = None,
     bucket_s: Annotated[int, Query(ge=0, le=7 * 86400, description="0: every reading as it came")] = 300,
     purpose: Purpose = "duty",
 ) -> Response:
     """Averages of gauges, differences of counters; an answer holds 5,000 points at most."""
     who = ticket.principal
-    end = _aware(end) if end else datetime.now(UTC)
-    start = _aware(start) if start else end - _DEFAULT_RANGE
+    end = end or datetime.now(UTC)
+    start = start or end - _DEFAULT_RANGE
     if start >= end:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "from 须早于 to · `from` must lie before `to`")
     if bucket_s and (end - start).total_seconds() / bucket_s > MAX_POINTS:
@@ -118,30 +111,33 @@ async def readings(
         if kind is None or position is None:
             raise not_found("metric", metric)
         known = kind.metrics[position]
+        if known.health and not reader_class(who).sees_health(row["grid_id"]):
+            detail = "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
+            raise ApiError(HTTPStatus.FORBIDDEN, detail)
+        points = await _points(connection, row["device_no"], position, known, start, end, bucket_s)
         if known.health:
-            if not reader_class(who).sees_health(row["grid_id"]):
-                raise ApiError(
-                    HTTPStatus.FORBIDDEN,
-                    "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk",
-                )
-            await audit_health(connection, who, row, purpose, metric)
-        if bucket_s == 0:
-            sums = await series_store.raw(connection, row["device_no"], start, end, position, MAX_POINTS)
-            points = curves.as_they_came(sums)
-        else:
-            bucket = timedelta(seconds=bucket_s)
-            numbers = [row["device_no"]]
-            if known.type is MetricType.COUNTER:
-                lookback = max(_COUNTER_LOOKBACK, bucket)
-                sums = await series_store.counter_sum(connection, numbers, start, end, bucket, position, lookback)
-            else:
-                sums = await series_store.gauge_sum(connection, numbers, start, end, bucket, position)
-            points = curves.filled(sums, start, end, bucket_s)
+            await audit.health_read(connection, who, row, purpose, metric)
     return answer(
         SeriesOut(name=metric, unit=known.unit, label=shapes.label(known.label), bucket_s=bucket_s, points=points)
     )
 
 
-def _aware(at: datetime) -> datetime:
-    """A time without a zone is taken as UTC, as everything this API says is."""
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+async def _points(
+    connection: Connection,
+    device_no: int,
+    position: int,
+    metric: Metric,
+    start: datetime,
+    end: datetime,
+    bucket_s: int,
+) -> list[Point]:
+    """States are given as they came: the average of two of them is none."""
+    if bucket_s == 0 or metric.type is MetricType.STATE:
+        return curves.as_they_came(await series_store.raw(connection, device_no, start, end, position, MAX_POINTS))
+    bucket = timedelta(seconds=bucket_s)
+    if metric.type is MetricType.COUNTER:
+        lookback = max(_COUNTER_LOOKBACK, bucket)
+        sums = await series_store.counter_sum(connection, [device_no], start, end, bucket, position, lookback)
+    else:
+        sums = await series_store.gauge_sum(connection, [device_no], start, end, bucket, position)
+    return curves.filled(sums, start, end, bucket_s)

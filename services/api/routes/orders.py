@@ -15,13 +15,14 @@ from services.adapters.orders import MoveRefused, OrderNotFound, VersionConflict
 from services.api import cursor, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
+from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.models import MoveIn, OrderDetailOut, OrderOut, OrderPage, Problem
 from services.api.moves import actor_of
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State, answer, time_and_id
-from services.api.store import work
-from services.domain.access import Permission, reader_class
+from services.api.store import users, work
+from services.domain.access import Permission, allowed, reader_class
 from services.domain.ids import OrderId
 from services.domain.orders import MoveRequest
 
@@ -106,6 +107,7 @@ async def move(
     async with context.database.write() as connection:
         rows = await work.orders_by_ids(connection, [order_id])
         before = await in_scope(connection, who, rows[0] if rows else None, "order", order_id)
+        await _check_assignee(connection, body.assignee_id, before["community_id"])
         try:
             await apply_move(connection, OrderId(order_id), request, actor, datetime.now(UTC))
         except OrderNotFound:
@@ -117,6 +119,19 @@ async def move(
         row = (await work.orders_by_ids(connection, [order_id]))[0]
     log.info("order_moved", correlation=before["correlation"], order=str(order_id), move=body.move.value, by=who.id)
     return shapes.order(row, reader_class(who), actor)
+
+
+async def _check_assignee(connection: Connection, user_id: str | None, community_id: str) -> None:
+    """Whoever gets the order must be there to do it. Raises ApiError 422."""
+    if user_id is None:
+        return
+    account = (await users.by_ids(connection, [user_id])).get(user_id)
+    if account is None or account.disabled or account.principal.community_id != community_id:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这位人员 · nobody of that id works in this community"
+        )
+    if not allowed(account.principal.role, Permission.ORDER_MOVES):
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "此人不处理工单 · this person does not work on orders")
 
 
 def _conflict(conflict: VersionConflict) -> ApiError:

@@ -38,6 +38,7 @@ async def stream(
     """
     async with context.database.read() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
+    await context.watchers.watches(ticket, community_id)
     begin = int(last) if last is not None and last.isascii() and last.isdigit() and len(last) < 19 else cursor
     client, opening = await context.hub.join(ticket, community_id, begin)
     return EventStream(client, opening, context.settings.stream_stalled_s, context.hub.leave)

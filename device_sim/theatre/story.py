@@ -41,8 +41,12 @@ class Need:
     count: int = 1
     tag: str | None = None
     one_building: bool = False
+    beside: str | None = None
+    """One more device, of this kind and of the same building, where there is one."""
     quiet_s: float = 0.0
     """No reading newer than this: the story tells of the time since then, and time does not run backwards."""
+    status: bool = False
+    """They say that they are online when they connect, and leave a last will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,12 @@ class Expected:
     of_building: bool = False
     """The alert is the building's, one for all devices of the story."""
     also: frozenset[str] = frozenset()
-    """Rules whose alerts may stand beside, each with its own order."""
+    """Rules of the single devices whose alerts are worked on in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One story. `again` is told after the order is open, and must join it; `calm` brings the device back to normal."""
+    """One story. `again` is told when the order is open, and must join it; `calm` brings the devices back."""
 
     name: str
     label: Label
@@ -71,6 +75,8 @@ class Story:
     expected: Expected
     again: Script | None = None
     calm: Script | None = None
-    clears: bool = False
-    """`calm` also clears the alert, and the order stays open all the same (asserted where the order is not closed)."""
-    staff_closes: bool = True
+    silent_s: float = 0.0
+    """With this, each device is cut off and must raise an alert of its own, while those behind it, silent for so long,
+
+    raise none; `calm` brings the power back, clears the alerts, and leaves the orders open.
+    """

@@ -1,0 +1,233 @@
+"""One lane: receives, checks, commits, and only then acknowledges, batch after batch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from services.adapters.mqtt import Inbound, Subscriber
+from services.domain.codecs import decode
+from services.domain.codecs.topic import parse_topic
+from services.domain.ids import DeviceNo, correlation_id
+from services.domain.messages import Lane as LaneName
+from services.domain.messages import Reason, Rejected, Topic
+from services.ingest import core, metrics, store
+from services.ingest.acks import acknowledgements, outcome_counts
+from services.ingest.core import Checked, ClockOff, Outcome, Refusal, Session
+from services.ingest.database import POISON, Held
+from services.ingest.registry import Registry
+from services.ingest.registry_keeper import RegistryKeeper
+from services.ingest.store import Batch, Owner
+
+log = structlog.get_logger(__name__)
+
+_SLICE = 200
+"""Messages checked, or acknowledged, before the event loop gets its turn: about 3 ms."""
+_STRANGERS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_COMMUNITY, Reason.NOT_YOUR_DEVICE)
+_SAY_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    name: LaneName
+    owner: Owner
+    limit: int
+    linger_s: float
+    debug: bool = False
+
+
+class Lane:
+    """`sessions` is shared by nobody else; `on_commit` sees each batch after its commit."""
+
+    def __init__(
+        self,
+        options: LaneOptions,
+        subscriber: Subscriber,
+        held: Held,
+        registry: RegistryKeeper,
+        sessions: dict[DeviceNo, Session],
+        on_commit: Callable[[Batch], None],
+        keep: Callable[[Topic | Rejected, Registry], bool] = lambda topic, registry: True,
+    ) -> None:
+        self.options = options
+        self.subscriber = subscriber
+        self._held = held
+        self._registry = registry
+        self._sessions = sessions
+        self._on_commit = on_commit
+        self._keep = keep
+        self._numbers: dict[int, int] = {}
+        self._turn = asyncio.Lock()
+        self._marker = datetime.min.replace(tzinfo=UTC)
+        self._said_at: dict[Reason, float] = {}
+        self.busy = False
+        self.claimed = False
+        self.draining = False
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """For ever. Raises store.Fenced when the partitions have another owner."""
+        self._numbers = await self._held.patiently(lambda c: store.claim(c, self.options.owner), lambda: None)
+        self.claimed = True
+        while not self.draining:
+            messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
+            self.busy = True
+            try:
+                await self._finish(messages)
+            finally:
+                self.busy = False
+
+    async def note_clocks(self, clocks: list[ClockOff]) -> None:
+        """Puts wrong clocks that another lane met into this lane's log."""
+        async with self._turn:
+            await self._store(self._batch((), Checked(clocks=clocks)))
+
+    async def _finish(self, messages: list[Inbound]) -> None:
+        kept = [m for m in messages if self._keep(parse_topic(m.topic), self._registry.current)]
+        if kept:
+            async with self._turn:
+                await self._store(self._batch(kept, await self._check(kept)))
+        for start in range(0, len(messages), _SLICE):
+            stale = self.subscriber.ack(messages[start : start + _SLICE])
+            if stale:
+                metrics.STALE_ACKS.labels(self.options.name).inc(stale)
+            if len(messages) > _SLICE:
+                await asyncio.sleep(0)
+        metrics.QUEUE.labels(self.options.name).set(self.subscriber.waiting)
+
+    def _batch(self, messages: Sequence[Inbound], checked: Checked) -> Batch:
+        now = datetime.now(UTC)
+        self._marker = max(now, self._marker + timedelta(microseconds=1))
+        return Batch(messages, checked, self._marker)
+
+    # Checking
+
+    async def _check(self, messages: Sequence[Inbound]) -> Checked:
+        before = self._registry.current
+        checked = await self._check_against(messages, before)
+        if any(refusal.rejected.reason in _STRANGERS for refusal in checked.refusals):
+            # A device may speak before the news of its registration has reached us.
+            await self._registry.refresh_if_older(1.0)
+            if self._registry.current is not before:
+                checked = await self._check_against(messages, self._registry.current)
+        return checked
+
+    async def _check_against(self, messages: Sequence[Inbound], registry: Registry) -> Checked:
+        checked = Checked()
+        for source, message in enumerate(messages):
+            self._check_one(checked, source, message, registry)
+            if source % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        return checked
+
+    def _check_one(self, checked: Checked, source: int, message: Inbound, registry: Registry) -> None:
+        topic = parse_topic(message.topic)
+        if isinstance(topic, Rejected):
+            checked.refusals.append(Refusal(source, topic, None, core.NO_COMMUNITY))
+            return
+        publisher = registry.devices.get(topic.device)
+        try:
+            parts = decode("native" if publisher is None else publisher.codec, topic, message.payload)
+        except Exception:
+            log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
+            parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
+        for part in parts:
+            try:
+                core.check(checked, source, message.received_ms, topic, part, registry)
+            except Exception:
+                log.exception("check_fault", topic=message.topic)
+                fault = Rejected(Reason.MALFORMED, "the check failed on this message", topic.device)
+                core.check(checked, source, message.received_ms, topic, fault, registry)
+
+    # Storing
+
+    async def _store(self, batch: Batch) -> None:
+        def retry() -> None:
+            batch.attempts += 1
+            metrics.RETRIES.labels(self.options.name).inc()
+
+        started = time.perf_counter()
+        try:
+            await self._held.patiently(
+                lambda c: store.write(c, self.options.owner, batch, self._numbers, self._sessions), retry
+            )
+        except POISON as error:
+            await self._isolate(batch, error)
+            return
+        metrics.COMMIT.labels(self.options.name).observe(time.perf_counter() - started)
+        self._settle(batch)
+
+    async def _isolate(self, batch: Batch, error: BaseException) -> None:
+        """Halves the batch until the message that the database will not take stands alone, and quarantines it."""
+        messages = batch.messages
+        if len(messages) > 1:
+            for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
+                await self._store(self._batch(half, await self._check(half)))
+            return
+        log.error("poison_message", topic=messages[0].topic if messages else "", error=repr(error)[:500])
+        if not messages or (batch.checked.refusals and not batch.checked.items()):
+            raise error
+        topic = parse_topic(messages[0].topic)
+        assert not isinstance(topic, Rejected)  # noqa: S101
+        checked = Checked()
+        why = Rejected(Reason.MALFORMED, f"the database does not take it: {type(error).__name__}", topic.device)
+        core.check(checked, 0, messages[0].received_ms, topic, why, self._registry.current)
+        await self._store(self._batch(messages, checked))
+
+    def _settle(self, batch: Batch) -> None:
+        """After the commit: the promise to the devices first, then what is only for us."""
+        for topic, payload in acknowledgements(batch.messages, batch.checked):
+            self.subscriber.publish(topic, payload)
+        self._numbers.update(batch.written.numbers)
+        self._sessions.update(batch.written.sessions)
+        self._on_commit(batch)
+        self._measure(batch)
+        self._tell(batch)
+
+    def _measure(self, batch: Batch) -> None:
+        lane, checked = self.options.name, batch.checked
+        metrics.BATCH.labels(lane).observe(len(batch.messages))
+        for outcome, count in outcome_counts(checked).items():
+            if count:
+                metrics.MESSAGES.labels(lane, outcome.value).inc(count)
+        metrics.READINGS.inc(
+            sum(len(r.vals) - r.vals.count(None) for r in checked.readings if r.outcome is Outcome.STORED)
+        )
+        for bad in (*checked.bad_values, *batch.written.conflicts):
+            metrics.BAD_VALUES.labels(bad.reason.value).inc()
+        now_ms = time.time_ns() // 1_000_000
+        for items in (checked.readings, checked.happenings):
+            for item in items[:: max(1, len(items) // 8)]:
+                metrics.LAG.labels(lane).observe(max(0.0, (now_ms - item.ts_ms) / 1000))
+
+    def _tell(self, batch: Batch) -> None:
+        checked = batch.checked
+        reasons = Counter(refusal.rejected.reason for refusal in checked.refusals)
+        for items in (checked.readings, checked.happenings):
+            reasons.update(item.refusal.reason for item in items if item.refusal is not None)
+        now = time.monotonic()
+        for reason, count in reasons.items():
+            metrics.REJECTED.labels(self.options.name, reason.value).inc(count)
+            if now - self._said_at.get(reason, -_SAY_EVERY_S) >= _SAY_EVERY_S:
+                self._said_at[reason] = now
+                log.warning("messages_rejected", lane=self.options.name, reason=reason.value, count=count)
+        for happening in checked.happenings:
+            log.info(
+                "event_committed" if happening.outcome is Outcome.STORED else "event_not_new",
+                correlation=correlation_id(happening.device.id, happening.ts_ms),
+                device_event=happening.event,
+                outcome=happening.outcome.value,
+            )
+        if self.options.debug:
+            for reading in checked.readings:
+                log.debug(
+                    "reading_committed",
+                    correlation=correlation_id(reading.device.id, reading.ts_ms),
+                    outcome=reading.outcome.value,
+                )

@@ -1,0 +1,109 @@
+"""The ingest service: `python -m services.ingest.main`, told what to do by LINHUB_* variables."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import asyncpg
+import structlog
+import uvloop
+
+from services.adapters.mqtt import SessionTakenOver
+from services.adapters.mqtt_paho import PahoSubscriber
+from services.adapters.observe import configure_logging, serve_health
+from services.adapters.postgres import open_pool
+from services.adapters.settings import from_environment
+from services.ingest.settings import IngestSettings
+from services.ingest.store import Fenced
+from services.ingest.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+_CONNECTIONS = 8
+"""A lane each, the strays', the states, the registry's listener and its reader, the broom, one to spare."""
+
+
+class Superseded(Exception):
+    """Another process does this worker's work; this one must end and not be missed."""
+
+
+async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
+    """Until `stop` is set. `on_ready` gets the health port once the worker is subscribed and the database answers.
+
+    Raises Superseded when another process took its place.
+    """
+    async with AsyncExitStack() as stack:
+        worker: Worker | None = None
+        stopping = asyncio.create_task(stop.wait())
+        stack.callback(stopping.cancel)
+
+        def readiness() -> str | None:
+            return "database: connecting" if worker is None else worker.waiting_for()
+
+        port = await stack.enter_async_context(serve_health(settings.health_host, settings.health_port, readiness))
+        opening = asyncio.create_task(
+            open_pool(settings.database_url, name=f"linhub-{settings.worker}", max_size=_CONNECTIONS)
+        )
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            return
+        pool = opening.result()
+        stack.callback(pool.terminate)
+        worker = Worker(settings, pool, PahoSubscriber)
+        stack.push_async_callback(worker.release)
+        working = asyncio.create_task(worker.run())
+        announcing = asyncio.create_task(_announce(worker, port, on_ready))
+        stack.callback(announcing.cancel)
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await worker.drain()
+            working.cancel()
+        await _end(working)
+
+
+async def _announce(worker: Worker, port: int, on_ready: Callable[[int], None]) -> None:
+    while worker.waiting_for() is not None:  # noqa: ASYNC110 - readiness is asked of many parts, none of which knows
+        await asyncio.sleep(0.02)
+    log.info("ingest_ready", health_port=port)
+    on_ready(port)
+
+
+async def _end(working: asyncio.Task[None]) -> None:
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+    except* (Fenced, SessionTakenOver) as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise Superseded(str(first)) from None
+
+
+def main() -> None:
+    settings = from_environment(IngestSettings)
+    configure_logging("ingest", settings.log_level, settings.log_format == "json")
+
+    async def until_signalled() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run(settings, stop, lambda port: None)
+
+    try:
+        uvloop.run(until_signalled())
+    except Superseded as error:
+        log.error("superseded", why=str(error), doing="stopping, so that there is one owner")
+        sys.exit(3)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        log.error("database_refused_login", why=str(error), doing="correct LINHUB_DATABASE_URL")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+-- name: synchronous_commit
+SELECT current_setting('synchronous_commit')
+
+-- name: turn_on_synchronous_commit
+SET synchronous_commit = on
+
+-- name: registry
+SELECT d.device_no, d.id, d.community_id, d.kind, d.gateway_no, d.codec
+FROM device d
+WHERE d.retired_at IS NULL
+
+-- name: communities
+SELECT id, partition FROM community
+
+-- name: open_ledger
+INSERT INTO ingest_ledger (worker, partition, lane)
+SELECT $1, partition, $2 FROM unnest($3::smallint[]) AS partition
+ON CONFLICT DO NOTHING
+
+-- name: lock_ledger
+SELECT max(updated_at) = $3 AS committed
+FROM (SELECT updated_at FROM ingest_ledger WHERE worker = $1 AND lane = $2 ORDER BY partition FOR UPDATE) AS mine
+
+-- name: last_numbers
+SELECT p.partition, coalesce((SELECT max(l.seq) FROM ingest_log l WHERE l.partition = p.partition AND l.lane = $1), 0) AS seq
+FROM unnest($2::smallint[]) AS p (partition)
+
+-- name: insert_readings
+WITH stored AS (
+    INSERT INTO reading (device_no, ts, vals)
+    SELECT device_no, 'epoch'::timestamptz + ts_ms * interval '1 ms',
+           array_replace(($4::float8[])[start : start + width - 1], 'NaN', NULL)
+    FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $5::integer[]) AS row (device_no, ts_ms, width, start)
+    ON CONFLICT (device_no, ts) DO NOTHING
+    RETURNING device_no, ts
+)
+SELECT count(*) AS count,
+       CASE WHEN count(*) < cardinality($1) THEN array_agg(device_no) END AS device_nos,
+       CASE WHEN count(*) < cardinality($1) THEN array_agg((extract(epoch FROM ts) * 1000)::bigint) END AS ts_ms
+FROM stored
+
+-- name: stored_readings
+SELECT r.device_no, (extract(epoch FROM r.ts) * 1000)::bigint AS ts_ms, r.vals
+FROM unnest($1::integer[], $2::bigint[]) AS asked (device_no, ts_ms)
+JOIN reading r ON r.device_no = asked.device_no AND r.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
+WHERE r.ts BETWEEN 'epoch'::timestamptz + $3::bigint * interval '1 ms'
+              AND 'epoch'::timestamptz + $4::bigint * interval '1 ms'
+
+-- name: fill_reading
+UPDATE reading SET vals = $3
+WHERE device_no = $1 AND ts = 'epoch'::timestamptz + $2::bigint * interval '1 ms'
+
+-- name: insert_events
+WITH sent AS (
+    SELECT device_no, 'epoch'::timestamptz + ts_ms * interval '1 ms' AS ts, event, data, message_id,
+           'epoch'::timestamptz + received_ms * interval '1 ms' AS received_at
+    FROM unnest($1::integer[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::bigint[])
+        AS row (device_no, ts_ms, event, data, message_id, received_ms)
+)
+INSERT INTO device_event (device_no, ts, event, data, message_id, received_at)
+SELECT device_no, ts, event, data, message_id, received_at FROM sent
+ON CONFLICT (device_no, event, ts) DO NOTHING
+RETURNING device_no, (extract(epoch FROM ts) * 1000)::bigint AS ts_ms, event
+
+-- name: stored_events
+SELECT e.device_no, (extract(epoch FROM e.ts) * 1000)::bigint AS ts_ms, e.event, e.data
+FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS asked (device_no, ts_ms, event)
+JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event
+    AND e.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
+WHERE e.ts BETWEEN 'epoch'::timestamptz + $4::bigint * interval '1 ms'
+              AND 'epoch'::timestamptz + $5::bigint * interval '1 ms'
+
+-- name: append_log
+WITH written AS (
+    INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    RETURNING partition, lane, seq
+)
+SELECT pg_notify('ingest_log', partition || ':' || lane || ':' || seq) FROM written
+
+-- name: count
+INSERT INTO ingest_ledger AS l (worker, partition, lane, received, stored, duplicate, rejected, updated_at)
+SELECT $1, partition, $2, stored + duplicate + rejected, stored, duplicate, rejected, $7
+FROM unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[]) AS row (partition, stored, duplicate, rejected)
+ORDER BY partition
+ON CONFLICT (worker, partition, lane) DO UPDATE SET
+    received = l.received + excluded.received, stored = l.stored + excluded.stored,
+    duplicate = l.duplicate + excluded.duplicate, rejected = l.rejected + excluded.rejected,
+    updated_at = excluded.updated_at
+
+-- name: quarantine
+INSERT INTO quarantine (received_at, worker, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size)
+SELECT 'epoch'::timestamptz + received_ms * interval '1 ms', $1, scope, reason, detail, topic, community_id, device_id,
+       message_id, payload, payload_size
+FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+            $10::bytea[], $11::integer[])
+    AS row (received_ms, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size)
+
+-- name: sessions
+SELECT s.device_no, s.session, s.online
+FROM device_state s
+WHERE s.session > 0
+
+-- name: state_positions
+SELECT partition, lane, seq FROM checkpoint WHERE consumer = 'device_state' AND partition = ANY ($1::smallint[])
+
+-- name: state_behind
+SELECT seq, device_nos, ts_ms, received_ms, widths, vals, body
+FROM ingest_log
+WHERE partition = $1 AND lane = $2 AND seq > $3
+ORDER BY seq
+LIMIT 200
+
+-- name: save_position
+INSERT INTO checkpoint AS c (consumer, partition, lane, seq)
+SELECT 'device_state', partition, lane, seq
+FROM unnest($1::smallint[], $2::smallint[], $3::bigint[]) AS row (partition, lane, seq)
+ON CONFLICT (consumer, partition, lane) DO UPDATE SET seq = greatest(c.seq, excluded.seq), updated_at = now()
+
+-- name: save_state
+WITH sent AS (
+    SELECT *
+    FROM unnest($1::integer[], $2::smallint[], $3::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+                $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::integer[])
+        AS row (device_no, width, start, seen_ms, made_ms, vals_ms, event, event_ms, session, online, status_ms,
+                clock_off_ms)
+), latest AS (
+    SELECT n.device_no,
+           CASE WHEN n.session > coalesce(s.session, -1) OR (n.session = s.session AND NOT n.online)
+                THEN n.online OR n.made_ms > n.status_ms
+                WHEN coalesce(s.session, 0) = 0 THEN true
+                ELSE s.online OR 'epoch'::timestamptz + n.made_ms * interval '1 ms' > s.last_seen_at END AS online,
+           greatest(n.session, s.session, 0) AS session,
+           coalesce(s.online, false) AS was_online,
+           s.online_since,
+           'epoch'::timestamptz + n.seen_ms * interval '1 ms' AS seen_at,
+           array_replace(($4::float8[])[n.start : n.start + n.width - 1], 'NaN', NULL) AS vals,
+           CASE WHEN n.vals_ms > 0 THEN 'epoch'::timestamptz + n.vals_ms * interval '1 ms' END AS vals_ts,
+           n.event,
+           CASE WHEN n.event_ms > 0 THEN 'epoch'::timestamptz + n.event_ms * interval '1 ms' END AS event_ts,
+           n.clock_off_ms
+    FROM sent n
+    JOIN device d USING (device_no)
+    LEFT JOIN device_state s USING (device_no)
+)
+INSERT INTO device_state AS s
+    (device_no, online, session, online_since, last_seen_at, vals, vals_ts, last_event, last_event_ts, clock_offset_ms)
+SELECT device_no, online, session, CASE WHEN NOT online THEN NULL WHEN was_online THEN online_since ELSE seen_at END,
+       seen_at, vals, vals_ts, event, event_ts, clock_off_ms
+FROM latest
+ORDER BY device_no
+ON CONFLICT (device_no) DO UPDATE SET
+    online = excluded.online,
+    session = excluded.session,
+    online_since = excluded.online_since,
+    last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
+    vals = CASE WHEN excluded.vals_ts IS NULL THEN s.vals
+                WHEN s.vals_ts IS NULL THEN excluded.vals
+                WHEN excluded.vals_ts < s.vals_ts THEN merge_vals(s.vals, excluded.vals)
+                WHEN array_position(excluded.vals, NULL) IS NULL
+                     AND cardinality(excluded.vals) >= cardinality(s.vals) THEN excluded.vals
+                ELSE merge_vals(excluded.vals, s.vals) END,
+    vals_ts = greatest(s.vals_ts, excluded.vals_ts),
+    last_event = CASE WHEN excluded.last_event_ts >= coalesce(s.last_event_ts, '-infinity') THEN excluded.last_event
+                      ELSE s.last_event END,
+    last_event_ts = greatest(s.last_event_ts, excluded.last_event_ts),
+    clock_offset_ms = excluded.clock_offset_ms
+
+-- name: purge_log
+DELETE FROM ingest_log
+WHERE partition = $1 AND lane = $2 AND seq IN (
+    SELECT oldest.seq
+    FROM (SELECT seq, committed_at FROM ingest_log WHERE partition = $1 AND lane = $2 ORDER BY seq LIMIT 200) AS oldest
+    WHERE oldest.committed_at < now() - $3::interval
+      AND oldest.seq < (SELECT max(seq) FROM ingest_log WHERE partition = $1 AND lane = $2)
+)
+
+-- name: purge_quarantine
+DELETE FROM quarantine WHERE id IN (
+    SELECT id FROM quarantine WHERE received_at < now() - $1::interval ORDER BY received_at LIMIT 1000
+)

@@ -1,0 +1,67 @@
+"""What ingest knows of devices, as one immutable picture in memory: who exists, where, behind whom, what kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.domain.devices.kind import DeviceKind, MetricType
+from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """What a value must be, and where it is stored."""
+
+    position: int
+    low: float
+    high: float
+    type: MetricType
+    options: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class KindSpec:
+    """A device kind, as fast to ask as it can be made."""
+
+    name: str
+    width: int
+    metrics: Mapping[str, MetricSpec]
+    events: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    no: DeviceNo
+    id: DeviceId
+    community: CommunityId
+    partition: Partition
+    kind: KindSpec
+    gateway_no: DeviceNo | None
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """`communities` names the partition of every community there is, with or without devices."""
+
+    devices: Mapping[DeviceId, KnownDevice] = field(default_factory=dict)
+    communities: Mapping[CommunityId, Partition] = field(default_factory=dict)
+
+    def in_partitions(self, partitions: Iterable[int]) -> list[CommunityId]:
+        owned = frozenset(partitions)
+        return sorted(id for id, partition in self.communities.items() if partition in owned)
+
+
+def kind_spec(kind: DeviceKind) -> KindSpec:
+    metrics = {
+        metric.name: MetricSpec(
+            position,
+            metric.low,
+            metric.high,
+            metric.type,
+            {option: index for index, option in enumerate(metric.options)},
+        )
+        for position, metric in enumerate(kind.metrics)
+    }
+    return KindSpec(kind.name, len(kind.metrics), metrics, frozenset(event.name for event in kind.events))

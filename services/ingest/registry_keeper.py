@@ -1,0 +1,80 @@
+"""Keeps the registry in memory as the database has it: read whole at each notice that something changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.adapters.postgres import RETRYABLE
+from services.ingest import store
+from services.ingest.registry import KindSpec, Registry
+
+log = structlog.get_logger(__name__)
+
+_SETTLE_S = 0.1
+"""An import changes many rows in many statements; one reading after the last is enough."""
+_LONGEST_S = 300.0
+"""Read again after so long at the latest, in case a notice was lost."""
+
+
+class RegistryKeeper:
+    def __init__(self, pool: asyncpg.Pool[Any], kinds: Mapping[str, KindSpec], changed: Callable[[], None]) -> None:
+        self._pool = pool
+        self._kinds = kinds
+        self._changed = changed
+        self._loaded_at = 0.0
+        self._notice = asyncio.Event()
+        self._loading = asyncio.Lock()
+        self.current = Registry()
+
+    async def load(self) -> None:
+        """Raises what the database raises."""
+        async with self._loading, self._pool.acquire() as connection:
+            began = time.monotonic()
+            fresh = await store.load_registry(connection, self._kinds)
+            self._loaded_at = began
+            if fresh != self.current:
+                self.current = fresh
+                log.info("registry_loaded", devices=len(fresh.devices), communities=len(fresh.communities))
+                self._changed()
+
+    async def refresh_if_older(self, age_s: float) -> None:
+        """Best effort: when the database is away the picture stays as it is."""
+        if time.monotonic() - self._loaded_at > age_s:
+            self._loaded_at = time.monotonic()
+            with contextlib.suppress(*RETRYABLE, asyncpg.PostgresError):
+                await asyncio.wait_for(self.load(), 5)
+
+    async def run(self) -> None:
+        """For ever: listens, and reads again after each notice and each time it had to reconnect."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._listen(connection)
+            except (*RETRYABLE, asyncpg.PostgresError) as error:
+                log.warning("registry_listener_lost", why=str(error) or type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def _listen(self, connection: Any) -> None:
+        def notice(*_: object) -> None:
+            self._notice.set()
+
+        connection.add_termination_listener(notice)
+        await connection.add_listener("registry", notice)
+        try:
+            while not connection.is_closed():
+                self._notice.clear()
+                await self.load()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._notice.wait(), _LONGEST_S)
+                await asyncio.sleep(_SETTLE_S)
+        finally:
+            connection.remove_termination_listener(notice)
+            if not connection.is_closed():
+                await connection.remove_listener("registry", notice)

@@ -1,0 +1,92 @@
+"""The latest of each device, folded from what was committed: small enough to be written apart from the batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.domain.ids import DeviceNo
+
+Values = list[float | None]
+CLOCK_LIMIT_MS = 2**31 - 1
+"""About 24 days; a clock further off than that is shown as this far off."""
+
+
+@dataclass(slots=True)
+class Latest:
+    """What is new about one device since the last write. Times in ms; 0 or None: nothing new.
+
+    A device that reports its sessions is online or not as the newest session says, in the order of the sessions:
+    within one session the last will comes last. A message made after the will arrived proves it alive again.
+    A device that reports none is online from its first message.
+    """
+
+    seen_ms: int = 0
+    made_ms: int = 0
+    """The newest time the device itself put on anything but a status."""
+    vals_ms: int = 0
+    vals: Values = field(default_factory=list)
+    event: str | None = None
+    event_ms: int = 0
+    session: int = -1
+    online: bool = False
+    status_ms: int = 0
+    clock_off_ms: int | None = None
+
+
+class StateFold:
+    """Takes what was committed, in any order; `pending` is what the table does not know yet."""
+
+    def __init__(self) -> None:
+        self.pending: dict[DeviceNo, Latest] = {}
+        self.positions: dict[tuple[int, int], int] = {}
+        """(partition, lane) → the last log number that is folded in."""
+
+    def take(self) -> tuple[dict[DeviceNo, Latest], dict[tuple[int, int], int]]:
+        """What to write now; later arrivals go to the next write."""
+        taken = self.pending, dict(self.positions)
+        self.pending = {}
+        return taken
+
+    def _of(self, no: DeviceNo, received_ms: int) -> Latest:
+        latest = self.pending.get(no)
+        if latest is None:
+            latest = self.pending[no] = Latest()
+        if received_ms > latest.seen_ms:
+            latest.seen_ms = received_ms
+        return latest
+
+    def seen(self, no: DeviceNo, received_ms: int, made_ms: int = 0) -> None:
+        latest = self._of(no, received_ms)
+        latest.made_ms = max(latest.made_ms, made_ms)
+
+    def reading(self, no: DeviceNo, ts_ms: int, received_ms: int, vals: Values) -> None:
+        latest = self._of(no, received_ms)
+        latest.clock_off_ms = None
+        if ts_ms > latest.made_ms:
+            latest.made_ms = ts_ms
+        if ts_ms >= latest.vals_ms:
+            older, latest.vals, latest.vals_ms = latest.vals, vals, ts_ms
+            if older and None in vals:
+                latest.vals = _over(vals, older)
+        elif None in latest.vals:
+            latest.vals = _over(latest.vals, vals)
+
+    def event(self, no: DeviceNo, ts_ms: int, received_ms: int, event: str) -> None:
+        latest = self._of(no, received_ms)
+        latest.made_ms = max(latest.made_ms, ts_ms)
+        if ts_ms >= latest.event_ms:
+            latest.event, latest.event_ms = event, ts_ms
+
+    def status(self, no: DeviceNo, received_ms: int, online: bool, session: int) -> None:
+        latest = self._of(no, received_ms)
+        if (session, not online) >= (latest.session, not latest.online):
+            latest.session, latest.online, latest.status_ms = session, online, received_ms
+
+    def clock(self, no: DeviceNo, received_ms: int, offset_ms: int) -> None:
+        self._of(no, received_ms).clock_off_ms = max(-CLOCK_LIMIT_MS, min(CLOCK_LIMIT_MS, offset_ms))
+
+
+def _over(newer: Values, older: Values) -> Values:
+    width = max(len(newer), len(older))
+    newer, older = newer + [None] * (width - len(newer)), older + [None] * (width - len(older))
+    return [old if new is None else new for new, old in zip(newer, older, strict=True)]
