@@ -51,7 +51,9 @@ export function age(ms: number): string {
 /** At most `digits` after the point, thousands grouped; an absent number is a dash, never NaN. */
 export function number(value: number | null | undefined, digits = 2): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
-  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits }).format(value)
+  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits, signDisplay: 'negative' }).format(
+    value,
+  )
 }
 
 /** Three significant figures or so: what an eye takes from a wall. */

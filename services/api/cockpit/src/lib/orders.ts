@@ -20,19 +20,19 @@ export function pressure(order: Order, nowMs: number): Pressure {
   return left <= allowed * SOON_SHARE ? 'soon' : 'calm'
 }
 
-const PRESSURE_RANK: Record<Pressure, number> = { over: 3, soon: 2, calm: 1, none: 0 }
-
-/** Breached first, then the worst, then what is due next, then the oldest. */
-export function sortOrders(orders: Iterable<Order>, nowMs: number): Order[] {
+/** The worst first, then what is breached, then what is due next, then the oldest; `mineFirst`: what I can move before all. */
+export function sortOrders(orders: Iterable<Order>, nowMs: number, mineFirst = false): Order[] {
   const keyed = Array.from(orders, (order) => ({
     order,
-    over: PRESSURE_RANK[pressure(order, nowMs)] === 3 ? 1 : 0,
+    mine: mineFirst && order.moves.length > 0 ? 1 : 0,
+    over: pressure(order, nowMs) === 'over' ? 1 : 0,
     due: order.due === null ? Infinity : Date.parse(order.due),
   }))
   keyed.sort(
     (a, b) =>
-      b.over - a.over ||
+      b.mine - a.mine ||
       rank(b.order.severity) - rank(a.order.severity) ||
+      b.over - a.over ||
       (a.due === b.due ? 0 : a.due - b.due) ||
       a.order.number - b.order.number,
   )

@@ -12,7 +12,7 @@ export interface Ink {
   font: string
 }
 
-/** From this scale on (pixels a metre) the devices inside a building are drawn; before, only what is offline in it. */
+/** From this scale on (pixels a metre) the devices inside a building are drawn; before, the building counts them. */
 export const INDOOR_SCALE = 3.2
 /** From this scale on a device is a chip that says its kind. */
 export const CHIP_SCALE = 7
@@ -23,12 +23,12 @@ export function dotRadius(scale: number): number {
 }
 
 function shown(device: Device, scale: number): boolean {
-  return scale >= INDOOR_SCALE || device.building_id === null || !device.online
+  return scale >= INDOOR_SCALE || device.building_id === null
 }
 
 export function drawDevices(
   context: CanvasRenderingContext2D,
-  devices: Iterable<Device>,
+  devices: readonly Device[],
   view: View,
   screen: Size,
   dpr: number,
