@@ -130,6 +130,8 @@ class PahoSubscriber:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = options.session_expiry_s
         properties.ReceiveMaximum = options.window
+        client.max_queued_messages_set(_OUTGOING_QUEUE)
+        client.max_inflight_messages_set(1000)
         client.connect_async(
             options.address.host,
             options.address.port,
@@ -137,8 +139,6 @@ class PahoSubscriber:
             clean_start=False,
             properties=properties,
         )
-        client.max_queued_messages_set(_OUTGOING_QUEUE)
-        client.max_inflight_messages_set(1000)
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_subscribe = self._handle_subscribe
