@@ -182,14 +182,23 @@ class Engine:
 
     def suspects(self, now_ms: int) -> list[DeviceNo]:
         """Devices about to be taken for dead. The caller looks once more when they were last heard (`heard`)."""
-        return [
-            subject.device.device_no
-            for due_ms, _, subject, one in self._heap
-            if due_ms <= now_ms
-            and subject.device is not None
-            and isinstance(one.rule.parameters, OfflineParameters)
-            and subject.dues.get(one.rule.id) == due_ms
-        ]
+        found: list[DeviceNo] = []
+        due: list[tuple[int, int, Subject, Compiled]] = []
+        while self._heap and self._heap[0][0] <= now_ms:
+            due.append(heapq.heappop(self._heap))
+        for entry in due:
+            heapq.heappush(self._heap, entry)
+            due_ms, _, subject, one = entry
+            parameters, device = one.rule.parameters, subject.device
+            if device is None or not isinstance(parameters, OfflineParameters):
+                continue
+            silent_ms = now_ms - (subject.facts.seen_ms or 0)
+            patience_ms = 0 if one.rule.id in subject.states else parameters.missed * subject.facts.interval_ms
+            if subject.dues.get(one.rule.id) == due_ms and silent_ms > patience_ms:
+                found.append(device.device_no)
+                if subject.gateway is not None and subject.gateway.device is not None:
+                    found.append(subject.gateway.device.device_no)
+        return found
 
     def heard(self, device_no: DeviceNo, seen_ms: int) -> None:
         """Heard by the server at that time, even where the log has nothing of it (a heartbeat, a repeated status)."""

@@ -43,7 +43,8 @@ async def order_for(
         return
     known: UUID | None = None
     if alert.joins is not None:
-        known = await connection.fetchval("SELECT order_id FROM (" + Q["open_alert_order"] + ") AS a", *alert.joins)
+        larger = await connection.fetchrow(Q["open_alert_order"], *alert.joins)
+        known = larger["order_id"] if larger is not None else None
     known = known or await connection.fetchval(Q["latest_order"], alert.family, alert.subject)
     last = await fetch_order(connection, known, lock=True) if known else None
     if last is not None and not last.ended:
@@ -94,10 +95,9 @@ async def _join(
             reason=alert.why.zh,
         )
     ]
-    if severity is not None and alert.team is not order.team:
-        # What it has become is another team's work; whoever has it already on site stays.
-        if order.arrived_at is None:
-            moves.append(MoveRequest(Move.TRANSFER, order.version, team=alert.team, reason=alert.why.zh))
+    if severity is not None and alert.team is not order.team and order.arrived_at is None:
+        # What it has become is another team's work; whoever is already on site stays.
+        moves.append(MoveRequest(Move.TRANSFER, order.version, team=alert.team, reason=alert.why.zh))
     _, outgoing = await append_moves(connection, order.id, moves, now)
     await connection.execute(Q["link_order"], alert.id, order.id)
     written.outgoing += outgoing

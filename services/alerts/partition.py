@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
 _EVENT_ROWS = 256
 _TELEMETRY_ROWS = 16
+_HOLE_S = 2.0
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -47,6 +48,7 @@ class PartitionWorker:
         self._checkpoints: dict[int, int] = {}
         self._read_ahead: deque[LogRow] = deque()
         self._next_tick = 0.0
+        self._hole_since: dict[int, float] = {}
         self._reloaded_for: set[int] = set()
         self.idle = False
         """Whether the log was read to its end at the last look."""
@@ -128,7 +130,7 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             if self.registry_changed:
                 await self._reload_registry(connection)
-            rows = await read_log(connection, self.lease.partition, 0, self._checkpoints[0], _EVENT_ROWS)
+            rows = self._whole(await read_log(connection, self.lease.partition, 0, self._checkpoints[0], _EVENT_ROWS))
             if not rows:
                 rows = await self._telemetry(connection)
             self.idle = not rows
@@ -145,7 +147,7 @@ class PartitionWorker:
         """As much as one turn may take, at least one row; what was read beyond it waits in memory."""
         if not self._read_ahead:
             rows = await read_log(connection, self.lease.partition, 1, self._checkpoints[1], _TELEMETRY_ROWS)
-            self._read_ahead.extend(rows)
+            self._read_ahead.extend(self._whole(rows))
         taken: list[LogRow] = []
         size = 0
         while self._read_ahead and (not taken or size + self._read_ahead[0].size <= self._room):
@@ -160,7 +162,6 @@ class PartitionWorker:
     async def _consume(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
         lane = rows[0].lane
         before = self._checkpoints[lane]
-        self._check_gap(rows[0], before)
         await self._know_devices(connection, rows)
         engine = self._engine
         assert engine is not None  # noqa: S101
@@ -170,7 +171,7 @@ class PartitionWorker:
             for item in items_of(row, engine.roster):
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
-                    log.error("log_entry_unreadable", partition=row.lane, seq=row.seq, why=item.why)
+                    log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
                 elif not engine.apply(item):
                     metrics.UNKNOWN.inc()
             metrics.ITEMS.labels("event" if lane == 0 else "telemetry").inc(row.size)
@@ -179,15 +180,30 @@ class PartitionWorker:
         await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None)
         self._checkpoints[lane] = rows[-1].seq
 
-    def _check_gap(self, row: LogRow, before: int) -> None:
-        """The log is kept 48 h; whoever was away for longer must say what it has not seen."""
-        if row.seq == before + 1 or (before == 0 and row.seq > 1 and not self._checkpoints[row.lane]):
-            return
-        missed = row.seq - before - 1
-        metrics.GAPS.labels(str(self.lease.partition)).inc(missed)
-        log.error(
-            "log_gap", partition=self.lease.partition, lane=row.lane, after=before, found=row.seq, entries_missed=missed
-        )
+    def _whole(self, rows: list[LogRow]) -> list[LogRow]:
+        """The rows up to the first hole. A hole is waited for briefly, then it is one: the log is kept 48 h only.
+
+        Whoever was away for longer must say what it has not seen, and goes on from the oldest there is.
+        """
+        if not rows:
+            return rows
+        lane, before = rows[0].lane, self._checkpoints[rows[0].lane]
+        if rows[0].seq != before + 1:
+            since = self._hole_since.setdefault(lane, time.monotonic())
+            if time.monotonic() - since < _HOLE_S:
+                return []
+            missed = rows[0].seq - before - 1
+            metrics.GAPS.labels(str(self.lease.partition)).inc(missed)
+            log.error(
+                "log_gap",
+                partition=self.lease.partition,
+                lane=lane,
+                after=before,
+                found=rows[0].seq,
+                entries_missed=missed,
+            )
+        self._hole_since.pop(lane, None)
+        return [row for place, row in enumerate(rows) if row.seq == rows[0].seq + place]
 
     async def _know_devices(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
         """A device may be in the log before word of the changed registry has come; look once for each unknown one."""

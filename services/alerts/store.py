@@ -1,4 +1,4 @@
-"""Writes what the core decided: alerts, occurrences, orders, states, checkpoint and outbox in one fenced transaction."""
+"""Writes what the core decided in one fenced transaction: alerts, orders, states, checkpoint and outbox."""
 
 from __future__ import annotations
 

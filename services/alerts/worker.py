@@ -133,22 +133,33 @@ class AlertWorker:
             await escalate_due(self._pool, self.owned)
 
     async def _listen(self) -> None:
-        """A connection of its own that hears of new log entries and of a changed registry; opened again when it ends."""
+        """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""
         while True:
             try:
-                connection = await self._pool.acquire()
-                try:
-                    ended = asyncio.Event()
-                    connection.add_termination_listener(lambda _: ended.set())
-                    await connection.add_listener("ingest_log", self._on_log)
-                    await connection.add_listener("registry", self._on_registry)
-                    self._on_registry(None, 0, "", "")
-                    await ended.wait()
-                finally:
-                    await self._pool.release(connection)
+                async with self._pool.acquire() as connection:
+                    await self._hear(connection)
             except RETRYABLE as error:
                 log.warning("listener_lost", why=str(error) or type(error).__name__)
             await asyncio.sleep(0.5)
+
+    async def _hear(self, connection: Any) -> None:
+        ended = asyncio.Event()
+
+        def on_end(_connection: Any) -> None:
+            ended.set()
+
+        connection.add_termination_listener(on_end)
+        await connection.add_listener("ingest_log", self._on_log)
+        await connection.add_listener("registry", self._on_registry)
+        try:
+            # Whatever changed while nobody listened.
+            self._on_registry(None, 0, "", "")
+            await ended.wait()
+        finally:
+            connection.remove_termination_listener(on_end)
+            if not connection.is_closed():
+                await connection.remove_listener("ingest_log", self._on_log)
+                await connection.remove_listener("registry", self._on_registry)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]
