@@ -13,7 +13,6 @@ from services.api.context import Context
 from services.api.middleware import Edge
 from services.api.routes import ROUTERS
 
-MAX_BODY_BYTES = 64 * 1024
 DESCRIPTION = """邻枢社区感知与响应接口 · the API of LinHub.
 
 Times are RFC 3339 in UTC. Errors are RFC 9457 problem details in Chinese and English. Lists page by `cursor` → `next`.
@@ -31,7 +30,6 @@ def create_app(context: Context, readiness: Readiness) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY_BYTES,
         redirect_slashes=False,
     )
     app.state.context = context

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from http import HTTPStatus
 
 import structlog
+from fastapi import HTTPException
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +27,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _QUIET = ("/health/", "/metrics")
+MAX_BODY_BYTES = 64 * 1024
 
 
 class Edge:
@@ -56,9 +59,19 @@ class Edge:
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        taken = 0
+
+        async def take() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return message
+
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, take, answer)
             except Exception as error:
                 if not isinstance(error, RETRYABLE):
                     log.exception("request_failed", method=scope["method"], path=scope["path"])

@@ -56,10 +56,12 @@ def problem_response(
     headers: dict[str, str] | None = None,
     errors: list[dict[str, Any]] | None = None,
 ) -> Response:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=errors)
+    problem = Problem(
+        title=HTTPStatus(status).phrase, status=int(status), detail=detail, instance=instance, errors=errors
+    )
     return Response(
         problem.model_dump_json(exclude_none=True),
-        status_code=status,
+        status_code=int(status),
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
@@ -120,5 +122,6 @@ def install(app: FastAPI) -> None:
 
 HTTP_WORDS = {
     404: "没有这个地址 · nothing lives at this address",
+    413: "请求过大，上限 64 KiB · the request is larger than 64 KiB",
     405: "此地址不支持该方法 · this address does not take that method",
 }
