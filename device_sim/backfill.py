@@ -63,6 +63,7 @@ def _history(fleet: Fleet, station: Station, now_ms: int) -> list[dict[str, obje
         ts += -ts % step
         while ts < now_ms - step // 3:
             values = life.look(fleet.surroundings, ts).values
+            life.reported_ms = ts
             items.append((ts, {"device": life.device.id, "ts": ts, "values": values}))
             ts += step
     items.sort(key=lambda item: item[0])

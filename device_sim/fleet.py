@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
 import random
@@ -170,17 +169,17 @@ class Fleet:
                 life.wake(now_ms)
             heap.append((self._next(station, now_ms), order, station))
         heapq.heapify(heap)
+        spoken = 0
         while not stop.is_set():
             due_ms, order, station = heap[0]
             now_ms = int(time.time() * 1000)
             if due_ms > now_ms:
                 await first(asyncio.sleep(min(1.0, (due_ms - now_ms) / 1000)), stop.wait())
                 continue
-            with contextlib.suppress(IndexError):
-                heapq.heappop(heap)
             self._speak(station, now_ms)
-            heapq.heappush(heap, (self._next(station, now_ms), order, station))
-            if len(heap) > 1 and heap[0][0] > now_ms:
+            heapq.heapreplace(heap, (max(now_ms + 1, self._next(station, now_ms)), order, station))
+            spoken += 1
+            if spoken % 20 == 0:
                 await asyncio.sleep(0)
 
     def _next(self, station: Station, now_ms: int) -> int:
@@ -199,6 +198,7 @@ class Fleet:
     def _speak(self, station: Station, now_ms: int) -> None:
         own = station.own
         if not station.filled:
+            own.due_ms = max(own.due_ms, now_ms + 1000)
             return
         if station.behind:
             batch = []

@@ -60,9 +60,23 @@ def read_credentials(home: Path) -> dict[str, str]:
         raise SettingsError(f"{path} cannot be read: {error}; run `linhub seed`") from None
 
 
+def seeded_scale(home: Path, preset: str) -> float | None:
+    """The scale this community was seeded at; None where it is not known."""
+    try:
+        return float(json.loads((home / "sim" / "seeds.json").read_text(encoding="utf-8"))[preset]["scale"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def compose(settings: SimSettings) -> Fleet:
     """The fleet of these settings, inside a running loop. Raises SettingsError, RealMetersMissing."""
     preset = BY_NAME[settings.preset]
+    seeded = seeded_scale(settings.home, settings.preset)
+    if seeded is not None and seeded != settings.scale:
+        raise SettingsError(
+            f"{settings.preset} was seeded at scale {seeded:g}, not {settings.scale:g}: its meters hang on other gateways "
+            f"there; run `linhub seed --preset {settings.preset} --scale {settings.scale:g}`"
+        )
     community = generate(preset, settings.scale, settings.seed)
     credentials = read_credentials(settings.home)
     missing = [d.id for d in community.devices if d.gateway_id is None and d.id not in credentials]

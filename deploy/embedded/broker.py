@@ -92,8 +92,8 @@ class Mosquitto(Part):
         return sandbox.command(self.root, argv, readable=readable, writable=writable, info_fd=info_fd)
 
     def prepare(self) -> None:
-        for name in ("config", "data", "identity"):
-            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.folder, *(self.folder / name for name in ("config", "data", "identity"))):
+            folder.mkdir(mode=0o700, exist_ok=True)
         shipped = (SHIPPED / "mosquitto.conf").read_text(encoding="utf-8")
         write_private(
             self.folder / "config" / "mosquitto.conf", render(shipped, {}, self.device_port, self.service_port)

@@ -283,6 +283,8 @@ def shut_down(home: Path, *, patience_s: float = 120.0) -> bool:
         )
     try:
         left = processes.end(state.read(home).all_processes)
+        if before.launcher is not None and told:
+            _wait_gone(before.launcher)
         if told or left:
             after = state.read(home)
             after.phase, after.processes, after.launcher = "stopped", {}, None
@@ -290,3 +292,10 @@ def shut_down(home: Path, *, patience_s: float = 120.0) -> bool:
         return told or bool(left)
     finally:
         lock.release()
+
+
+def _wait_gone(launcher: processes.ProcessId, timeout_s: float = 10.0) -> None:
+    """It lets go of the home a moment before its process is gone."""
+    deadline = time.monotonic() + timeout_s
+    while launcher.alive and time.monotonic() < deadline:
+        time.sleep(0.02)

@@ -162,13 +162,9 @@ def print_ready(console: Console, told: Ready) -> None:
         console.print(table)
     if told.devices is not None:
         console.print(tr(f"{told.devices:,} devices registered", f"已登记设备 {told.devices:,} 台"))
-    seconds = f"{told.took_s:.1f} s"
+    after = tr(f" after {told.took_s:.1f} s", f"（{told.took_s:.1f} s）") if told.took_s else ""
     console.print(
-        tr(
-            f"LinHub 邻枢 is up after {seconds}: [bold]{told.url}[/]",
-            f"LinHub 邻枢 已就绪（{seconds}）：[bold]{told.url}[/]",
-        ),
-        highlight=False,
+        tr(f"LinHub 邻枢 is up{after}: ", f"LinHub 邻枢 已就绪{after}：") + f"[bold]{told.url}[/]", highlight=False
     )
 
 

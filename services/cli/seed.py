@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +34,8 @@ from services.domain.registry import Account, Community
 from services.domain.vocabulary import Role
 
 Q = Queries(Path(__file__).with_name("seed.sql"))
-_PASSWORD_BYTES = 12
+_PASSWORD_LETTERS = 16
+"""80 random bits; letters and digits, to be typed from a screen."""
 PRIVATE = 0o600
 
 
@@ -69,6 +69,11 @@ def credentials_file(home: Path) -> Path:
     return home / "sim" / "credentials.json"
 
 
+def seeds_file(home: Path) -> Path:
+    """Which community was seeded how: the simulator lives the same one."""
+    return home / "sim" / "seeds.json"
+
+
 async def seed(database_url: str, home: Path, preset: str, scale: float, *, random_seed: int = DEFAULT_SEED) -> Seeded:
     """Imports the community; a second run keeps every password and secret.
 
@@ -83,12 +88,14 @@ async def seed(database_url: str, home: Path, preset: str, scale: float, *, rand
         speaking = [device.id for device in community.devices if device.gateway_id is None]
         credentials.update({device: new_secret() for device in speaking if device not in credentials})
         passwords = {
-            account.username: known.get(account.username) or secrets.token_urlsafe(_PASSWORD_BYTES)
+            account.username: known.get(account.username) or new_secret()[:_PASSWORD_LETTERS]
             for account in community.accounts
         }
         # Written first: a secret in the database that nobody knows helps no one.
         told = tuple(_told(account, community, passwords[account.username]) for account in community.accounts)
         others = [a for a in _read_list(accounts_file(home)) if a["username"] not in passwords]
+        seeds = {**_read_any(seeds_file(home)), community.id: {"scale": scale, "seed": random_seed}}
+        _write(seeds_file(home), seeds)
         _write(credentials_file(home), credentials)
         _write(accounts_file(home), [asdict(account) for account in told] + others)
         await import_community(
@@ -154,7 +161,7 @@ def fits(secret: str, hashed: str) -> bool:
 async def _password_hashes(connection: asyncpg.Connection[Any], passwords: Mapping[str, str]) -> dict[str, str]:
     hasher = PasswordHash((Argon2Hasher(),))
     rows = await connection.fetch(Q["stored_passwords"], list(passwords))
-    stored = {row["username"]: row["password_hash"] for row in rows}
+    stored: dict[str, str] = {row["username"]: row["password_hash"] for row in rows}
 
     def hashed(username: str, password: str) -> str:
         with contextlib.suppress(UnknownHashError, KeyError):
@@ -172,8 +179,12 @@ async def _password_hashes(connection: asyncpg.Connection[Any], passwords: Mappi
 
 
 def _read(path: Path) -> dict[str, str]:
+    return {key: str(value) for key, value in _read_any(path).items()}
+
+
+def _read_any(path: Path) -> dict[str, Any]:
     try:
-        return {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {str(key): value for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
     except FileNotFoundError:
         return {}
 

@@ -42,11 +42,14 @@ def show(console: Console, told: dict[str, Any]) -> None:
         table.add_column(heading)
     for name, server in told["servers"].items():
         good = tr("ready", "就绪") if server["answers"] else tr("no answer", "无应答")
-        table.add_row(name, _coloured(server["answers"], good), str(server.get("port") or ""), "")
+        port = str(server.get("port") or "")
+        if devices := server.get("device_port"):
+            port += tr(f", devices {devices}", f"，设备 {devices}")
+        table.add_row(name, _coloured(server["answers"], good), port, "")
     for name, service in told["services"].items():
         good = tr("ready", "就绪") if service["ready"] else str(service["waiting_for"])
-        port, restarts = str(service["port"] or ""), str(service["restarts"] or "")
-        table.add_row(name, _coloured(service["ready"], good), port, restarts)
+        restarts = str(service["restarts"] or "")
+        table.add_row(name, _coloured(service["ready"], good), str(service["port"] or ""), restarts)
     console.print(table)
     _show_contents(line, told["servers"]["database"])
 

@@ -97,9 +97,10 @@ def _already_up(home: Path, options: Options, report: Report) -> int:
 def run_detached(home: Path, arguments: list[str], report: Report) -> int:
     """Leaves a launcher behind and returns once it is ready, or with what went wrong."""
     log = home / "logs" / "launcher.log"
+    for folder in (home, log.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not state.read(home).running:
         rotate(log)
-    log.parent.mkdir(parents=True, exist_ok=True)
     told, tell = os.pipe()
     command = [sys.executable, "-P", "-m", "services.cli.main", "up", *arguments, "--progress-fd", str(tell)]
     environment = {**os.environ, "LINHUB_HOME": str(home), "PYTHONUNBUFFERED": "1"}
