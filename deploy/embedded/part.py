@@ -142,13 +142,17 @@ class Part:
         """Signals the program itself, not its sandbox."""
         return self._main is not None and self._main.send(number)
 
+    def ask_to_stop(self) -> None:
+        if self.alive:
+            self.thaw()
+            self.signal(self.stop_signal)
+
     def stop(self) -> None:
         """Asks it to finish, waits, and kills it if it does not."""
         if self._outer is None:
             return
         if self.alive:
-            self.thaw()
-            self.signal(self.stop_signal)
+            self.ask_to_stop()
             try:
                 self._outer.wait(self.stop_timeout_s)
             except subprocess.TimeoutExpired:

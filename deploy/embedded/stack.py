@@ -107,6 +107,10 @@ class Stack:
         if self._lock is None:
             return
         self.set_phase("stopping")
+        # Services need the servers to finish their work, but not each other.
+        for part in self._parts.values():
+            if isinstance(part, Service):
+                part.ask_to_stop()
         for part in reversed(self._parts.values()):
             part.stop()
         self._parts.clear()
@@ -246,6 +250,7 @@ class Stack:
         except (StackError, OSError) as error:
             self.say(f"{part.name} cannot be started: {error}")
             return False
+        self.say(f"{part.name} runs again")
         self._state.restarts[part.name] = self._state.restarts.get(part.name, 0) + 1
         return True
 

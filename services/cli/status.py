@@ -45,7 +45,7 @@ def show(console: Console, told: dict[str, Any]) -> None:
         port = str(server.get("port") or "")
         if devices := server.get("device_port"):
             port += tr(f", devices {devices}", f"，设备 {devices}")
-        table.add_row(name, _coloured(server["answers"], good), port, "")
+        table.add_row(name, _coloured(server["answers"], good), port, str(server["restarts"] or ""))
     for name, service in told["services"].items():
         good = tr("ready", "就绪") if service["ready"] else str(service["waiting_for"])
         restarts = str(service["restarts"] or "")

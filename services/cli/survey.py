@@ -41,7 +41,10 @@ def survey(home: Path) -> dict[str, Any]:
         "url": found.facts.get("url") if running else None,
         "demo": bool(found.facts.get("demo")) if running else False,
         "ports": found.ports,
-        "servers": {"database": database, "broker": _broker(home, found, given)},
+        "servers": {
+            "database": {**database, "restarts": found.restarts.get("postgres", 0)},
+            "broker": {**_broker(home, found, given), "restarts": found.restarts.get("mosquitto", 0)},
+        },
         "services": {name: service for name, service in services.items() if service is not None},
     }
     told["ready"] = bool(

@@ -183,7 +183,7 @@ def test_supervisor_starts_again_what_ends(stack: Stack) -> None:
     stack.supervise(ended.is_set)
     helper.join()
     assert service.alive
-    assert said == ["worker ended with signal SIGKILL; starting it again in 0.5 s"]
+    assert said == ["worker ended with signal SIGKILL; starting it again in 0.5 s", "worker runs again"]
     assert state.read(stack.home).restarts == {"worker": 1}
 
 
