@@ -15,15 +15,15 @@ describe('pressure', () => {
     expect(leftMs(one, T0 + 61_000)).toBe(-1000)
   })
 
-  it('measures each phase from where it began', () => {
+  it('counts every deadline from the dispatch', () => {
     const arriving = order('o1', {
       state: 'accepted',
       accepted_at: '2026-11-22T02:00:40Z',
-      due: '2026-11-22T02:10:40Z',
+      due: '2026-11-22T02:10:00Z',
       due_for: 'arrive',
     })
-    expect(pressure(arriving, Date.parse('2026-11-22T02:08:09Z'))).toBe('calm')
-    expect(pressure(arriving, Date.parse('2026-11-22T02:08:11Z'))).toBe('soon')
+    expect(pressure(arriving, Date.parse('2026-11-22T02:07:29Z'))).toBe('calm')
+    expect(pressure(arriving, Date.parse('2026-11-22T02:07:31Z'))).toBe('soon')
   })
 
   it('is none where no deadline runs', () => {
@@ -32,21 +32,22 @@ describe('pressure', () => {
 })
 
 describe('sortOrders', () => {
-  it('puts breached first, then the worst, then the next due', () => {
+  it('puts the worst first, then the breached, then the next due', () => {
     const orders = [
-      order('calm-minor', { severity: 'minor', due: '2026-11-22T02:00:30Z' }),
-      order('calm-late', { due: '2026-11-22T03:00:00Z', number: 3 }),
-      order('calm-soon', { due: '2026-11-22T02:30:00Z', number: 4 }),
+      order('minor-over', { severity: 'minor', due: '2026-11-22T01:00:00Z' }),
+      order('minor', { severity: 'minor', due: '2026-11-22T02:00:30Z' }),
+      order('late', { due: '2026-11-22T03:00:00Z', number: 3 }),
+      order('soon', { due: '2026-11-22T02:30:00Z', number: 4 }),
       order('none', { due: null, number: 5 }),
-      order('over-info', { severity: 'info', due: '2026-11-22T01:00:00Z' }),
     ]
-    expect(sortOrders(orders, T0).map((one) => one.id)).toEqual([
-      'over-info',
-      'calm-soon',
-      'calm-late',
-      'none',
-      'calm-minor',
-    ])
+    const sorted = sortOrders(orders, T0).map((one) => one.id)
+    expect(sorted).toEqual(['soon', 'late', 'none', 'minor-over', 'minor'])
+  })
+
+  it('puts what a field worker can move before everything else', () => {
+    const orders = [order('theirs', { moves: [] }), order('mine', { severity: 'minor' })]
+    expect(sortOrders(orders, T0, true).map((one) => one.id)).toEqual(['mine', 'theirs'])
+    expect(sortOrders(orders, T0).map((one) => one.id)).toEqual(['theirs', 'mine'])
   })
 })
 

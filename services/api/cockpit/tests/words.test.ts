@@ -45,6 +45,8 @@ describe('format', () => {
     expect(figure(1234.567)).toBe('1,235')
     expect(figure(45.678)).toBe('45.7')
     expect(figure(0.1234)).toBe('0.12')
+    expect(figure(-0.001)).toBe('0')
+    expect(figure(-5.55)).toBe('-5.55')
   })
 
   it('counts down in minutes, hours and days', () => {

@@ -132,7 +132,7 @@ export const WORDS = {
   move_repeat: ['再次告警', 'Repeated'],
 
   order_n: ['工单 #{n}', 'Order #{n}'],
-  who: ['处置', 'With'],
+  who: ['处置人', 'With'],
   place: ['地点', 'Place'],
   team: ['队伍', 'Team'],
   source: ['来源', 'Source'],

@@ -51,7 +51,9 @@ export function age(ms: number): string {
 /** At most `digits` after the point, thousands grouped; an absent number is a dash, never NaN. */
 export function number(value: number | null | undefined, digits = 2): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
-  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits }).format(value)
+  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits, signDisplay: 'negative' }).format(
+    value,
+  )
 }
 
 /** Three significant figures or so: what an eye takes from a wall. */
@@ -70,4 +72,12 @@ export function countdown(ms: number): string {
   if (hours >= 24) return t('days_hours', { d: Math.floor(hours / 24), h: hours % 24 })
   if (hours > 0) return `${hours}:${two(minutes)}:${two(total % 60)}`
   return `${minutes}:${two(total % 60)}`
+}
+
+const PREFIXED: ReadonlySet<string> = new Set(['W', 'Wh', 'VA', 'var'])
+
+/** The factor and unit in which numbers up to `largest` read best: 563,738 W is 564 kW. */
+export function unitFor(largest: number, unit: string): { factor: number; unit: string } {
+  if (!PREFIXED.has(unit) || largest < 1000) return { factor: 1, unit }
+  return largest < 1e6 ? { factor: 1e-3, unit: `k${unit}` } : { factor: 1e-6, unit: `M${unit}` }
 }

@@ -1,24 +1,11 @@
 /** What a list of orders says about time: how long is left, how near the breach is, what comes first. */
-import type { Alert, DueFor, Move, Order } from '../api/types'
+import type { Alert, Move, Order } from '../api/types'
 import { rank } from './severity'
 
 export type Pressure = 'none' | 'calm' | 'soon' | 'over'
 
 /** The last quarter of the allowed time is amber. */
 export const SOON_SHARE = 0.25
-
-function phaseStart(order: Order, phase: DueFor): string {
-  switch (phase) {
-    case 'accept':
-      return order.dispatched_at ?? order.created_at
-    case 'arrive':
-      return order.accepted_at ?? order.dispatched_at ?? order.created_at
-    case 'resolve':
-      return order.arrived_at ?? order.accepted_at ?? order.created_at
-    case 'verify':
-      return order.resolved_at ?? order.created_at
-  }
-}
 
 export function leftMs(order: Order, nowMs: number): number | null {
   return order.due === null ? null : Date.parse(order.due) - nowMs
@@ -28,24 +15,24 @@ export function pressure(order: Order, nowMs: number): Pressure {
   const left = leftMs(order, nowMs)
   if (left === null || order.due === null) return 'none'
   if (left <= 0) return 'over'
-  const start = Date.parse(phaseStart(order, order.due_for ?? 'resolve'))
-  const allowed = Date.parse(order.due) - start
+  // Every deadline of an order is counted from its dispatch.
+  const allowed = Date.parse(order.due) - Date.parse(order.dispatched_at ?? order.created_at)
   return left <= allowed * SOON_SHARE ? 'soon' : 'calm'
 }
 
-const PRESSURE_RANK: Record<Pressure, number> = { over: 3, soon: 2, calm: 1, none: 0 }
-
-/** Breached first, then the worst, then what is due next, then the oldest. */
-export function sortOrders(orders: Iterable<Order>, nowMs: number): Order[] {
+/** The worst first, then what is breached, then what is due next, then the oldest; `mineFirst`: what I can move before all. */
+export function sortOrders(orders: Iterable<Order>, nowMs: number, mineFirst = false): Order[] {
   const keyed = Array.from(orders, (order) => ({
     order,
-    over: PRESSURE_RANK[pressure(order, nowMs)] === 3 ? 1 : 0,
+    mine: mineFirst && order.moves.length > 0 ? 1 : 0,
+    over: pressure(order, nowMs) === 'over' ? 1 : 0,
     due: order.due === null ? Infinity : Date.parse(order.due),
   }))
   keyed.sort(
     (a, b) =>
-      b.over - a.over ||
+      b.mine - a.mine ||
       rank(b.order.severity) - rank(a.order.severity) ||
+      b.over - a.over ||
       (a.due === b.due ? 0 : a.due - b.due) ||
       a.order.number - b.order.number,
   )

@@ -12,7 +12,9 @@ export interface Ink {
   font: string
 }
 
-/** From this scale on (pixels a metre) a device is a chip that says its kind. */
+/** From this scale on (pixels a metre) the devices inside a building are drawn; before, the building counts them. */
+export const INDOOR_SCALE = 3.2
+/** From this scale on a device is a chip that says its kind. */
 export const CHIP_SCALE = 7
 const CHIP_PX = 9
 
@@ -20,9 +22,13 @@ export function dotRadius(scale: number): number {
   return Math.min(4.5, Math.max(1.3, 0.9 + scale * 0.45))
 }
 
+function shown(device: Device, scale: number): boolean {
+  return scale >= INDOOR_SCALE || device.building_id === null
+}
+
 export function drawDevices(
   context: CanvasRenderingContext2D,
-  devices: Iterable<Device>,
+  devices: readonly Device[],
   view: View,
   screen: Size,
   dpr: number,
@@ -36,6 +42,7 @@ export function drawDevices(
   const top = screen.height / 2 - view.cy * view.scale
   const seen = function* (): Generator<[Device, number, number]> {
     for (const device of devices) {
+      if (!shown(device, view.scale) && device.id !== selected) continue
       const x = left + device.x * view.scale
       const y = top + device.y * view.scale
       if (x > -12 && y > -12 && x < screen.width + 12 && y < screen.height + 12) yield [device, x, y]
@@ -113,6 +120,7 @@ export function deviceAt(
   let found: Device | null = null
   let nearest = reach * reach
   for (const device of devices) {
+    if (!shown(device, view.scale)) continue
     const dx = screen.width / 2 + (device.x - view.cx) * view.scale - px
     const dy = screen.height / 2 + (device.y - view.cy) * view.scale - py
     const distance = dx * dx + dy * dy
