@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import doctor, down, identity, init, migrate, status, up
+from services.cli import doctor, down, identity, init, migrate, seed, simulate, status, up
 
-VERBS = (up, down, status, doctor, migrate, init, identity)
+VERBS = (up, down, status, doctor, migrate, seed, simulate, init, identity)
 
 app = typer.Typer(
     name="linhub",
