@@ -74,8 +74,8 @@ def compose(settings: SimSettings) -> Fleet:
     seeded = seeded_scale(settings.home, settings.preset)
     if seeded is not None and seeded != settings.scale:
         raise SettingsError(
-            f"{settings.preset} was seeded at scale {seeded:g}, not {settings.scale:g}: its meters hang on other gateways "
-            f"there; run `linhub seed --preset {settings.preset} --scale {settings.scale:g}`"
+            f"{settings.preset} was seeded at scale {seeded:g}, not {settings.scale:g}: its meters hang on other "
+            f"gateways; run `linhub seed --preset {settings.preset} --scale {settings.scale:g}`"
         )
     community = generate(preset, settings.scale, settings.seed)
     credentials = read_credentials(settings.home)

@@ -32,6 +32,7 @@ STORY = Story(
     need=Need("parking_sensor", tag=FIRE_LANE, quiet_s=310),
     script=parked,
     again=still_there,
+    repeats=False,
     calm=leaves,
     expected=Expected(
         rules=frozenset({"parking_sensor.fire_lane"}), severity=Severity.MAJOR, team=Team.PATROL, life_safety=False

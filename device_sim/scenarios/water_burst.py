@@ -1,4 +1,4 @@
-"""水管爆裂: a flat's meter shows 4.2 m³/h for more than a minute; the valve is shut, the flow falls."""
+"""水管爆裂: a flat's meter shows 4.2 m³/h for over a minute, then reports a leak; the valve is shut."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def burst(stage: Stage, devices: Sequence[str]) -> None:
 
 
 async def goes_on(stage: Stage, devices: Sequence[str]) -> None:
-    await stage.reading(devices[0], {"flow": _FLOW + 0.3}, stage.now_ms())
+    await stage.event(devices[0], "leak", {"flow": _FLOW}, stage.now_ms())
 
 
 async def shut(stage: Stage, devices: Sequence[str]) -> None:

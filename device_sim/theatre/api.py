@@ -21,6 +21,10 @@ class Unreachable(Exception):
 class ApiRefused(Exception):
     """The API answered, and said no."""
 
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 @dataclass(frozen=True, slots=True)
 class AccountInfo:
@@ -58,7 +62,7 @@ class Api:
                 "is services/api running?"
             ) from error
         if answer.is_error:
-            raise ApiRefused(f"{method} {path} said {answer.status_code}: {_detail(answer)}")
+            raise ApiRefused(f"{method} {path} said {answer.status_code}: {_detail(answer)}", answer.status_code)
         body = answer.json()
         return body if isinstance(body, dict) else {"items": body}
 
@@ -86,10 +90,18 @@ class Api:
             if cursor is None:
                 return items
 
-    async def move(self, order_id: str, move: str, version: int, *, as_user: str, note: str) -> Json:
+    async def move(self, order_id: str, move: str, *, as_user: str, note: str) -> Json:
+        """One move as a person makes it: who is told that the order has changed meanwhile, looks again."""
         headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": str(uuid4())}
-        body = {"move": move, "version": version, "note": note}
-        return await self._send("POST", f"orders/{order_id}/moves", headers=headers, json=body)
+        for attempt in range(5):
+            seen = await self.get(f"orders/{order_id}", as_user=as_user)
+            body = {"move": move, "version": seen["version"], "note": note}
+            try:
+                return await self._send("POST", f"orders/{order_id}/moves", headers=headers, json=body)
+            except ApiRefused as refused:
+                if refused.status != httpx.codes.CONFLICT or attempt == 4:
+                    raise
+        raise AssertionError
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -74,6 +74,10 @@ class Story:
     script: Script
     expected: Expected
     again: Script | None = None
+    repeats: bool = True
+    """`again` is a new occurrence; False: only more of what goes on already."""
+    beforehand: Script | None = None
+    """What those behind the devices say first."""
     calm: Script | None = None
     silent_s: float = 0.0
     """With this, each device is cut off and must raise an alert of its own, while those behind it, silent for so long,

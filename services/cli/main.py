@@ -6,7 +6,7 @@ import typer
 
 from services.cli import doctor, down, identity, init, migrate, seed, simulate, status, up
 
-VERBS = (up, down, status, doctor, migrate, seed, simulate, init, identity)
+VERBS = (up, down, status, doctor, migrate, init, identity, seed, simulate)
 
 app = typer.Typer(
     name="linhub",
