@@ -19,7 +19,8 @@ _INSERT_ALERT = """
 INSERT INTO alert (id, community_id, rule_id, rule_version, family, subject, active_rules, device_no, building_id, kind,
     severity, team, life_safety, state, title_zh, title_en, why_zh, why_en, place, onset_at, fired_at, last_at,
     cleared_at, trigger, correlation)
-SELECT $1::uuid, d.community_id, $3::text, 1, $3::text || $9::text, 'device:' || d.device_no, ARRAY[$3::text], d.device_no, d.building_id, d.kind,
+SELECT $1::uuid, d.community_id, $3::text, 1, $3::text || $9::text, 'device:' || d.device_no, ARRAY[$3::text],
+    d.device_no, d.building_id, d.kind,
     $4::text, $5::text, true, $6::text, '燃气泄漏', 'Gas leak', '浓度', 'level', d.place, $7::timestamptz, $7, $7,
     CASE WHEN $6 = 'cleared' THEN $7::timestamptz END, $8::text::jsonb, d.id || '@1'
 FROM device AS d WHERE d.id = $2::text

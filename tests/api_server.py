@@ -28,7 +28,8 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
     service = asyncio.create_task(run(chosen, stop, ready.set_result))
     try:
         async with asyncio.timeout(20):
-            await asyncio.wait({service, ready}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {service, ready}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if service.done():
             service.result()
         yield f"http://127.0.0.1:{ready.result()}"
@@ -97,9 +98,10 @@ class Stream:
 
 @asynccontextmanager
 async def stream(
-    http: httpx.AsyncClient, community: str, cursor: int | None = None, **headers: str
+    http: httpx.AsyncClient, community: str, cursor: int | None = None, last_event_id: int | None = None
 ) -> AsyncIterator[Stream]:
     params: dict[str, int] = {} if cursor is None else {"cursor": cursor}
+    headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     async with http.stream(
         "GET", f"/communities/{community}/stream", params=params, headers=headers, timeout=30
     ) as response:

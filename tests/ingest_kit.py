@@ -159,7 +159,9 @@ class Database:
 
     async def log_readings(self) -> list[tuple[int, int]]:
         """(device number, ts) of each reading the log names, in log order."""
-        rows = await self.connection.fetch("SELECT device_nos, ts_ms FROM ingest_log WHERE lane = 1 ORDER BY partition, seq")
+        rows = await self.connection.fetch(
+            "SELECT device_nos, ts_ms FROM ingest_log WHERE lane = 1 ORDER BY partition, seq"
+        )
         return [pair for row in rows for pair in zip(row["device_nos"], row["ts_ms"], strict=True)]
 
     async def log_bodies(self) -> list[dict[str, Any]]:
@@ -167,9 +169,7 @@ class Database:
         return [item for row in rows for item in json.loads(row["body"])]
 
     async def state(self, device: str) -> Any:
-        return await self.connection.fetchrow(
-            "SELECT * FROM device_state WHERE device_no = $1", await self.no(device)
-        )
+        return await self.connection.fetchrow("SELECT * FROM device_state WHERE device_no = $1", await self.no(device))
 
 
 @asynccontextmanager

@@ -107,7 +107,6 @@ class Engine:
     def _alive(self, subject: Subject, item: Item) -> None:
         """A sign of life, of the device and of the gateway that carried it. A last will is none."""
         facts = subject.facts
-        facts.line.heard_ms = max(facts.line.heard_ms, item.received_ms)
         if isinstance(item, Status):
             if item.session >= facts.session and item.online:
                 facts.session = item.session
@@ -117,6 +116,7 @@ class Engine:
             for one in subject.rules.starts:
                 self._schedule(subject, one, 0)
         facts.seen_ms = max(facts.seen_ms or 0, item.received_ms)
+        facts.line.heard_ms = max(facts.line.heard_ms, item.received_ms)
         known_off = any(
             state is not None and "off" in state and item.received_ms <= state["off"]
             for state in (subject.states.get(one.rule.id) for one in subject.rules.starts)
@@ -163,30 +163,35 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Runs every clock that is due. Call it only when the log has been read to its end."""
         self._clear_orphans(now_ms)
+        due = self._pop_due(now_ms)
+        # A gateway before the devices behind it: whether it lives decides whether they are to blame.
+        for due_ms, _, subject, one in sorted(due, key=lambda entry: (entry[2].gateway is not None, entry[:2])):
+            if subject.dues.get(one.rule.id) == due_ms and (one.rule.id, subject.key) not in self._faulty:
+                del subject.dues[one.rule.id]
+                self._tick_one(subject, one, now_ms)
+
+    def _pop_due(self, now_ms: int) -> list[tuple[int, int, Subject, Compiled]]:
+        due: list[tuple[int, int, Subject, Compiled]] = []
         while self._heap and self._heap[0][0] <= now_ms:
-            due_ms, _, subject, one = heapq.heappop(self._heap)
-            if subject.dues.get(one.rule.id) != due_ms or (one.rule.id, subject.key) in self._faulty:
-                continue
-            del subject.dues[one.rule.id]
-            self.evaluations += 1
-            before = subject.states.get(one.rule.id)
-            try:
-                outcome = one.kind.tick(one.rule.parameters, before, subject.facts, now_ms)
-            except Exception as error:
-                self._fault(one, subject, error)
-                continue
-            if outcome.due_ms is not None and outcome.due_ms <= now_ms:
-                outcome = replace(outcome, due_ms=now_ms + 1000)
-            about = f"{subject.name}@{subject.facts.seen_ms or now_ms}"
-            self._settle(subject, one, before, outcome, now_ms, about, None)
+            due.append(heapq.heappop(self._heap))
+        return due
+
+    def _tick_one(self, subject: Subject, one: Compiled, now_ms: int) -> None:
+        self.evaluations += 1
+        before = subject.states.get(one.rule.id)
+        try:
+            outcome = one.kind.tick(one.rule.parameters, before, subject.facts, now_ms)
+        except Exception as error:
+            self._fault(one, subject, error)
+            return
+        if outcome.due_ms is not None and outcome.due_ms <= now_ms:
+            outcome = replace(outcome, due_ms=now_ms + 1000)
+        self._settle(subject, one, before, outcome, now_ms, f"{subject.name}@{subject.facts.seen_ms or now_ms}", None)
 
     def suspects(self, now_ms: int) -> list[DeviceNo]:
         """Devices about to be taken for dead. The caller looks once more when they were last heard (`heard`)."""
         found: list[DeviceNo] = []
-        due: list[tuple[int, int, Subject, Compiled]] = []
-        while self._heap and self._heap[0][0] <= now_ms:
-            due.append(heapq.heappop(self._heap))
-        for entry in due:
+        for entry in self._pop_due(now_ms):
             heapq.heappush(self._heap, entry)
             due_ms, _, subject, one = entry
             parameters, device = one.rule.parameters, subject.device

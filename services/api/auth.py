@@ -189,6 +189,8 @@ class Auth:
         wanted = list(tickets)
         async with self._database.read() as connection:
             accounts = await users.by_ids(connection, sorted({ticket.principal.id for ticket in wanted}))
+        for ticket in wanted:
+            self._remember(ticket.principal.id, accounts.get(ticket.principal.id))
         now = datetime.now(UTC)
         return {
             ticket.token_id

@@ -26,9 +26,11 @@ POISON = (
     asyncpg.ProgramLimitExceededError,
     ValueError,
     OverflowError,
-    TypeError,
 )
 """What the data is to blame for: trying again would not help, leaving the culprit out does."""
+
+TROUBLE = (*RETRYABLE, asyncpg.PostgresError, asyncpg.InternalClientError)
+"""What is tried again for ever. InternalClientError: the pool may hand out a connection while it is breaking."""
 
 _ACQUIRE_S = 5.0
 
@@ -62,8 +64,8 @@ class Held:
             raise
         except BaseException:
             await self.drop()
-            with contextlib.suppress(BaseException):
-                await task
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             raise
 
     async def patiently(self, work: Callable[[Connection], Awaitable[T]], on_retry: Callable[[], None]) -> T:
@@ -74,7 +76,7 @@ class Held:
                 result = await self.once(work)
             except POISON:
                 raise
-            except (*RETRYABLE, asyncpg.PostgresError) as error:
+            except TROUBLE as error:
                 why = f"{type(error).__name__}: {error}".strip(": ")
                 if why != self.trouble:
                     log.error("database_trouble", who=self._name, why=why, doing="keeping the batch and trying again")
@@ -101,6 +103,8 @@ class Held:
     async def drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.terminate()
-            with contextlib.suppress(Exception):
+            # The pool takes back by itself a connection that the server closed; touching it again is an error.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):
                 await self._pool.release(connection)

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import structlog
 
-from services.adapters.postgres import RETRYABLE
 from services.ingest import store
+from services.ingest.database import TROUBLE
 from services.ingest.registry import KindSpec, Registry
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class RegistryKeeper:
         """Best effort: when the database is away the picture stays as it is."""
         if time.monotonic() - self._loaded_at > age_s:
             self._loaded_at = time.monotonic()
-            with contextlib.suppress(*RETRYABLE, asyncpg.PostgresError):
+            with contextlib.suppress(*TROUBLE):
                 await asyncio.wait_for(self.load(), 5)
 
     async def run(self) -> None:
@@ -57,7 +57,7 @@ class RegistryKeeper:
             try:
                 async with self._pool.acquire() as connection:
                     await self._listen(connection)
-            except (*RETRYABLE, asyncpg.PostgresError) as error:
+            except TROUBLE as error:
                 log.warning("registry_listener_lost", why=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
 
@@ -75,6 +75,7 @@ class RegistryKeeper:
                     await asyncio.wait_for(self._notice.wait(), _LONGEST_S)
                 await asyncio.sleep(_SETTLE_S)
         finally:
-            connection.remove_termination_listener(notice)
-            if not connection.is_closed():
+            # A connection that the server closed is the pool's again and refuses to be touched.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.remove_termination_listener(notice)
                 await connection.remove_listener("registry", notice)

@@ -14,14 +14,13 @@ import asyncpg
 import structlog
 
 from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
-from services.adapters.postgres import RETRYABLE
 from services.domain.devices import CATALOGUE
 from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Rejected, Topic
 from services.ingest import metrics, state_store, store
 from services.ingest.core import ClockOff, Session
-from services.ingest.database import Held
+from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import filters, stray_filters
 from services.ingest.lane import Lane, LaneOptions
 from services.ingest.registry import Registry, kind_spec
@@ -157,7 +156,7 @@ class Worker:
                 await asyncio.gather(
                     *(lane.task for lane in self.lanes if lane.task is not None), return_exceptions=True
                 )
-                with suppress(*RETRYABLE, asyncpg.PostgresError):
+                with suppress(*TROUBLE):
                     await self._save_states()
         for lane in self.lanes:
             await lane.subscriber.close()
@@ -221,7 +220,7 @@ class Worker:
         log_age = timedelta(hours=self._settings.log_kept_h)
         quarantine_age = timedelta(days=self._settings.quarantine_kept_days)
         while True:
-            with suppress(*RETRYABLE, asyncpg.PostgresError):
+            with suppress(*TROUBLE):
                 for lane in self.lanes:
                     async with self._pool.acquire(timeout=5) as connection:
                         await store.purge(connection, lane.options.owner, log_age, quarantine_age)

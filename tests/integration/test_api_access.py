@@ -84,7 +84,7 @@ def test_access_every_route_declares_exactly_the_permission_of_the_table() -> No
 
 
 def test_access_table_holds_every_operation_of_the_published_schema() -> None:
-    settings = ApiSettings(database_url="postgresql://nowhere", secret_key=KEY)  # type: ignore[arg-type]
+    settings = ApiSettings(database_url="postgresql://nowhere", secret_key=KEY)
     paths = create_app(compose(settings), lambda: None).openapi()["paths"]
     published = {(method.upper(), path.removeprefix("/api/v1")) for path, item in paths.items() for method in item}
     assert published == set(ROUTES)

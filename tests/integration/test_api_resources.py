@@ -178,7 +178,7 @@ async def test_series_of_counters_is_what_was_consumed_and_survives_a_meter_swap
             point["ts_ms"] - at: round(point["value"], 6) for point in body["points"] if point["value"] is not None
         }
         assert known == {0: 0.6, 3_600_000: 0.9}
-        params = {
+        params: dict[str, str | int] = {
             "metric": "total_m3",
             "from": start.isoformat(),
             "to": (start + timedelta(hours=2)).isoformat(),
@@ -194,13 +194,14 @@ async def test_readings_refuse_ranges_nobody_can_draw(database_url: str) -> None
     await put_community(database_url, small_community())
     async with api_server(database_url) as url, client(url, "desk") as http:
         path = "/devices/test-water_meter-1/readings"
-        for params in (
+        refused: list[dict[str, str | int]] = [
             {"metric": "flow", "bucket_s": 1},
             {"metric": "flow", "from": "2026-11-22T02:00:00Z", "to": "2026-11-22T01:00:00Z"},
             {"metric": "flow", "from": "0001-01-01T00:00:00Z"},
             {"metric": "flow", "from": "2026-11-22T02:00:00"},
             {},
-        ):
+        ]
+        for params in refused:
             assert (await http.get(path, params=params)).status_code == 422, params
         assert (await http.get(path, params={"metric": "nonsense"})).status_code == 404
 

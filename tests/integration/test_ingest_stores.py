@@ -179,6 +179,7 @@ async def test_ingest_keeps_every_refused_message_with_its_reason(
         wire.send(f"sc/{home}/{env}/up/telemetry", reading)
         ledger = await db.received(len(sent) + 1)
         clock = await until(lambda: _clock(db))
+        assert clock is not None
     assert ledger == {"received": 9, "stored": 1, "duplicate": 0, "rejected": 8}
     assert {reason for _, reason, _ in await db.quarantine()} == set(sent)
     size, kept = await db.connection.fetchrow(

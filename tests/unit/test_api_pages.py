@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,7 +101,7 @@ async def test_cache_computes_once_for_all_who_ask_and_again_when_old() -> None:
 
 async def test_cache_does_not_keep_a_failure() -> None:
     cache = Cache(10)
-    answers = iter([OSError("away"), b"here"])
+    answers: Iterator[OSError | bytes] = iter([OSError("away"), b"here"])
 
     async def compute() -> bytes:
         answer = next(answers)

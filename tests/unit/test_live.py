@@ -36,10 +36,10 @@ def a_client(limit: int = 1000) -> Client:
 def alert_row(**more: Any) -> dict[str, Any]:
     return {
         "id": uuid4(), "community_id": "c", "rule_id": "gas", "active_rules": ["gas"], "kind": "gas_alarm",
-        "severity": "critical", "team": "patrol", "life_safety": True, "state": "firing", "title_zh": "燃气", "title_en":
-        "Gas", "why_zh": "心率 140", "why_en": "heart rate 140", "place": "1号楼", "device_id": "d", "building_id": None,
-        "onset_at": NOW, "fired_at": NOW, "last_at": NOW, "cleared_at": None, "occurrences": 1, "trigger": {"value": 140},
-        "correlation": "d@1", "order_id": None, "grid_id": "g1", **more,
+        "severity": "critical", "team": "patrol", "life_safety": True, "state": "firing", "title_zh": "燃气",
+        "title_en": "Gas", "why_zh": "心率 140", "why_en": "heart rate 140", "place": "1号楼", "device_id": "d",
+        "building_id": None, "onset_at": NOW, "fired_at": NOW, "last_at": NOW, "cleared_at": None, "occurrences": 1,
+        "trigger": {"value": 140}, "correlation": "d@1", "order_id": None, "grid_id": "g1", **more,
     }  # fmt: skip
 
 
@@ -47,8 +47,10 @@ def order_row(**more: Any) -> dict[str, Any]:
     times = ("dispatched", "accepted", "arrived", "resolved", "verified", "closed", "paused")
     return {
         "id": uuid4(), "number": 1, "community_id": "c", "source": "alert", "alert_id": None, "parent_id": None,
-        "device_no": 1, "device_id": "d", "building_id": None, "grid_id": "g1", "place_grid_id": "g1", "kind": "gas_alarm",
-        "severity": "critical", "title_zh": "燃气", "title_en": "Gas", "place": "1号楼", "x": 1.0, "y": 2.0, "team": "patrol",
+        "device_no": 1, "device_id": "d", "building_id": None, "grid_id": "g1", "place_grid_id": "g1",
+        "kind": "gas_alarm",
+        "severity": "critical", "title_zh": "燃气", "title_en": "Gas", "place": "1号楼", "x": 1.0, "y": 2.0,
+        "team": "patrol",
         "assignee_id": None, "assignee": None, "state": "dispatched", "version": 2, "rung": 0, "returns": 0,
         "created_at": NOW, "resolved_by": None, "correlation": "d@1", "rule_id": None,
         **{f"{name}_at": None for name in times}, "dispatched_at": NOW,
@@ -117,7 +119,7 @@ def test_batch_keeps_the_last_row_of_each_thing_in_outbox_order() -> None:
         outbox(4, "alert.repeated", id=str(alert["id"])),
         outbox(5, "device.offline", device="d"),
     ]
-    things = {("alert", alert["id"]): alert, ("order", order["id"]): order}
+    things: dict[tuple[str, UUID], Any] = {("alert", alert["id"]): alert, ("order", order["id"]): order}
     written = parse(Batch("c", rows, things).written_for(reader(Role.DESK)))
     assert [(name, seq) for name, seq, _ in written] == [("order", 3), ("alert", 4)]
 

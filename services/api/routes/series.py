@@ -41,7 +41,8 @@ CURVES: dict[str, Curve] = {
 }
 _LOOKBACK = timedelta(hours=2)
 """Where a counter's reading before the first bucket is looked for: several of the slowest meter's intervals."""
-FRESH_S = 15.0
+FRESH_S = 30.0
+"""Everybody who asks within this time gets the same answer: what a community's curve costs has a ceiling."""
 
 
 @router.get(

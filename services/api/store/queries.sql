@@ -208,22 +208,29 @@ SELECT device_no FROM device WHERE community_id = $1 AND kind = $2
 
 -- name: gauge_sum
 SELECT bucket, sum(mean) AS value
-FROM (
-    SELECT time_bucket($4::interval, ts) AS bucket, device_no, avg(vals[$5]) AS mean
-    FROM reading
-    WHERE device_no = ANY ($1::integer[]) AND ts >= $2 AND ts < $3 AND vals[$5] IS NOT NULL
-    GROUP BY 1, 2
+FROM unnest($1::integer[]) AS meter (device_no)
+CROSS JOIN LATERAL (
+    SELECT time_bucket($4::interval, r.ts) AS bucket, avg(r.vals[$5]) AS mean
+    FROM reading AS r
+    WHERE r.device_no = meter.device_no AND r.ts >= $2 AND r.ts < $3 AND r.vals[$5] IS NOT NULL
+    GROUP BY 1
 ) AS by_device
 GROUP BY bucket ORDER BY bucket
 
 -- name: counter_sum
-SELECT time_bucket($4::interval, ts) AS bucket, sum(greatest(value - before, 0)) AS value
-FROM (
-    SELECT ts, vals[$5] AS value, lag(vals[$5]) OVER (PARTITION BY device_no ORDER BY ts) AS before
-    FROM reading
-    WHERE device_no = ANY ($1::integer[]) AND ts >= $2::timestamptz - $6::interval AND ts < $3 AND vals[$5] IS NOT NULL
-) AS steps
-WHERE before IS NOT NULL AND ts >= $2
+SELECT bucket, sum(used) AS value
+FROM unnest($1::integer[]) AS meter (device_no)
+CROSS JOIN LATERAL (
+    SELECT time_bucket($4::interval, ts) AS bucket, sum(greatest(value - before, 0)) AS used
+    FROM (
+        SELECT r.ts, r.vals[$5] AS value, lag(r.vals[$5]) OVER (ORDER BY r.ts) AS before
+        FROM reading AS r
+        WHERE r.device_no = meter.device_no AND r.ts >= $2::timestamptz - $6::interval AND r.ts < $3
+          AND r.vals[$5] IS NOT NULL
+    ) AS steps
+    WHERE before IS NOT NULL AND ts >= $2
+    GROUP BY 1
+) AS by_device
 GROUP BY bucket ORDER BY bucket
 
 -- name: raw_readings

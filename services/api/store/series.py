@@ -1,4 +1,8 @@
-"""Curves over readings: every statement names its devices and its range, so its cost does not grow with history."""
+"""Curves over readings: every statement names its devices and its range, so its cost does not grow with history.
+
+Each meter is read by itself through (device_no, ts): grouping all of them at once made the planner scan whole days of
+every device and sort a million rows on disk (5 s where this takes 0.75 s for 800 meters a minute over 24 h).
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,233 @@
+"""Faults 3, 4, 15 and kin: ingest killed or cut off at any moment loses nothing and doubles nothing.
+
+LINHUB_FAULT_KILLS sets the kill points (default 3; campaigns use 20 and more), LINHUB_FAULT_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+
+from services.ingest import store
+from services.ingest.main import Superseded
+from tests.conftest import Mqtt
+from tests.factory import put_community, small_community
+from tests.fault_kit import CutCommits, IngestProcess, Stubborn, tell
+from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+
+KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
+SEED = int(os.environ.get("LINHUB_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+@pytest.fixture
+def home() -> str:
+    return f"f{uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def wire(mqtt: Mqtt) -> Iterator[Wire]:
+    client = Wire(mqtt.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+async def db(database_url: str, home: str) -> AsyncIterator[Database]:
+    await put_community(database_url, small_community(home, prefix=f"{home}-"))
+    async with database(database_url) as questions:
+        yield questions
+
+
+def devices(wire: Wire, home: str) -> Stubborn:
+    return Stubborn(wire, home, [f"{home}-environment-1"], f"{home}-sos_button-1")
+
+
+async def assert_each_once(db: Database, said: Stubborn) -> None:
+    """Everything said is stored once, stands in the log once, and the ledger balances."""
+    readings = {(device, ts) for device, ts in said.sent.values() if "sos_button" not in device}
+    rows = await db.connection.fetch(
+        "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts FROM reading JOIN device d USING (device_no)"
+    )
+    stored = [(row["id"], row["ts"]) for row in rows]
+    lost, doubled = readings - set(stored), len(stored) - len(set(stored))
+    logged = await db.log_readings()
+    events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
+    wanted_events = len(said.sent) - len(readings)
+    ledger = await db.ledger()
+    tell(f"lost {len(lost)}, doubled {doubled}, logged {len(logged)}, events {len(events)}, ledger {dict(ledger)}")
+    assert not lost and not doubled and len(stored) == len(readings)
+    assert len(logged) == len(set(logged)) == len(readings)
+    assert len(events) == len(set(events)) == wanted_events == await db.count("device_event")
+    assert ledger["stored"] == len(said.sent) and ledger["rejected"] == 0
+    assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
+    for numbers in (await db.log_numbers()).values():
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    tell(f"seed {SEED}, kills {KILLS}")
+    chance = random.Random(SEED)
+    said = devices(wire, home)
+    process = IngestProcess(database_url, mqtt.url, f"t-{home}")
+    await process.start()
+    try:
+        for _ in range(KILLS):
+            await process.ready()
+            killing = asyncio.create_task(asyncio.sleep(chance.uniform(0.02, 0.8)))
+            while not killing.done():
+                said.say(40)
+                await asyncio.sleep(0.01)
+            await process.kill()
+            said.say(40)
+            await process.start()
+        await process.ready()
+        again = await said.until_acknowledged()
+        tell(f"said {len(said.sent)}, sent again {again}")
+    finally:
+        await process.stop()
+    await assert_each_once(db, said)
+
+
+async def test_ingest_that_dies_between_commit_and_ack_hears_it_again_and_stores_it_once(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, worker = devices(wire, home), f"t-{home}"
+    whole = store.write
+    died = asyncio.Event()
+
+    async def commits_and_dies(*arguments: object) -> None:
+        await whole(*arguments)  # type: ignore[arg-type]
+        died.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store, "write", commits_and_dies)
+    async with ingest(database_url, mqtt.url, worker=worker, drain_s=0.1):
+        said.say(100)
+        await asyncio.wait_for(died.wait(), 10)
+        await until(lambda: at_least(db, 6))
+    assert said.forget_acknowledged() == 100
+    monkeypatch.setattr(store, "write", whole)
+    async with ingest(database_url, mqtt.url, worker=worker):
+        # Not one is sent again by the device: the broker still has them, for it was never told.
+        ledger = await db.received(101)
+        await until(lambda: none_waiting(said))
+    assert ledger["duplicate"] > 0
+    await assert_each_once(db, said)
+
+
+async def at_least(db: Database, count: int) -> bool:
+    return (await db.ledger())["received"] >= count
+
+
+async def none_waiting(said: Stubborn) -> bool:
+    return said.forget_acknowledged() == 0
+
+
+async def test_ingest_counts_once_when_the_reply_to_a_commit_is_lost(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    said = devices(wire, home)
+    async with CutCommits(database_url).running() as proxy, ingest(proxy.url, mqtt.url):
+        for _ in range(5):
+            before = proxy.done
+            proxy.cut = 2
+            said.say(60)
+            await until(lambda: none_waiting(said))
+            assert proxy.done > before
+        proxy.cut = 0
+    await assert_each_once(db, said)
+    assert (await db.ledger())["duplicate"] == 0
+
+
+async def test_ingest_keeps_everything_while_the_database_drops_its_connections(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    said, worker = devices(wire, home), f"t-{home}"
+    async with ingest(database_url, mqtt.url, worker=worker):
+        for _ in range(8):
+            said.say(100)
+            await db.connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", f"linhub-{worker}"
+            )
+            await asyncio.sleep(0.05)
+        await until(lambda: none_waiting(said), 40)
+    await assert_each_once(db, said)
+
+
+async def test_ingest_lets_events_pass_while_the_telemetry_is_stuck(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    device, sos = f"{home}-environment-1", f"{home}-sos_button-1"
+    async with ingest(database_url, mqtt.url), database(database_url) as other:
+        lock = other.connection.transaction()
+        await lock.start()
+        await other.connection.execute("LOCK TABLE reading IN ACCESS EXCLUSIVE MODE")
+        wire.send(f"sc/{home}/{device}/up/telemetry", {"id": "t", "ts": now_ms(), "values": {"temperature": 20}})
+        wire.send(f"sc/{home}/{sos}/up/telemetry", {"id": "b", "ts": now_ms(), "values": {"battery": 3}})
+        await asyncio.sleep(0.3)
+        for n in range(20):
+            # The same device speaks on both lanes: its row of state must not hold the event up either.
+            wire.send(f"sc/{home}/{sos}/up/event", {"id": f"e{n}", "ts": now_ms() + n, "event": "pressed"})
+        await until(lambda: acknowledged(wire, home, sos, 20), 5)
+        assert await db.count("device_event") == 20
+        assert wire.acked(home, device) == set()
+        await lock.rollback()
+        await until(lambda: acknowledged(wire, home, device, 1))
+
+
+async def acknowledged(wire: Wire, home: str, device: str, count: int) -> bool:
+    return len(wire.acked(home, device)) >= count
+
+
+async def test_ingest_isolates_a_message_that_the_database_refuses(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    await db.connection.execute("ALTER TABLE device_event ADD CONSTRAINT odd CHECK (message_id <> 'm40')")
+    said = devices(wire, home)
+    async with ingest(database_url, mqtt.url):
+        said.say(100)
+        await db.received(100)
+    ledger = await db.ledger()
+    assert ledger == {"received": 100, "stored": 99, "duplicate": 0, "rejected": 1}
+    assert await db.quarantine() == [("message", "malformed", f"{home}-sos_button-1")]
+    assert len(wire.acked(home, f"{home}-sos_button-1")) == 4
+
+
+async def test_ingest_stops_when_another_worker_writes_its_partitions(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    first = IngestProcess(database_url, mqtt.url, f"t-{home}-a")
+    await first.start()
+    await first.ready()
+    device, ts = f"{home}-environment-1", now_ms() - 1000
+    topic = f"sc/{home}/{device}/up/telemetry"
+    try:
+        wire.send(topic, {"ts": ts, "values": {"temperature": 1}})
+        await db.received(1)
+        async with database(database_url) as other:
+            # What a second owner does, told apart only by the name it writes.
+            await other.connection.execute(
+                "INSERT INTO ingest_log (partition, lane, seq, worker) SELECT partition, lane, seq + 1, 'other' "
+                "FROM ingest_log WHERE lane = 1"
+            )
+        wire.send(topic, {"ts": ts + 1, "values": {"temperature": 2}})
+        assert await first.exit_code() == 3
+    finally:
+        await first.stop()
+    assert list(await db.readings(device)) == [ts]
+
+
+async def test_ingest_ends_when_its_session_is_taken_over(
+    db: Database, database_url: str, mqtt: Mqtt, home: str
+) -> None:
+    with pytest.raises(Superseded, match="another client connected"):
+        async with ingest(database_url, mqtt.url, worker=f"t-{home}"):  # noqa: SIM117 - the second while the first runs
+            async with ingest(database_url, mqtt.url, worker=f"t-{home}"):
+                await asyncio.sleep(1)

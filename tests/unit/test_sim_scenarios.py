@@ -1,0 +1,55 @@
+"""Every story is in the tuple, and expects what the catalogue's rules say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import device_sim.scenarios as package
+from device_sim.scenarios import STORIES
+from device_sim.theatre.story import Story
+from services.domain.devices import BY_NAME, CATALOGUE
+from services.domain.rules.rule import Rule
+
+RULES: dict[str, Rule] = {rule.id: rule for kind in CATALOGUE for rule in kind.rules}
+
+
+def test_scenario_files_are_all_in_the_tuple() -> None:
+    files = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__"}
+    assert files == {story.name for story in STORIES}
+
+
+def test_scenarios_are_the_eleven_of_the_product() -> None:
+    assert {story.name for story in STORIES} == {
+        "gas_leak",
+        "smoke_fire",
+        "elder_fall",
+        "sos",
+        "bin_overflow",
+        "high_throw",
+        "manhole_open",
+        "ebike_in_lift",
+        "fire_lane_blocked",
+        "water_burst",
+        "power_cut_storm",
+    }
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name)
+def test_scenario_expects_rules_that_exist_and_open_orders(story: Story) -> None:
+    expected = story.expected
+    rules = [RULES[rule] for rule in expected.rules]
+    assert rules
+    assert all(rule.opens_order for rule in rules)
+    assert expected.team in {rule.team for rule in rules}
+    assert expected.severity in {rule.severity for rule in rules}
+    assert expected.life_safety in {rule.life_safety for rule in rules}
+    assert story.need.kind in BY_NAME
+    assert expected.also <= set(RULES)
+
+
+@pytest.mark.parametrize("story", [s for s in STORIES if not s.silent_s], ids=lambda s: s.name)
+def test_scenario_rules_are_of_one_family(story: Story) -> None:
+    """Otherwise they would be several alerts, and the story would be wrong to expect one."""
+    assert len({RULES[rule].family or rule for rule in story.expected.rules}) == 1
