@@ -16,9 +16,9 @@ import pytest
 
 from services.adapters.orders import append_moves, apply_move, fetch_history, fetch_order
 from services.adapters.postgres import open_pool
-from services.alerts import partition as partition_module
-from services.alerts import store
-from services.alerts import worker as worker_module
+from services.alerts import lease as leases
+from services.alerts import metrics, store
+from services.alerts.decisions import Decided
 from services.alerts.escalation import escalate_due
 from services.domain.ids import CommunityId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
@@ -262,13 +262,13 @@ async def test_second_engine_waits_and_takes_over_when_the_first_is_gone(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first is alive but no longer renews, as after a long freeze: it must not be able to write any more."""
-    hold = worker_module.leases.hold
+    hold = leases.hold
     frozen: dict[int, Any] = {}
 
     async def hold_unless_frozen(connection: Any, consumer: str, owner: str, *more: Any) -> Any:
         return frozen if owner == "first" and frozen else await hold(connection, consumer, owner, *more)
 
-    monkeypatch.setattr(worker_module.leases, "hold", hold_unless_frozen)
+    monkeypatch.setattr(leases, "hold", hold_unless_frozen)
     async with engine(world, "first") as first:
         await until(lambda: _owned(first))
         async with engine(world, "second") as second:
@@ -295,8 +295,8 @@ async def test_stale_owner_cannot_write(world: World) -> None:
         held = worker._workers[PARTITION].lease
     await world.pool.execute("UPDATE worker_lease SET epoch = epoch + 1 WHERE partition = $1", PARTITION)
     async with world.pool.acquire() as connection:
-        with pytest.raises(store.LeaseLost):
-            await store.commit(connection, held, [], store.Decided((), ()), datetime.now(UTC))
+        with pytest.raises(leases.LeaseLost):
+            await store.commit(connection, held, [], Decided((), ()), datetime.now(UTC))
 
 
 async def test_silent_device_goes_offline_and_comes_back(world: World) -> None:
@@ -372,12 +372,12 @@ async def test_log_purged_beyond_the_checkpoint_is_said_and_passed(world: World,
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         await until(world.orders)
-    before = partition_module.metrics.GAPS.labels(str(PARTITION))._value.get()
+    before = metrics.GAPS.labels(str(PARTITION))._value.get()
     world.skip(0, 10)
     await world.event("gas_alarm-1", "alarm")
     async with engine(world):
         await until(lambda: world.orders("kind = 'gas_alarm'"))
-    assert partition_module.metrics.GAPS.labels(str(PARTITION))._value.get() - before == 10
+    assert metrics.GAPS.labels(str(PARTITION))._value.get() - before == 10
 
 
 async def test_unreadable_entry_and_unknown_device_leave_the_others_unharmed(world: World) -> None:
