@@ -149,11 +149,11 @@ def python_packages(goal: str, log: Path) -> bool:
             return False
     for stamp in stamps.values():
         stamp.unlink(missing_ok=True)
-    lock = "requirements-run.lock" if level == "run" else "requirements.lock"
-    _pip(log, "--require-hashes", "-r", lock)
-    _pip(log, "--require-hashes", "-r", "requirements-build.lock")
+    locks = ("requirements-run.lock", "requirements-build.lock") if level == "run" else ("requirements.lock",)
+    files = [word for lock in (*locks, "requirements-real.lock") for word in ("-r", lock)]
+    # The locks are whole, so there is nothing to resolve; the sample data's own dependencies are not wanted.
+    _pip(log, "--require-hashes", "--no-deps", *files)
     _pip(log, "--no-deps", "--no-build-isolation", "-e", ".")
-    _pip(log, "--no-deps", "--require-hashes", "-r", "requirements-real.lock")
     stamps[level].write_text(_sources(level))
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,31 @@ def copies() -> list[Copy]:
             origin = flags[0].removeprefix("--from=") if flags else None
             found.append(Copy(stage, origin, tuple(sources), target))
     return found
+
+
+def stage(target: Path) -> None:
+    """Lays out what the image holds under /app, from nothing but the Dockerfile's own instructions.
+
+    The cockpit is built in the image; here an empty page stands for it.
+    """
+    for item in copies():
+        if item.stage != "source":
+            continue
+        place = target / item.target
+        if item.origin is not None:
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "index.html").write_text("<!doctype html><title>LinHub</title>")
+            continue
+        for source in item.sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, place, dirs_exist_ok=True, ignore=_LEFT_OUT)
+            else:
+                shutil.copy(ROOT / source, place)
+        for removed in re.findall(r"RUN rm -rf (\S+)", DOCKERFILE.read_text()):
+            shutil.rmtree(target / removed, ignore_errors=True)
+
+
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules")
 
 
 def schema() -> dict[str, Any]:

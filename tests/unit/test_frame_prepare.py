@@ -87,13 +87,15 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / ".venv").mkdir()
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     monkeypatch.setattr(prepare, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(prepare, "_pip", lambda log, *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(prepare, "_pip", lambda log, *arguments: asked.extend(arguments))
     return asked
 
 
 def test_prepare_installs_packages_once(copy: list[str], tmp_path: Path) -> None:
     assert prepare.python_packages("demo", tmp_path / "log")
-    assert copy[0] == "requirements-run.lock"
+    assert "--require-hashes" in copy
+    assert "requirements-run.lock" in copy
+    assert "requirements.lock" not in copy
     assert not prepare.python_packages("demo", tmp_path / "log")
     assert prepare.python_packages("test", tmp_path / "log")
     assert "requirements.lock" in copy

@@ -10,6 +10,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typer.main import get_command
+
+from device_sim.scenarios import STORIES
+from services.cli.main import app
+from services.domain.devices import CATALOGUE
+from services.domain.messages import Reason
+from services.domain.vocabulary import TEAM_LABELS
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
@@ -33,7 +40,7 @@ def text(path: Path) -> str:
 
 FOREIGN = re.compile(
     r"(?:registry\.)?(?:npmjs|yarnpkg|npmmirror)\.(?:org|com)|(?:pypi|pythonhosted)\.(?:org|python)|proxy\.golang\.org"
-    r"|--(?:extra-)?index[-]url|(?<![\w.])/(?:work|root|home/\w+)/"
+    r"|--(?:extra-)?index[-]url|(?<![\w.])/(?:work|root)/"
 )
 
 
@@ -179,3 +186,49 @@ def test_repository_keeps_no_secrets() -> None:
     kept = [path.name for path in tracked() if path.name == ".env" or path.suffix in {".pem", ".key"}]
     assert not kept
     assert "/.env" in text(ROOT / ".gitignore").splitlines()
+
+
+# What the pages say about the code
+
+
+def declared_metrics() -> set[str]:
+    """Names as Prometheus shows them: a counter ends in _total."""
+    found = set()
+    for path in (ROOT / "services").rglob("*.py"):
+        for kind, name in re.findall(r"\b(Counter|Gauge|Histogram)\(\s*\"(linhub_[a-z_]+)\"", text(path)):
+            found.add(f"{name.removesuffix('_total')}_total" if kind == "Counter" else name)
+    return found
+
+
+def test_operations_page_names_only_figures_that_exist() -> None:
+    named = set(re.findall(r"linhub_(?:ingest|alerts|api)_[a-z_]+", text(ROOT / "docs" / "operations.md")))
+    assert named
+    assert named <= declared_metrics()
+
+
+def test_operations_page_explains_every_reason_for_quarantine() -> None:
+    page = text(ROOT / "docs" / "operations.md")
+    assert [reason for reason in Reason if f"`{reason.value}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_lists_the_stories_that_exist_and_their_teams(name: str) -> None:
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \|.*\| ([^|]+) \|$", text(ROOT / name), re.M))
+    assert list(rows) == [story.name for story in STORIES]
+    for story in STORIES:
+        assert rows[story.name].split()[0] == TEAM_LABELS[story.expected.team].zh, story.name
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_counts_the_kinds_of_the_catalogue(name: str) -> None:
+    match = re.search(r"^- (\d+) (?:kinds of devices|种设备)", text(ROOT / name), re.M)
+    assert match is not None
+    assert int(match[1]) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_names_every_verb_of_the_command_line(name: str) -> None:
+    verbs = set(get_command(app).commands)  # type: ignore[attr-defined]
+    section = re.search(r"`\.venv/bin/linhub --help`(.*?)\n\n", text(ROOT / name), re.S)
+    assert section is not None
+    assert set(re.findall(r"`([a-z]+)`", section[1])) == verbs
