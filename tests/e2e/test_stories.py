@@ -15,7 +15,10 @@ import pytest
 from pydantic import SecretStr
 from rich.console import Console
 
+from device_sim import main as simulator
+from device_sim.fleet import Fleet
 from device_sim.scenarios import BY_NAME, STORIES
+from device_sim.settings import SimSettings
 from device_sim.theatre.api import Unreachable
 from device_sim.theatre.places import Places, find_places
 from services.alerts import main as alerts_main
@@ -77,10 +80,31 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_stories_each_cause_the_alert_and_the_order_they_must(database_url: str, mqtt: Mqtt, home: Path) -> None:
+@asynccontextmanager
+async def fleet(places: Places, home: Path) -> AsyncIterator[Fleet]:
+    """The community alive, all of its devices connected and yesterday filled in."""
+    stop, set_out = asyncio.Event(), asyncio.get_running_loop().create_future()
+    settings = SimSettings(mqtt_url=places.mqtt_url, home=home, preset=places.community, scale=SCALE)
+    life = asyncio.create_task(simulator.run(settings, stop, set_out.set_result))
+    try:
+        living: Fleet = await asyncio.wait_for(set_out, 10)
+        async with asyncio.timeout(START_S):
+            while living.progress.traffic.connected < living.progress.stations or living.spooled > 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        yield living
+    finally:
+        stop.set()
+        await asyncio.wait_for(life, 30)
+
+
+async def test_stories_beside_a_living_fleet_each_cause_the_alert_and_the_order_they_must(
+    database_url: str, mqtt: Mqtt, home: Path
+) -> None:
     said = Console(file=io.StringIO(), width=160)
-    async with system(database_url, mqtt, home) as places:
+    async with system(database_url, mqtt, home) as places, fleet(places, home) as living:
         outcomes = await play(places, STORIES, home, said)
+        assert living.progress.traffic.rejected == 0
+        assert living.progress.traffic.refused == ""
     show_failures(outcomes, said)
     assert [outcome.story for outcome in outcomes] == [story.name for story in STORIES]
     assert all(outcome.failed is None for outcome in outcomes), said.file.getvalue()  # type: ignore[attr-defined]
