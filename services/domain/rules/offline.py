@@ -65,8 +65,7 @@ def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | Non
 def tick(parameters: OfflineParameters, state: State, facts: Facts, now_ms: int) -> Outcome:
     if state is not None and "off" in state:
         if facts.seen_ms is not None and facts.seen_ms > state["off"]:
-            due = facts.seen_ms + parameters.missed * facts.interval_ms + 1
-            return Outcome(None, _back(state, facts.seen_ms), due)
+            return Outcome(None, _back(state, facts.seen_ms), _due(parameters, None, facts))
         return _while_off(parameters, state, facts, now_ms)
     due = _due(parameters, state, facts)
     if due is None or now_ms < due:
