@@ -32,6 +32,7 @@ SAVE_S = 15.0
 MAX_BATCH = 200
 """Readings a gateway puts into one message; far below what the broker and ingest take."""
 GATEWAY_SPOOL = 2000
+SELDOM_S = 300.0
 
 
 @dataclass(slots=True)
@@ -165,8 +166,7 @@ class Fleet:
         now_ms = int(time.time() * 1000)
         heap: list[tuple[int, int, Station]] = []
         for order, station in enumerate(self.stations.values()):
-            for life in station.lives:
-                life.wake(now_ms)
+            self._begin(station, now_ms)
             heap.append((self._next(station, now_ms), order, station))
         heapq.heapify(heap)
         spoken = 0
@@ -181,6 +181,18 @@ class Fleet:
             spoken += 1
             if spoken % 20 == 0:
                 await asyncio.sleep(0)
+
+    def _begin(self, station: Station, now_ms: int) -> None:
+        """First words: one that reports seldom tells what it measured last, at its own time; the others report soon."""
+        for life in station.lives:
+            life.wake(now_ms)
+        own = station.own
+        before = own.previous_ms(now_ms)
+        if own.interval_s >= SELDOM_S and own.kind.metrics and own.last_ms < before:
+            report = own.look(self.surroundings, before)
+            own.reported_ms = before
+            station.uplink.send("telemetry", {"ts": before, "values": report.values})
+            own.schedule(now_ms)
 
     def _next(self, station: Station, now_ms: int) -> int:
         """A gateway asks its meters every few seconds; a device that reports changes looks every minute."""

@@ -113,11 +113,17 @@ class Life:
     def sense_s(self) -> float:
         return min(SENSE_S, self.interval_s) if self.sends_changes else self.interval_s
 
+    def previous_ms(self, now_ms: int) -> int:
+        """When it should have reported last: each device has its own phase, so neighbours never speak in chorus."""
+        step = self._step_ms
+        return now_ms - (now_ms - random.Random(f"phase|{self.device.id}").randrange(step)) % step
+
     def schedule(self, now_ms: int) -> None:
-        """The next report at this device's own phase of its interval, so that neighbours never speak in chorus."""
-        step = max(1, round(self.interval_s * 1000))
-        phase = random.Random(f"phase|{self.device.id}").randrange(step)
-        self.due_ms = now_ms - (now_ms - phase) % step + step
+        self.due_ms = self.previous_ms(now_ms) + self._step_ms
+
+    @property
+    def _step_ms(self) -> int:
+        return max(1, round(self.interval_s * 1000))
 
     def wake(self, now_ms: int) -> None:
         """Switched on: the first report comes within moments, whatever the interval."""

@@ -95,6 +95,8 @@ class _Placer:
     numbers: dict[str, int] = field(default_factory=dict)
     building: dict[str, Building] = field(default_factory=dict)
     unit: dict[str, Place] = field(default_factory=dict)
+    siblings: dict[str, list[Place]] = field(default_factory=dict)
+    """The entrances of each building."""
 
     def new(self, kind: str, place: str, x: float, y: float, **more: object) -> Device:
         number = self.numbers[kind] = self.numbers.get(kind, 0) + 1
@@ -105,7 +107,7 @@ class _Placer:
             place=place,
             x=round(x, 1),
             y=round(y, 1),
-            **{"grid_id": self._nearest(x, y).grid_id, **more},  # type: ignore[arg-type]
+            **(more if "grid_id" in more else {"grid_id": self._nearest(x, y).grid_id, **more}),  # type: ignore[arg-type]
         )
         self.devices.append(device)
         return device
@@ -116,7 +118,7 @@ class _Placer:
     def inside(self, kind: str, unit: Place, floor: int, spot: str, **more: object) -> Device:
         """In the part of the building that is this entrance's."""
         block = self.building[unit.parent_id]
-        siblings = [u for u in self.site.units if u.parent_id == block.id]
+        siblings = self.siblings[block.id]
         part = block.width / len(siblings)
         x = block.x + part * siblings.index(unit) + self.rng.uniform(1, part - 1)
         y = block.y + self.rng.uniform(1, block.depth - 1)
@@ -141,6 +143,8 @@ def place_devices(site: Site, rng: random.Random) -> tuple[Device, ...]:
     placer = _Placer(site, rng)
     placer.building = {block.id: block for block in site.buildings}
     placer.unit = {unit.id: unit for unit in site.units}
+    for unit in site.units:
+        placer.siblings.setdefault(unit.parent_id, []).append(unit)
     counts = {kind: max(_FEW.get(kind, 1), round(n * site.scale)) for kind, n in site.preset.counts().items()}
     counts = {kind: min(n, max(_FEW.get(kind, 1), site.preset.counts()[kind])) for kind, n in counts.items()}
     _meters(placer)

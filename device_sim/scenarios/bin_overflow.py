@@ -1,4 +1,4 @@
-"""垃圾满溢: the camera sees a bin run over, its level sensor agrees for ten minutes; one cleaning order for both."""
+"""垃圾满溢: the camera sees a bin run over, then again, and the level sensor agrees; one cleaning order for all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ async def overflow(stage: Stage, devices: Sequence[str]) -> None:
 
 async def full(stage: Stage, devices: Sequence[str]) -> None:
     now = stage.now_ms()
-    for seconds, fill in ((610, 92.0), (300, 95.0), (0, 98.0)):
-        await stage.reading(devices[0], {"fill": fill, "temperature": 18.0, "tilt": 0.0}, now - seconds * 1000)
+    await stage.reading(devices[0], {"fill": 98.0, "temperature": 18.0, "tilt": 0.0}, now)
+    await stage.event(devices[0], "overflow", {"photo": f"photo/{devices[0]}/{now}.jpg"}, now)
 
 
 async def collected(stage: Stage, devices: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ async def collected(stage: Stage, devices: Sequence[str]) -> None:
 STORY = Story(
     name="bin_overflow",
     label=Label("垃圾满溢", "Bin overflow"),
-    need=Need("bin", quiet_s=615),
+    need=Need("bin"),
     script=overflow,
     again=full,
     calm=collected,

@@ -138,8 +138,9 @@ class AlertWorker:
             try:
                 async with self._pool.acquire() as connection:
                     await self._hear(connection)
-            except RETRYABLE as error:
-                log.warning("listener_lost", why=str(error) or type(error).__name__)
+            except Exception as error:
+                # The driver makes many things of a dying connection; polling goes on meanwhile.
+                log.warning("listener_lost", why=f"{type(error).__name__}: {error}")
             await asyncio.sleep(0.5)
 
     async def _hear(self, connection: Any) -> None:

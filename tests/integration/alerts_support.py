@@ -116,7 +116,8 @@ class World:
         self._seq[lane] += 1
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(
-                "INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body) "
+                "INSERT INTO ingest_log "
+                "(partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body) "
                 "VALUES ($1, $2, $3, 'hand', $4, $5, $6, $7, $8, $9::text::jsonb)",
                 PARTITION,
                 lane,

@@ -62,6 +62,9 @@ class Timeline:
         return [signal.what.value for signal in outcome.signals]
 
     def read(self, at_ms: int, *, late: bool = False, delay: int = 0, **values: float) -> list[str]:
+        return self.values(at_ms, values, late, delay)
+
+    def values(self, at_ms: int, values: dict[str, float], late: bool = False, delay: int = 0) -> list[str]:
         names = list(values)
         positions = {name: place for place, name in enumerate(names)}
         return self.give(Reading(NO, at_ms, at_ms + delay, [values[name] for name in names], positions, late))
@@ -70,7 +73,7 @@ class Timeline:
         return self.give(Event(DeviceNo(device), at_ms, at_ms + delay, name, {}, late))
 
     def series(self, metric: str, points: Iterable[tuple[int, float]]) -> list[tuple[int, str]]:
-        return [(at, what) for at, value in points for what in self.read(at, **{metric: value})]
+        return [(at, what) for at, value in points for what in self.values(at, {metric: value})]
 
 
 def test_rule_kinds_every_file_is_registered() -> None:
@@ -360,6 +363,16 @@ def test_offline_fires_after_three_intervals_by_the_servers_clock() -> None:
     assert line.tick(T0 + 3 * MIN + 1) == ["offline", "fire"]
     assert line.tick(T0 + HOUR) == []
     assert line.read(T0 + HOUR, x=1) == ["online", "clear"]
+
+
+def test_offline_bare_heartbeat_brings_it_back() -> None:
+    """The server heard it, though the log has nothing of it."""
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, line=Line(T0 + HOUR)))
+    line.tick(T0 + 4 * MIN)
+    assert line.tick(T0 + 6 * MIN) == []
+    line.facts.seen_ms = T0 + 7 * MIN
+    assert line.tick(T0 + 8 * MIN) == ["online", "clear"]
+    assert line.due == T0 + 10 * MIN + 1
 
 
 def test_offline_never_seen_is_not_offline() -> None:

@@ -30,7 +30,7 @@ def series(
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A package that looks as the real one does, with flat series: 0.5 kWh an hour, 0.3 kWh a half-hour, 2 kWh of gas."""
+    """A package that looks as the real one does, with flat series: 0.5 kWh an hour, 0.3 a half-hour, 2 of gas."""
     folder = tmp_path / "eemeter" / "eemeter" / "samples"
     folder.mkdir(parents=True)
     (tmp_path / "eemeter" / "__init__.py").write_text("raise RuntimeError('its code must not run')\n")

@@ -23,6 +23,8 @@ WILL_GRACE_MS = 10_000
 LINE_SILENT_MS = 10 * 60_000
 """While nothing at all comes through, it may be the way that is broken and not the device: wait this much longer."""
 _RECHECK_MS = 5_000
+_STILL_OFF_MS = 60_000
+"""How often a device known to be offline is looked for: a bare heartbeat may come back without a line in the log."""
 
 
 def step(parameters: OfflineParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
@@ -57,12 +59,14 @@ def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | Non
         return None if facts.seen_ms is None else facts.seen_ms + parameters.missed * facts.interval_ms + 1
     if "will" in state:
         return int(state["will"]) + WILL_GRACE_MS
-    return None if state["fired"] else 0
+    return 0
 
 
 def tick(parameters: OfflineParameters, state: State, facts: Facts, now_ms: int) -> Outcome:
     if state is not None and "off" in state:
-        return _while_inhibited(parameters, state, facts, now_ms)
+        if facts.seen_ms is not None and facts.seen_ms > state["off"]:
+            return Outcome(None, _back(state, facts.seen_ms), _due(parameters, None, facts))
+        return _while_off(parameters, state, facts, now_ms)
     due = _due(parameters, state, facts)
     if due is None or now_ms < due:
         return Outcome(state, due_ms=due)
@@ -94,20 +98,22 @@ def _conclude(at_ms: int, facts: Facts, now_ms: int) -> Outcome:
     offline = Signal(What.OFFLINE, at_ms, at_ms)
     if _gateway_down(facts):
         return Outcome({"off": at_ms, "fired": False}, (offline,), now_ms + _RECHECK_MS)
-    return Outcome({"off": at_ms, "fired": True}, (offline, Signal(What.FIRE, at_ms, at_ms)))
+    fired = Signal(What.FIRE, at_ms, at_ms)
+    return Outcome({"off": at_ms, "fired": True}, (offline, fired), now_ms + _STILL_OFF_MS)
 
 
-def _while_inhibited(parameters: OfflineParameters, state: dict[str, int], facts: Facts, now_ms: int) -> Outcome:
+def _while_off(parameters: OfflineParameters, state: dict[str, int], facts: Facts, now_ms: int) -> Outcome:
     """Once the gateway is back the device has three intervals of its own to speak; then it is to blame."""
     if state["fired"]:
-        return Outcome(state)
+        return Outcome(state, due_ms=now_ms + _STILL_OFF_MS)
     if _gateway_down(facts):
         return Outcome(state, due_ms=now_ms + _RECHECK_MS)
     since = state["off"] if facts.gateway is None else max(state["off"], facts.gateway.online_since_ms)
     limit = since + parameters.missed * facts.interval_ms
     if now_ms <= limit:
         return Outcome(state, due_ms=limit + 1)
-    return Outcome({"off": state["off"], "fired": True}, (Signal(What.FIRE, limit, state["off"]),))
+    fired: State = {"off": state["off"], "fired": True}
+    return Outcome(fired, (Signal(What.FIRE, limit, state["off"]),), now_ms + _STILL_OFF_MS)
 
 
 def _gateway_down(facts: Facts) -> bool:
