@@ -84,8 +84,8 @@ class Postgres(Part):
     def prepare(self) -> None:
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        # Left by a server that was killed. The lock says that none is alive; the number in the file says nothing,
-        # since in each sandbox the server is process 1.
+        # Left by a server that was killed, perhaps half written, which PostgreSQL would stumble over. The lock says
+        # that none is alive; the number in the file says nothing, since in each sandbox the server is process 1.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _initialise(self) -> None:

@@ -29,6 +29,7 @@ API_PORT = 8080
 STORIES_S = 120
 """In the demo something happens about this often."""
 EXTERNAL_PATIENCE_S = 30.0
+"""Given servers may be starting at the same time; LINHUB_PATIENCE_S says how long they are waited for instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ class Addresses:
     database: str
     ingest_mqtt: str
     device_mqtt: str
+
+
+def _patience_s() -> float:
+    try:
+        return float(os.environ.get("LINHUB_PATIENCE_S", EXTERNAL_PATIENCE_S))
+    except ValueError:
+        raise StackError("LINHUB_PATIENCE_S is wrong: expected seconds") from None
 
 
 def launch(stack: Stack, given: Given, options: Options, report: Report, stopped: Callable[[], bool]) -> None:
@@ -106,7 +114,7 @@ def _servers(stack: Stack, given: Given, report: Report) -> Servers:
 def _require_answer(mqtt_url: str) -> None:
     told = urlsplit(mqtt_url)
     address = (told.hostname or "", told.port or 1883)
-    deadline = time.monotonic() + EXTERNAL_PATIENCE_S
+    deadline = time.monotonic() + _patience_s()
     while True:
         try:
             socket.create_connection(address, timeout=3).close()
@@ -121,7 +129,7 @@ def _require_answer(mqtt_url: str) -> None:
 
 
 async def _migrate(database_url: str, external: bool) -> None:
-    deadline = time.monotonic() + (EXTERNAL_PATIENCE_S if external else 5.0)
+    deadline = time.monotonic() + (_patience_s() if external else 5.0)
     while True:
         try:
             await migrate(database_url)

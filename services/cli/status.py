@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.cli.home import find_home, tr
@@ -47,7 +48,7 @@ def show(console: Console, told: dict[str, Any]) -> None:
             port += tr(f", devices {devices}", f"，设备 {devices}")
         table.add_row(name, _coloured(server["answers"], good), port, str(server["restarts"] or ""))
     for name, service in told["services"].items():
-        good = tr("ready", "就绪") if service["ready"] else str(service["waiting_for"])
+        good = tr("ready", "就绪") if service["ready"] else escape(str(service["waiting_for"]))
         restarts = str(service["restarts"] or "")
         table.add_row(name, _coloured(service["ready"], good), str(service["port"] or ""), restarts)
     console.print(table)
@@ -56,11 +57,11 @@ def show(console: Console, told: dict[str, Any]) -> None:
 
 def _show_contents(line: Any, database: dict[str, Any]) -> None:
     if not database["answers"]:
-        line(tr(f"database: {database['error']}", f"数据库：{database['error']}"))
+        line(escape(tr(f"database: {database['error']}", f"数据库：{database['error']}")))
         return
     schema = database["migrations"]
     if schema["error"] or schema["pending"]:
-        line(f"[yellow]schema[/] {schema['error'] or 'behind: ' + ', '.join(schema['pending'])}")
+        line(f"[yellow]schema[/] {escape(schema['error'] or 'behind: ' + ', '.join(schema['pending']))}")
         return
     versions = database["versions"]
     line(f"PostgreSQL {versions['server']}, TimescaleDB {versions['timescaledb']}, {versions['bytes'] / 1e6:,.0f} MB")
@@ -91,7 +92,7 @@ def _show_contents(line: Any, database: dict[str, Any]) -> None:
     for row in quarantine["latest"]:
         # Topic and detail hold what a stranger sent: shown without its markup or control characters.
         what = "".join(c if c.isprintable() else "·" for c in f"{row['topic']}: {row['detail']}")[:160]
-        line(f"  [dim]{row['received_at'][:19]} {row['reason']}[/] " + what.replace("[", "\\["))
+        line(f"  [dim]{row['received_at'][:19]} {row['reason']}[/] " + escape(what))
 
 
 def _coloured(good: bool, text: str) -> str:
