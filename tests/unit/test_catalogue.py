@@ -6,12 +6,13 @@ import json
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from services.domain import devices
 from services.domain.devices import BY_NAME, CATALOGUE
+from services.domain.devices.describe import markdown
 from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.rules.parameters import ClockParameters, EventParameters, OfflineParameters
 from services.domain.rules.rule import Rule
@@ -55,7 +56,7 @@ def test_catalogue_speaks_both_languages(kind: DeviceKind) -> None:
     for label in labels(kind):
         assert label.zh.strip(), label
         assert re.search(r"[A-Za-z]", label.en), label
-        assert label.zh.isascii() is False or label.zh == label.en, f"{label} is not Chinese"
+        assert re.search(r"[\u4e00-\u9fff]", label.zh) or label.zh in {"PM2.5", "PM10"}, f"{label} is not Chinese"
         assert not re.search(r"[\u4e00-\u9fff]", label.en), label
         assert not re.search(r"[\u4e00-\u9fff],", label.zh), f"{label}: half-width comma"
 
@@ -170,3 +171,15 @@ def test_catalogue_marks_what_is_about_life() -> None:
         "tunnel_sensor.o2_low",
         "tunnel_sensor.h2s_high",
     }
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("zh", "燃气泄漏报警 (紧急 → 防控巡查队)"), ("en", "Gas alarm (Critical → Safety patrol)")]
+)
+def test_catalogue_describes_itself(language: Literal["zh", "en"], words: str) -> None:
+    head, rule, *rows = markdown(language).splitlines()
+    assert len(rows) == len(CATALOGUE)
+    assert {line.count(" | ") for line in (head, rule, *rows)} == {6}
+    row = next(line for line in rows if "`gas_alarm`" in line)
+    assert words in row
+    assert "`lel` (%LEL)" in row and "`valve_close`!" in row and "5 min" in row

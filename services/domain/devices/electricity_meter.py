@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from services.domain.devices import day
@@ -24,10 +25,10 @@ def _watts(memory: Memory, moment: Moment, rng: random.Random) -> float:
     hour = day.body_hour(moment)
     living = 130 * day.peak(hour, 19.8, 2.0) + 50 * day.peak(hour, 12, 0.9) + 50 * day.peak(hour, 7, 0.9)
     living += 25 if day.awake(hour) else 4
-    climate = 130 * max(0.0, moment.outdoor_c - 27) + 55 * max(0.0, 9 - moment.outdoor_c)
-    steady = day.trait(memory, "_base_w", rng, 60.0, 140.0) + moment.home * (
-        moment.residents * living + min(2400.0, climate)
-    )
+    climate = 75 * max(0.0, moment.outdoor_c - 27) + 35 * max(0.0, 9 - moment.outdoor_c)
+    climate *= day.trait(memory, "_climate", rng, 0.2, 0.9) * (1.0 if day.awake(hour) else 0.7)
+    base = day.trait(memory, "_base_w", rng, 40.0, 110.0)
+    steady = base + moment.home * (moment.residents * living + min(2400.0, climate * math.sqrt(moment.residents)))
     steady *= 1 + day.wander(memory, "_mood", rng, 0.10, 1800, moment.dt_s)
     kwh_h = 0.16 * day.peak(hour, 18, 0.7) + 0.08 * day.peak(hour, 11.8, 0.6) + 0.07 * day.peak(hour, 7, 0.6)
     wanted = kwh_h * moment.home * moment.residents * moment.dt_s / 3600

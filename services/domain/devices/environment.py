@@ -19,12 +19,12 @@ HEAVY_PM2_5 = 150.0
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
     """Dust in the rush hours, clean in the afternoon breeze, worse in winter; quiet at night."""
     warmth = moment.outdoor_c + moment.sun + day.wander(memory, "_warmth", rng, 0.4, 1800, moment.dt_s)
-    damp = (
-        72 - 1.5 * (moment.outdoor_c - 16) - 12 * moment.sun + day.wander(memory, "_damp", rng, 6, 14400, moment.dt_s)
-    )
+    # drier where it is warmer than the season
+    damp = 70 - 6 * day.winter(moment) - 1.6 * (moment.outdoor_c - 17 + 12 * day.winter(moment)) - 8 * moment.sun
+    damp += day.wander(memory, "_damp", rng, 5, 14400, moment.dt_s)
     rush = 14 * day.peak(moment.hour, 8, 1.5) + 12 * day.peak(moment.hour, 20, 2.5) - 10 * moment.sun
     fine = 40 + 14 * day.winter(moment) + rush + day.wander(memory, "_fine", rng, 12, 28800, moment.dt_s)
-    fine = day.clamp(fine + day.wander(memory, "_puff", rng, 1.5, 300, moment.dt_s), 4, 120)
+    fine = day.clamp(fine + day.wander(memory, "_puff", rng, 1.5, 300, moment.dt_s), 4.0, 120.0)
     coarse = fine * (1.5 + day.wander(memory, "_coarse", rng, 0.08, 7200, moment.dt_s))
     street = 13 * day.peak(moment.hour, 8, 2) + 14 * day.peak(moment.hour, 18.5, 3) + 8 * day.peak(moment.hour, 13, 3)
     noise = 41 + min(17.0, street) + day.wander(memory, "_noise", rng, 1.8, 120, moment.dt_s)
@@ -32,7 +32,7 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
         moment,
         {
             "temperature": round(warmth, 1),
-            "humidity": round(day.clamp(damp, 15, 99), 1),
+            "humidity": round(day.clamp(damp, 15.0, 99.0), 1),
             "pm2_5": round(fine, 1),
             "pm10": round(coarse, 1),
             "noise": round(noise, 1),

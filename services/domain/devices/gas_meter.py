@@ -18,12 +18,20 @@ LIMIT_M3_H = 4.0
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
-    """Breakfast, lunch, the stove at six, hot water at nine and more of it in winter."""
+    """Breakfast, lunch, the stove at six, hot water at nine and more in winter; 0.2 to 0.4 m³ a person and day."""
     hour = day.body_hour(moment)
-    cooking = 0.10 * day.peak(hour, 7, 0.5) + 0.12 * day.peak(hour, 11.7, 0.5) + 0.22 * day.peak(hour, 18, 0.7)
-    washing = (0.08 + 0.05 * day.winter(moment)) * day.peak(hour, 21, 0.8)
-    wanted = (cooking + washing) * moment.home * moment.residents * moment.scale * moment.dt_s / HOUR_S
-    used = day.draw(memory, "_use", wanted, moment.dt_s, rng, (0.01, 0.08), min(2.6, 1.3 * moment.scale**0.5))
+    cooking = 0.03 * day.peak(hour, 7, 0.5) + 0.04 * day.peak(hour, 11.7, 0.5) + 0.08 * day.peak(hour, 18, 0.7)
+    washing = (0.05 + 0.03 * day.winter(moment)) * day.peak(hour, 21, 0.8)
+    wanted = (
+        day.trait(memory, "_habit", rng, 0.7, 1.4)
+        * (cooking + washing)
+        * moment.home
+        * moment.residents
+        * moment.scale
+        * moment.dt_s
+        / HOUR_S
+    )
+    used = day.draw(memory, "_use", wanted, moment.dt_s, rng, (0.01, 0.05), min(2.6, 1.3 * moment.scale**0.5))
     valve = day.given(moment, "valve", 0.0)
     flow = used * HOUR_S / moment.dt_s if moment.dt_s > 0 and valve == 0.0 else 0.0
     flow = day.given(moment, "flow", flow)

@@ -19,7 +19,7 @@ STAY_S = 4000.0
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
     """Mornings, afternoons and evenings have their regulars; at ten the lights go out."""
     day.trait(memory, "in", rng, 1000, 60_000)
-    memory["in"] = math.floor(memory["in"])
+    memory["in"] = float(math.floor(memory["in"]))
     memory.setdefault("out", memory["in"])
     inside = memory["in"] - memory["out"]
     an_hour = 22 * day.peak(moment.hour, 9.3, 1.2) + 18 * day.peak(moment.hour, 15.3, 1.4)

@@ -23,6 +23,7 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     hour = day.body_hour(moment)
     litres_h = 0.25 + 15 * day.peak(hour, 7, 0.8) + 7 * day.peak(hour, 12, 0.8)
     litres_h += 12 * day.peak(hour, 18, 0.9) + 15 * day.peak(hour, 21, 0.9) + (2.0 if day.awake(hour) else 0.0)
+    litres_h *= day.trait(memory, "_habit", rng, 0.75, 1.35)
     wanted = litres_h / 1000 * moment.home * moment.residents * moment.scale * moment.dt_s / HOUR_S
     used = day.draw(memory, "_use", wanted, moment.dt_s, rng, (0.003, 0.012), min(2.4, 0.9 * moment.scale**0.5))
     valve = day.given(moment, "valve", 0.0)

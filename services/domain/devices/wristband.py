@@ -32,7 +32,7 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     systolic = tension + day.wander(memory, "_tension", rng, 3.0, 3600, moment.dt_s)
     diastolic = 0.6 * systolic + day.wander(memory, "_low_tension", rng, 1.5, 3600, moment.dt_s)
     oxygen = 97.2 - (0.6 if sleeping else 0) + day.wander(memory, "_oxygen", rng, 0.6, 1200, moment.dt_s)
-    steps = day.count(memory, moment, "steps", 1400 * lively * moment.dt_s / 3600)
+    steps = day.count(memory, moment, "steps", 600 * lively * moment.dt_s / 3600)
     north, east = _place(memory, moment, rng, lively)
     return day.finish(
         moment,
