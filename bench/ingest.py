@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import httpx
 import psutil
 
 from bench.publish import Load, generate
@@ -116,9 +118,7 @@ async def _run(
                 generator.terminate()
                 generator.join()
                 stopped = True
-        elif stopped:
-            break
-        elif received >= rounds * batch:
+        elif stopped or received >= rounds * batch:
             break
     # After a timed run the broker may still hold some; all is over when nothing more comes.
     elapsed = time.perf_counter() - began
@@ -197,7 +197,7 @@ def _seconds(pid: int) -> float | None:
 
 def _listening(port: int) -> int | None:
     try:
-        found = [c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port]
+        found = [c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr[1:] == (port,)]
     except psutil.Error:
         return None
     return next((pid for pid in found if pid), None)
@@ -223,8 +223,6 @@ class _Ingest:
 
 
 def _ingest(url: str, mqtt_url: str, name: str) -> _Ingest:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -246,8 +244,6 @@ def _ingest(url: str, mqtt_url: str, name: str) -> _Ingest:
 
 
 async def _ready(ingest: _Ingest) -> None:
-    import httpx
-
     async with httpx.AsyncClient() as client:
         for _ in range(600):
             if ingest.process.poll() is not None:

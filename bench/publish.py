@@ -110,7 +110,7 @@ async def _connection(
     gateway_prefix = [_string(f"sc/{load.community}/{gateway}/up/telemetry") for gateway in gateways]
     done = 0
     while done < share:
-        while done - acknowledged >= WINDOW or sent.value - stored.value > load.ahead:
+        while done - acknowledged >= WINDOW or sent.value - stored.value > load.ahead:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         chunk = bytearray()
         for n in range(done, min(done + _CHUNK, share)):
@@ -129,7 +129,7 @@ async def _connection(
         done += min(_CHUNK, share - done)
         writer.write(chunk)
         await writer.drain()
-    while acknowledged < share:
+    while acknowledged < share:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     listening.cancel()
     writer.write(b"\xe0\x00")

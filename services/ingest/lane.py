@@ -33,6 +33,10 @@ _STRANGERS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_COMMUNITY, Reason.NOT_YOUR_DEV
 _SAY_EVERY_S = 10.0
 
 
+_PORTION_BYTES = 1024 * 1024
+"""A message may carry one reading or a thousand; so much payload at a time keeps a transaction near 10,000 rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
     name: LaneName
@@ -79,7 +83,8 @@ class Lane:
             messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
             self.busy = True
             try:
-                await self._finish(messages)
+                for portion in portions(messages):
+                    await self._finish(portion)
             finally:
                 self.busy = False
 
@@ -231,3 +236,16 @@ class Lane:
                     correlation=correlation_id(reading.device.id, reading.ts_ms),
                     outcome=reading.outcome.value,
                 )
+
+
+def portions(messages: list[Inbound], most: int = _PORTION_BYTES) -> list[list[Inbound]]:
+    """The messages in order, cut where a portion's payload would pass `most` bytes; none is empty."""
+    cut: list[list[Inbound]] = [[]]
+    size = 0
+    for message in messages:
+        if size and size + len(message.payload) > most:
+            cut.append([])
+            size = 0
+        cut[-1].append(message)
+        size += len(message.payload)
+    return cut
