@@ -9,9 +9,13 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from services.adapters.postgres import open_pool
+from services.adapters.postgres import RETRYABLE, open_pool
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+
+AWAY = (*RETRYABLE, asyncpg.InternalClientError)
+"""What a request or a loop may meet while the database is away or dying; a driver cut off mid-answer is confused too."""
 
 
 class DatabaseAwayError(ConnectionError):

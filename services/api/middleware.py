@@ -12,8 +12,8 @@ from fastapi import HTTPException
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.adapters.postgres import RETRYABLE
 from services.api import meters
+from services.api.database import AWAY
 from services.api.problems import problem_response, unavailable
 
 log = structlog.get_logger(__name__)
@@ -73,11 +73,11 @@ class Edge:
             try:
                 await self._app(scope, take, answer)
             except Exception as error:
-                if not isinstance(error, RETRYABLE):
+                if not isinstance(error, AWAY):
                     log.exception("request_failed", method=scope["method"], path=scope["path"])
                 if status:
                     raise
-                failed = unavailable(scope["path"]) if isinstance(error, RETRYABLE) else _internal(scope, request_id)
+                failed = unavailable(scope["path"]) if isinstance(error, AWAY) else _internal(scope, request_id)
                 await failed(scope, receive, answer)
             finally:
                 self._count(scope, status, first_byte_s, time.perf_counter() - started)

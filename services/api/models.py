@@ -22,6 +22,8 @@ class LabelOut(Model):
 
 
 class Login(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"username": "desk", "password": "••••••••"}]})
+
     username: str = Field(min_length=1, max_length=64)
     password: str = Field(min_length=1, max_length=256)
 
@@ -210,6 +212,16 @@ class OrderDetailOut(OrderOut):
 
 class MoveIn(Model):
     """One move of an order. `version` is the one the caller saw; another answers 409. Idempotency-Key is required."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"move": "accept", "version": 2},
+                {"move": "resolve", "version": 4, "place": "3号楼2单元", "note": "阀门已关，通风完毕"},
+                {"move": "false_alarm", "version": 2, "reason": "油烟误报"},
+            ]
+        }
+    )
 
     move: Move
     version: int = Field(ge=1)

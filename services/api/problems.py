@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from services.adapters.postgres import RETRYABLE
+from services.api.database import AWAY
 from services.api.models import Problem
 
 log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(asyncpg.DataError)(unstorable)
     app.exception_handler(HTTPException)(http_error)
     app.exception_handler(RequestValidationError)(invalid)
-    for kind in RETRYABLE:
+    for kind in AWAY:
         app.exception_handler(kind)(database_away)
 
 

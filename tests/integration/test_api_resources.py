@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from services.api.models import CatalogueOut, SnapshotOut
+from services.api.models import CatalogueOut, DevicePage, SnapshotOut
 from services.domain.devices import CATALOGUE
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect
@@ -82,6 +82,7 @@ async def test_lists_walk_every_row_exactly_once(database_url: str) -> None:
         assert sorted(one["id"] for one in orders) == sorted(str(order) for _, order in raised if order)
         one = await walk(http, "/communities/test/orders", 2, alert_id=str(raised[0][0]))
         assert [row["id"] for row in one] == [str(raised[0][1])]
+        DevicePage.model_validate_json((await http.get("/communities/test/devices")).content)
         devices = await walk(http, "/communities/test/devices", 7)
         assert [one["id"] for one in devices] == sorted(device.id for device in small_community().devices)
         meters = await walk(http, "/communities/test/devices", 3, kind="gas_meter", building_id="test-b1")

@@ -14,10 +14,9 @@ from typing import Any
 import asyncpg
 import structlog
 
-from services.adapters.postgres import RETRYABLE
 from services.api import figures, meters
 from services.api.auth import Auth, Ticket
-from services.api.database import Database, DatabaseAwayError
+from services.api.database import AWAY, Database, DatabaseAwayError
 from services.api.live import batch, frames
 from services.api.live.channel import Channel
 from services.api.live.client import Client
@@ -82,7 +81,7 @@ class Hub:
             try:
                 await step()
                 said = ""
-            except RETRYABLE as error:
+            except AWAY as error:
                 why = str(error) or type(error).__name__
                 if why != said:
                     log.warning("live_waiting_for_database", loop=name, why=why)
@@ -105,7 +104,7 @@ class Hub:
     async def join(self, ticket: Ticket, community_id: str, cursor: int | None) -> tuple[Client, bytes]:
         """The reader, from now on in the fan-out, and the bytes it starts with: hello, and what it has missed.
 
-        Raises DatabaseAwayError (and other RETRYABLE) while there is nothing true to say.
+        Raises DatabaseAwayError (and other AWAY) while there is nothing true to say.
         """
         if self._closed or self._cursor is None:
             raise DatabaseAwayError("the outbox was not read yet")

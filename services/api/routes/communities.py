@@ -98,7 +98,8 @@ async def snapshot(community_id: str, context: Ctx, ticket: Annotated[Ticket, ne
     return answer(taken)
 
 
-async def _snapshot(connection: Connection, context: Context, who: Principal, row: Row) -> SnapshotOut:
+async def _snapshot(connection: Connection, context: Context, who: Principal, row: Row) -> dict[str, Any]:
+    """The fields of a SnapshotOut."""
     community_id = row["id"]
     reader = reader_class(who)
     actor = actor_of(who)
@@ -106,17 +107,17 @@ async def _snapshot(connection: Connection, context: Context, who: Principal, ro
     devices = await store.devices(connection, community_id)
     alerts = await work.alerts(connection, community_id, open_only=True, limit=SNAPSHOT_ALERTS)
     orders = await work.orders(connection, community_id, open_only=True, limit=SNAPSHOT_ALERTS)
-    return SnapshotOut.model_construct(
-        cursor=cursor,
-        at=datetime.now(UTC),
-        build=context.cockpit.build(),
-        community=community_out(row),
-        plan=_plan(*await store.plan(connection, community_id)),
-        devices=[shapes.device(device, reader) for device in devices],
-        alerts=[shapes.alert(alert, reader) for alert in alerts],
-        orders=[shapes.order(order, reader, actor) for order in orders],
-        kpis=await figures.kpis(connection, community_id),
-    )
+    return {
+        "cursor": cursor,
+        "at": datetime.now(UTC),
+        "build": context.cockpit.build(),
+        "community": community_out(row),
+        "plan": _plan(*await store.plan(connection, community_id)),
+        "devices": [shapes.device(device, reader) for device in devices],
+        "alerts": [shapes.alert(alert, reader) for alert in alerts],
+        "orders": [shapes.order(order, reader, actor) for order in orders],
+        "kpis": await figures.kpis(connection, community_id),
+    }
 
 
 def _plan(drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:

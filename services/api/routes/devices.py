@@ -63,7 +63,7 @@ async def devices(
         )
     page = rows[:limit]
     more = cursor.encode(page[-1]["id"]) if len(rows) > limit else None
-    return answer(DevicePage(items=[shapes.device(row, reader) for row in page], next=more))
+    return answer({"items": [shapes.device(row, reader) for row in page], "next": more})
 
 
 @router.get("/devices/{device_id}", summary="一台设备 One device")
@@ -78,7 +78,7 @@ async def device(
         row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
         if row["kind"] in HEALTH_METRICS:
             await audit.health_read(connection, who, row, purpose, None)
-    return shapes.device(row, reader_class(who))
+    return DeviceOut(**shapes.device(row, reader_class(who)))
 
 
 @router.get("/devices/{device_id}/readings", response_model=SeriesOut, summary="一项指标的曲线 One metric over time")
