@@ -40,6 +40,7 @@ async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[
         await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
             opening.cancel()
+            await asyncio.wait({opening})
             return
         stopped.cancel()
         pool = await opening

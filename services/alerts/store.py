@@ -127,7 +127,7 @@ async def _raise(connection: asyncpg.Connection[Any], alert: Raise, written: Wri
         return
     written.raised += 1
     await _record(connection, alert, "raised", alert.severity.value)
-    await _tell(connection, "alert.raised", row, written)
+    await _tell(connection, "alert.raised", row, written, alert.device_id)
     await order_for(connection, alert, written, now)
 
 
@@ -163,7 +163,7 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
             alert.why.en,
             json.dumps(dict(alert.trigger), ensure_ascii=False),
         )
-    await _tell(connection, "alert.repeated", row, written)
+    await _tell(connection, "alert.repeated", row, written, alert.device_id)
     await order_for(connection, alert, written, now, repeat.worse)
 
 
@@ -192,12 +192,15 @@ async def _presence(connection: asyncpg.Connection[Any], decision: Presence, wri
 
 
 async def _tell(
-    connection: asyncpg.Connection[Any], kind: str, row: Mapping[str, Any] | None, written: Written
+    connection: asyncpg.Connection[Any],
+    kind: str,
+    row: Mapping[str, Any] | None,
+    written: Written,
+    device_id: str | None = None,
 ) -> None:
     if row is None:
         return
-    device_id = None
-    if row["device_no"] is not None:
+    if row["device_no"] is not None and device_id is None:
         device_id = await connection.fetchval("SELECT id FROM device WHERE device_no = $1", row["device_no"])
     written.outgoing.append(
         Outgoing(kind, row["community_id"], str(row["id"]), row["correlation"], alert_json(row, device_id))

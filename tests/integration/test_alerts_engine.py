@@ -12,18 +12,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from services.adapters.orders import append_moves, apply_move, fetch_history, fetch_order
 from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
 from services.alerts import metrics, store
-from services.alerts.decisions import Decided
+from services.alerts.decisions import Decided, StateChange
 from services.alerts.escalation import escalate_due
-from services.domain.ids import CommunityId
+from services.alerts.main import run
+from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
 from services.domain.vocabulary import Role, Team
-from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, until
+from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, until
 
 DESK = Actor("desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
 PATROL = Actor("patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
@@ -297,6 +299,58 @@ async def test_stale_owner_cannot_write(world: World) -> None:
     async with world.pool.acquire() as connection:
         with pytest.raises(leases.LeaseLost):
             await store.commit(connection, held, [], Decided((), ()), datetime.now(UTC))
+
+
+async def test_checkpoint_that_somebody_moved_stops_the_whole_transaction(world: World) -> None:
+    async with engine(world) as worker:
+        await until(lambda: _owned(worker))
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+        held = worker._workers[PARTITION].lease
+        state = StateChange(RuleId("x"), "device:1", {"a": 1})
+        async with world.pool.acquire() as connection:
+            with pytest.raises(store.CheckpointMoved):
+                await store.commit(connection, held, [store.Advance(0, 0, 1)], Decided((), (state,)), datetime.now(UTC))
+    assert not await world.pool.fetchval("SELECT count(*) FROM rule_state WHERE rule_id = 'x'")
+
+
+async def test_engine_survives_the_loss_of_all_its_connections(world: World) -> None:
+    async with engine(world) as worker:
+        await until(lambda: _owned(worker))
+        for name in ("sos_button-1", "gas_alarm-1", "gas_alarm-2"):
+            await world.pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'alerts-one'"
+            )
+            await world.event(name, "pressed" if name.startswith("sos") else "alarm")
+            await until(lambda name=name: world.alerts(f"correlation LIKE 'test-{name}@%'"))  # type: ignore[misc]
+    assert len(await world.orders()) == 3
+
+
+async def test_service_says_what_it_waits_for_and_stops_when_told(world: World) -> None:
+    stop, ports = asyncio.Event(), asyncio.Queue[int]()
+    config = settings("postgresql://nobody@127.0.0.1:1/nothing")
+    running = asyncio.create_task(run(config, stop, ports.put_nowait))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}") as client:
+        waiting = await client.get("/health/ready")
+        assert (waiting.status_code, waiting.json()["why"]) == (503, "waiting for the database")
+        stop.set()
+        await running
+    stop = asyncio.Event()
+    running = asyncio.create_task(run(settings(world.url), stop, ports.put_nowait))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}") as client:
+
+        async def ready() -> bool:
+            return (await client.get("/health/ready")).status_code == 200
+
+        await until(ready)
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+        metrics_page = (await client.get("/metrics")).text
+    stop.set()
+    await running
+    for name in ("lag_entries", "lag_seconds", "evaluations_total", "raised_total", "orders_opened_total"):
+        assert f"linhub_alerts_{name}" in metrics_page
+    assert not await world.pool.fetchval("SELECT count(*) FROM worker_lease WHERE expires_at > now()")
 
 
 async def test_silent_device_goes_offline_and_comes_back(world: World) -> None:
