@@ -1,0 +1,128 @@
+"""Every story on the real system: devices on the broker, ingest, alert engine and API, asserted through the API."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from device_sim.scenarios import BY_NAME, STORIES
+from device_sim.theatre.api import Unreachable
+from device_sim.theatre.places import Places, find_places
+from services.alerts import main as alerts_main
+from services.alerts.settings import AlertSettings
+from services.api import main as api_main
+from services.api.settings import ApiSettings
+from services.cli.seed import credentials_file, seed
+from services.cli.simulate import CANNOT, PASSED, play, show_failures, tell
+from services.ingest import main as ingest_main
+from services.ingest.settings import IngestSettings
+from tests.conftest import Mqtt
+
+SCALE = 0.05
+START_S = 60.0
+SECRET_KEY = "a-key-of-more-than-thirty-two-characters"
+
+Run = Callable[[asyncio.Event, Callable[[int], None]], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def service(run: Run) -> AsyncIterator[int]:
+    """A service from its ready call to its drained end; its port."""
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(run(stop, lambda port: None if ready.done() else ready.set_result(port)))
+    done, _ = await asyncio.wait({task, ready}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+    if task in done:
+        task.result()
+    try:
+        yield await asyncio.wait_for(ready, 1)
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 30)
+
+
+@asynccontextmanager
+async def system(database_url: str, mqtt: Mqtt, home: Path, *, with_alerts: bool = True) -> AsyncIterator[Places]:
+    """A seeded community and the services that watch over it."""
+    await seed(database_url, home, "gongyuan", SCALE)
+    await asyncio.to_thread(mqtt.admit, json.loads(credentials_file(home).read_text()))
+    ingest = IngestSettings(
+        database_url=database_url, mqtt_url=mqtt.account_url("svc-ingest"), worker=f"e2e-{secrets.token_hex(4)}"
+    )
+    alerts = AlertSettings(database_url=database_url)
+    api = ApiSettings(database_url=database_url, http_port=0, secret_key=SecretStr(SECRET_KEY))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(service(lambda stop, ready: ingest_main.run(ingest, stop, ready)))
+        port = await stack.enter_async_context(service(lambda stop, ready: api_main.run(api, stop, ready)))
+        if with_alerts:
+            await stack.enter_async_context(service(lambda stop, ready: alerts_main.run(alerts, stop, ready)))
+        environment = {
+            "LINHUB_API_URL": f"http://127.0.0.1:{port}",
+            "LINHUB_MQTT_URL": f"mqtt://{mqtt.host}:{mqtt.device_port}",
+        }
+        yield find_places(home, None, environment)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+async def test_stories_each_cause_the_alert_and_the_order_they_must(database_url: str, mqtt: Mqtt, home: Path) -> None:
+    said = Console(file=io.StringIO(), width=160)
+    async with system(database_url, mqtt, home) as places:
+        outcomes = await play(places, STORIES, home, said)
+    show_failures(outcomes, said)
+    assert [outcome.story for outcome in outcomes] == [story.name for story in STORIES]
+    assert all(outcome.failed is None for outcome in outcomes), said.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(outcome.checks) >= 15 for outcome in outcomes)
+
+
+async def test_story_told_again_chooses_another_device(database_url: str, mqtt: Mqtt, home: Path) -> None:
+    said = Console(file=io.StringIO(), width=160)
+    async with system(database_url, mqtt, home) as places:
+        outcomes = await play(places, [BY_NAME["sos"]] * 3, home, said)
+    assert [outcome.failed for outcome in outcomes] == [None] * 3
+    assert len({outcome.devices[0] for outcome in outcomes}) == 3
+
+
+async def test_story_without_the_alert_engine_fails_and_says_so(database_url: str, mqtt: Mqtt, home: Path) -> None:
+    said = Console(file=io.StringIO(), width=160)
+    async with system(database_url, mqtt, home, with_alerts=False) as places:
+        (outcome,) = await play(places, [BY_NAME["gas_leak"]], home, said)
+    assert outcome.failed is not None
+    assert "no alert within 5 s; is services/alerts running?" in outcome.failed
+    assert f"device_id={outcome.devices[0]}" in outcome.failed
+    show_failures([outcome], said)
+    assert "gas_leak" in said.file.getvalue()  # type: ignore[attr-defined]
+
+
+async def test_story_without_an_api_cannot_be_tried(
+    database_url: str, mqtt: Mqtt, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seed(database_url, home, "gongyuan", SCALE)
+    monkeypatch.setenv("LINHUB_API_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("LINHUB_MQTT_URL", f"mqtt://{mqtt.host}:{mqtt.device_port}")
+    with pytest.raises(Unreachable, match="is services/api running"):
+        await play(find_places(home), [BY_NAME["sos"]], home, Console(file=io.StringIO()))
+    assert await asyncio.to_thread(tell, "sos", home, None, False) == CANNOT
+    assert CANNOT != PASSED
+
+
+def test_story_before_anything_was_seeded_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LINHUB_API_URL", raising=False)
+    monkeypatch.delenv("LINHUB_MQTT_URL", raising=False)
+    assert tell("gas_leak", tmp_path, None, False) == CANNOT
+    assert "run `linhub up`" in " ".join(capsys.readouterr().err.split())
+    assert tell("no_such_story", tmp_path, None, False) == CANNOT
