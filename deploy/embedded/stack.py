@@ -256,6 +256,10 @@ class Stack:
 
     # what others read
 
+    @property
+    def phase(self) -> Phase:
+        return self._state.phase
+
     def set_phase(self, phase: Phase) -> None:
         self._state.phase = phase
         self._write()

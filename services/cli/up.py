@@ -62,7 +62,8 @@ def run_up(home: Path, options: Options, report: Report) -> int:
         report.failed(failure)
         code = failure.exit_code
     except KeyboardInterrupt:
-        code = 130
+        # Between being ready and watching, a signal is the ordinary way to stop, too.
+        code = 0 if stack.phase == "ready" else 130
     finally:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 from deploy.embedded import state
 from deploy.embedded.processes import ProcessId
-from deploy.embedded.secrets import Secrets
+from deploy.embedded.service import health
 from tests.conftest import REPOSITORY, ROOT, Mqtt, Servers
 
 SERVICES = {"ingest", "alerts", "api", "identity"}
@@ -85,55 +84,87 @@ def wait_until(what: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def test_up_status_doctor_down(install: Install) -> None:
-    linhub = install()
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[Installation]:
+    """One installation for the tests that only look, or break what mends itself."""
+    linhub = Installation(tmp_path_factory.mktemp("up") / "home")
     up = linhub("up", "--detach")
     assert up.returncode == 0, up.stdout + up.stderr
-    told = linhub.json("status")
+    yield linhub
+    assert linhub("down").returncode == 0
+
+
+def test_status_tells_what_runs(running: Installation) -> None:
+    told = running.json("status")
     assert told["ready"]
     assert set(told["services"]) == SERVICES
     assert all(service["ready"] for service in told["services"].values())
-    assert told["servers"]["database"]["migrations"]["pending"] == []
-    assert told["servers"]["database"]["ledger"]["received"] == 0
-    assert told["url"] in up.stdout
-    with urllib.request.urlopen(f"{told['url']}health/ready", timeout=5) as answer:
-        assert answer.status == 200
-    assert "queue" not in linhub("status").stderr
+    database = told["servers"]["database"]
+    assert database["migrations"]["pending"] == []
+    assert database["ledger"] == {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0}
+    assert told["servers"]["broker"]["answers"]
+    assert health(told["ports"]["api"]) is None
+    shown = running("status")
+    assert shown.returncode == 0
+    assert told["url"] in shown.stdout
 
-    doctor = linhub("doctor", "--json")
+
+def test_doctor_finds_a_fresh_start_healthy(running: Installation) -> None:
+    doctor = running("doctor", "--json")
     findings = {finding["subject"]: finding for finding in json.loads(doctor.stdout)["findings"]}
     assert doctor.returncode == 0, doctor.stdout
     assert findings["synchronous_commit"]["found"] == "on"
     assert findings["TimescaleDB"]["level"] == findings["clock"]["level"] == findings["schema"]["level"] == "ok"
+    assert findings["broker mqtt"]["level"] == "ok"
 
-    again = linhub("up", "--detach")
+
+def test_up_again_shows_what_runs_already(running: Installation) -> None:
+    before = running.json("status")
+    again = running("up", "--detach")
     assert again.returncode == 0
     assert "already" in again.stdout
-    assert told["url"] in again.stdout
-    assert linhub.json("status")["launcher"] == told["launcher"]
+    assert before["url"] in again.stdout
+    assert running.json("status")["launcher"] == before["launcher"]
+    demo = running("up", "--detach", "--demo")
+    assert demo.returncode == 1
+    assert "linhub down" in demo.stdout
 
+
+def test_secrets_never_stand_in_a_command_line(running: Installation) -> None:
+    secrets = json.loads((running.home / "secrets.json").read_text())
+    assert len(secrets) >= 5
+    for process in running.processes:
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
+        assert not [name for name, secret in secrets.items() if secret in command]
+
+
+def test_service_that_dies_comes_back_and_status_counts_it(running: Installation) -> None:
+    (alerts,) = state.read(running.home).processes["alerts"]
+    alerts.send(signal.SIGKILL)
+    wait_until(lambda: state.read(running.home).restarts.get("alerts") == 1)
+    wait_until(lambda: health(state.read(running.home).ports["alerts"]) is None)
+    told = running.json("status")
+    assert told["ready"]
+    assert told["services"]["alerts"]["restarts"] == 1
+    assert "alerts ended with signal SIGKILL" in (running.home / "logs" / "launcher.log").read_text()
+
+
+def test_up_after_a_killed_launcher_keeps_data_and_address_and_down_leaves_nothing(install: Install) -> None:
+    linhub = install()
+    assert linhub("up", "--detach").returncode == 0
+    before = state.read(linhub.home)
+    linhub.launcher.send(signal.SIGKILL)
+    wait_until(lambda: not any(process.alive for process in before.all_processes))
+    assert linhub("status").returncode == 1
+    assert linhub("up", "--detach").returncode == 0
+    after = state.read(linhub.home)
+    assert (after.facts["url"], after.ports) == (before.facts["url"], before.ports)
     processes = [*linhub.processes, linhub.launcher]
     assert all(process.alive for process in processes)
     assert len(processes) >= len(SERVICES) + 5
     assert linhub.json("down")["stopped"]
     assert not any(process.alive for process in processes)
     assert not linhub.json("down")["stopped"]
-    assert linhub("status").returncode == 1
-
-
-def test_up_after_a_killed_launcher_keeps_data_and_address(install: Install) -> None:
-    linhub = install()
-    assert linhub("up", "--detach").returncode == 0
-    before = linhub.json("status")
-    processes = linhub.processes
-    linhub.launcher.send(signal.SIGKILL)
-    wait_until(lambda: not any(process.alive for process in processes))
-    assert linhub("status").returncode == 1
-    assert linhub("up", "--detach").returncode == 0
-    after = linhub.json("status")
-    assert after["ready"]
-    assert (after["url"], after["ports"]) == (before["url"], before["ports"])
-    assert after["launcher"] != before["launcher"]
 
 
 def test_two_homes_run_side_by_side(install: Install) -> None:
@@ -148,22 +179,11 @@ def test_two_homes_run_side_by_side(install: Install) -> None:
         for home in (left, right)
     ]
     assert [start.wait(PATIENCE_S) for start in starts] == [0, 0]
-    one, two = left.json("status"), right.json("status")
-    assert one["ready"]
-    assert two["ready"]
-    assert not set(one["ports"].values()) & set(two["ports"].values())
+    one, two = state.read(left.home), state.read(right.home)
+    assert not set(one.ports.values()) & set(two.ports.values())
     assert left.json("down")["stopped"]
+    assert not any(process.alive for process in one.all_processes)
     assert right.json("status")["ready"]
-
-
-def test_service_that_dies_comes_back_and_status_counts_it(install: Install) -> None:
-    linhub = install()
-    assert linhub("up", "--detach").returncode == 0
-    (alerts,) = state.read(linhub.home).processes["alerts"]
-    alerts.send(signal.SIGKILL)
-    wait_until(lambda: state.read(linhub.home).restarts.get("alerts") == 1)
-    wait_until(lambda: bool(linhub.json("status")["ready"]))
-    assert "alerts ended with signal SIGKILL" in (linhub.home / "logs" / "launcher.log").read_text()
 
 
 def test_up_in_the_foreground_stops_on_ctrl_c(install: Install) -> None:
@@ -212,7 +232,7 @@ def test_up_says_which_part_failed_and_leaves_nothing(install: Install) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("LINHUB_MQTT_URL", "http://broker:1883"), ("LINHUB_DATABASE_URL", "mysql://db")]
 )
-@pytest.mark.parametrize("verb", ["up", "status", "doctor"])
+@pytest.mark.parametrize("verb", ["up", "status"])
 def test_wrong_address_is_one_line_that_names_the_variable(install: Install, verb: str, name: str, value: str) -> None:
     done = install(**{name: value})(verb)
     assert done.returncode == 2
@@ -242,13 +262,3 @@ def test_up_with_docker_says_why_it_cannot(install: Install, tmp_path: Path) -> 
     up = install("other", PATH=f"{nothing}:/usr/bin:/bin")("up", "--docker")
     assert up.returncode == 1
     assert "no Docker engine answers: no daemon there" in up.stdout
-
-
-def test_secrets_never_stand_in_a_command_line(install: Install) -> None:
-    linhub = install()
-    assert linhub("up", "--detach").returncode == 0
-    secrets = Secrets(linhub.home / "secrets.json").many(json.loads((linhub.home / "secrets.json").read_text()))
-    assert len(secrets) >= 5
-    for process in linhub.processes:
-        command = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
-        assert not [name for name, secret in secrets.items() if secret in command]
