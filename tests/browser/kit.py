@@ -96,14 +96,14 @@ class ApiProcess:
                 env={**self._environment, "LINHUB_HTTP_PORT": str(self.port)},
             )  # fmt: skip
 
-        async def ready() -> int | None:
+        async def ready() -> int:
             assert self._process is not None and self._process.returncode is None, self._log.read_text()
             for line in self._log.read_bytes()[seen:].splitlines():
                 if b'"api_ready"' in line:
                     return int(json.loads(line)["port"])
-            return None
+            return 0
 
-        self.port = int(await until(ready, 30) or 0)
+        self.port = await until(ready, 30)
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)

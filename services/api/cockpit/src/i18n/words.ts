@@ -39,8 +39,6 @@ export const WORDS = {
 
   days_hours: ['{d} 天 {h} 小时', '{d} d {h} h'],
 
-  theme_dark: ['深色', 'Dark'],
-  theme_light: ['浅色', 'Light'],
   to_dark: ['切换到深色', 'Switch to dark'],
   to_light: ['切换到浅色', 'Switch to light'],
   to_wall: ['切换到大屏', 'Switch to wall view'],
@@ -62,7 +60,10 @@ export const WORDS = {
   alerts: ['实时告警', 'Live alerts'],
   orders: ['处置工单', 'Work orders'],
   plan: ['社区平面', 'Plan'],
-  overview: ['概况', 'Overview'],
+  tab_orders: ['工单', 'Orders'],
+  tab_alerts: ['告警', 'Alerts'],
+  tab_plan: ['平面', 'Plan'],
+  tab_overview: ['概况', 'Overview'],
   kpis: ['关键指标', 'Key figures'],
   curve: ['近 24 小时', 'Last 24 hours'],
   n_open: ['{n} 项未结', '{n} open'],
@@ -73,8 +74,6 @@ export const WORDS = {
   since: ['{at} 起', 'since {at}'],
   times: ['{n} 次', '{n} times'],
   recovering: ['恢复中', 'Recovering'],
-  no_order: ['未派单', 'No order'],
-  life_safety: ['生命安全', 'Life safety'],
 
   power: ['用电', 'Power'],
   water: ['用水', 'Water'],
@@ -190,7 +189,6 @@ export const WORDS = {
   search_none: ['没有匹配', 'No match'],
   takeover_back: ['回到原视图', 'Back to my view'],
   takeover_order: ['查看工单', 'Open the order'],
-  legend: ['图例', 'Legend'],
   residents_n: ['{h} 户 · {r} 人', '{h} households · {r} residents'],
 } as const satisfies Record<string, readonly [zh: string, en: string]>
 
