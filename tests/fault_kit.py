@@ -137,11 +137,14 @@ class Stubborn:
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
 
 
-class CutCommits:
-    """A proxy before PostgreSQL. With `cut` > 0 it forwards a COMMIT and cuts the client off before the reply."""
+class Proxy:
+    """Stands before a server. `drop` cuts everybody off.
 
-    def __init__(self, database_url: str) -> None:
-        parts = urlsplit(database_url)
+    Before PostgreSQL, with `cut` > 0, it forwards a COMMIT and cuts the client off before the reply.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
         self._parts = parts
         self._server: asyncio.Server | None = None
@@ -153,8 +156,14 @@ class CutCommits:
     def url(self) -> str:
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
-        user = f"{self._parts.username}:{self._parts.password}" if self._parts.password else self._parts.username
-        return urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{port}"))
+        login, at, _ = self._parts.netloc.rpartition("@")
+        return urlunsplit(self._parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
+
+    def drop(self) -> int:
+        """How many connections were cut."""
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -194,7 +203,7 @@ class CutCommits:
             self._tasks.discard(task)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[CutCommits]:
+    async def running(self) -> AsyncIterator[Proxy]:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         try:
             yield self

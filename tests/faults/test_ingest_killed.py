@@ -11,13 +11,14 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from services.ingest import store
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.fault_kit import CutCommits, IngestProcess, Stubborn, tell
+from tests.fault_kit import IngestProcess, Proxy, Stubborn, tell
 from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
 
 KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
@@ -134,7 +135,7 @@ async def test_ingest_counts_once_when_the_reply_to_a_commit_is_lost(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
     said = devices(wire, home)
-    async with CutCommits(database_url).running() as proxy, ingest(proxy.url, mqtt.url):
+    async with Proxy(database_url).running() as proxy, ingest(proxy.url, mqtt.url):
         for _ in range(5):
             before = proxy.done
             proxy.cut = 2
@@ -144,6 +145,31 @@ async def test_ingest_counts_once_when_the_reply_to_a_commit_is_lost(
         proxy.cut = 0
     await assert_each_once(db, said)
     assert (await db.ledger())["duplicate"] == 0
+
+
+async def test_ingest_keeps_everything_while_the_broker_connection_breaks(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    said = devices(wire, home)
+    async with Proxy(mqtt.url).running() as proxy, ingest(database_url, proxy.url) as port:
+        for _ in range(5):
+            said.say(150)
+            await asyncio.sleep(0.02)
+            assert proxy.drop() == 2
+            said.say(50)
+            await until(lambda: healthy(port))
+        # No device sends again: what the broker had and was not told of, it delivers again.
+        await until(lambda: none_stored_missing(db, said))
+    await assert_each_once(db, said)
+
+
+async def healthy(port: int) -> bool:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{port}/health/ready")).status_code == 200
+
+
+async def none_stored_missing(db: Database, said: Stubborn) -> bool:
+    return (await db.ledger())["stored"] == len(said.sent)
 
 
 async def test_ingest_keeps_everything_while_the_database_drops_its_connections(

@@ -40,6 +40,7 @@ KNOWN = (
     device(3, "env", "environment"),
     device(4, "sos", "sos_button"),
     device(5, "charger", "charger"),
+    device(7, "lamp", "lamp_post"),
     device(6, "far", "environment", community="away"),
 )
 REGISTRY = Registry({one.id: one for one in KNOWN}, {HOME: Partition(3), CommunityId("away"): Partition(5)})
@@ -119,9 +120,10 @@ def test_check_stores_what_is_good_and_quarantines_single_values() -> None:
 
 
 def test_check_stores_switches_as_numbers_and_states_by_name() -> None:
-    water, charger = BY_NAME["water_meter"], BY_NAME["charger"]
-    (reading,) = checked(values("meter", {"valve": True}), "gateway").readings
-    assert reading.vals[water.position("valve") or 0] == 1.0
+    lamp, charger = BY_NAME["lamp_post"], BY_NAME["charger"]
+    for sent, number in ((True, 1.0), (False, 0.0), (1, 1.0)):
+        (reading,) = checked(values("lamp", {"on": sent}), "lamp").readings
+        assert reading.vals[lamp.position("on") or 0] == number
     position = charger.position("state")
     assert position is not None
     for index, option in enumerate(charger.metrics[position].options):
