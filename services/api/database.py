@@ -15,7 +15,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 AWAY = (*RETRYABLE, asyncpg.InternalClientError)
-"""What a request or a loop may meet while the database is away or dying; a driver cut off mid-answer is confused too."""
+"""What a request or a loop may meet while the database is away or dying; the driver is confused by half answers."""
 
 
 class DatabaseAwayError(ConnectionError):

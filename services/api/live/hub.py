@@ -28,6 +28,9 @@ MAX_REPLAY = 1000
 _BATCH = 500
 _POLL_S = 1.0
 """The outbox is read this often even when no notification comes."""
+_FRESH_S = 5.0
+_READY_S = 15.0
+"""A busy moment stops the heart sooner than it takes the service out of rotation."""
 _KPIS_EVERY_S = 30.0
 
 
@@ -49,7 +52,7 @@ class Hub:
         self._build = build
         self._channels: dict[str, Channel] = {}
         self._cursor: int | None = None
-        self._read_at = time.monotonic()
+        self._read_at: float | None = None
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._closed = False
@@ -58,12 +61,16 @@ class Hub:
 
     @property
     def waiting(self) -> str | None:
-        return None if self.current else "waiting to read the outbox"
+        return None if self._age_s < _READY_S else "waiting to read the outbox"
 
     @property
     def current(self) -> bool:
-        """Whether the outbox was read to its end within a heartbeat: only then does the heart beat."""
-        return self._cursor is not None and time.monotonic() - self._read_at < self._settings.heartbeat_s
+        """Whether the outbox was read to its end just now: only then does the heart beat."""
+        return self._age_s < _FRESH_S
+
+    @property
+    def _age_s(self) -> float:
+        return time.monotonic() - self._read_at if self._read_at is not None else float("inf")
 
     async def run(self) -> None:
         """Until cancelled; a database that goes away is waited for."""
@@ -180,6 +187,7 @@ class Hub:
                     async with asyncio.timeout(_POLL_S):
                         await self._wake.wait()
         finally:
+            self._read_at = None
             connection.terminate()
 
     async def _start_at(self, connection: Any) -> None:
@@ -217,7 +225,7 @@ class Hub:
     # -- what is polled -----------------------------------------------------------------------------------------
 
     async def _poll(self) -> None:
-        meters.LAG.set(time.monotonic() - self._read_at)
+        meters.LAG.set(self._age_s)
         for channel in list(self._channels.values()):
             async with self._database.read() as connection:
                 await channel.poll(connection)
