@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -107,15 +107,18 @@ def show(console: Console, found: dict[str, Any]) -> None:
     console.print(table)
 
 
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    "ingest, single messages": lambda: measure_ingest(200_000, 1),
+    "ingest, gateways of 100": lambda: measure_ingest(5_000, 100),
+    "loop": lambda: measure_loop(100),
+}
+
+
 def main() -> int:
     console = Console(stderr=True)
     started = time.monotonic()
     figures: dict[str, dict[str, Any]] = {}
-    for name, measure in (
-        ("ingest, single messages", lambda: measure_ingest(200_000, 1)),
-        ("ingest, gateways of 100", lambda: measure_ingest(5_000, 100)),
-        ("loop", lambda: measure_loop(100)),
-    ):
+    for name, measure in MEASURES.items():
         with console.status(name):
             figures[name] = measure()
     found = {
