@@ -34,7 +34,7 @@ check: python ## formatting, lint, types, import rules, the cockpit's own checks
 
 bench: python ## what it can carry, as a table and in bench/results/latest.json
 	@$(PYTHON) -m deploy.prepare test
-	@exec $(VENV)/linhub bench all
+	@exec $(VENV)/python -m bench.run
 
 venv: python ## the Python environment with everything the tests need, in .venv
 	@$(PYTHON) -m deploy.prepare check

@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
 import paho.mqtt.client as paho
+import typer
 from paho.mqtt.enums import CallbackAPIVersion
 
 _EVENT = "alarm"
@@ -271,6 +272,23 @@ def main_command(arguments: Sequence[str] | None = None) -> int:
     )
     print(json.dumps(figures.as_dict()) if chosen.json else render(figures))
     return 1 if figures.lost else 0
+
+
+def register(app: typer.Typer) -> None:
+    """`linhub bench loop`: the same on servers and services of its own."""
+
+    @app.command("loop")
+    def command(
+        events: Annotated[int, typer.Option(min=1, help="报警次数 · Alarms to publish")] = 100,
+        as_json: Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON")] = False,
+    ) -> None:
+        """事件到工单到驾驶舱 · From a published alarm to the committed order and the open cockpit."""
+        from bench.run import measure_loop
+
+        found = measure_loop(events)
+        typer.echo(json.dumps(found) if as_json else render(LoopFigures(**found)))
+        if found["lost"]:
+            raise typer.Exit(1)
 
 
 if __name__ == "__main__":
