@@ -76,6 +76,7 @@ class Engine:
         for subject in [*former.roster.devices.values(), *former.roster.buildings.values()]:
             states += [StateChange(rule, subject.key, state) for rule, state in subject.states.items() if state]
         self.roster.line.heard_ms = former.roster.line.heard_ms
+        self.roster.line.since_ms = former.roster.line.since_ms
         self._faulty = former._faulty
         self.restore(states, seen)
 

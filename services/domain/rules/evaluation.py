@@ -80,6 +80,8 @@ class Line:
     """The way from the devices of one partition to the log; `heard_ms` is when anything last came through."""
 
     heard_ms: int = 0
+    since_ms: int = 0
+    """Since when somebody has been listening without a break; what was silent before may have spoken to nobody."""
 
 
 @dataclass(slots=True)

@@ -22,6 +22,9 @@ WILL_GRACE_MS = 10_000
 """A device that reconnects at once (new network, restart) publishes a last will too; it gets this long to return."""
 LINE_SILENT_MS = 10 * 60_000
 """While nothing at all comes through, it may be the way that is broken and not the device: wait this much longer."""
+SETTLE_MS = 60 * 60_000
+"""After a restart silence counts anew, from the restart, for this long at most: whatever was down with us is not
+blamed for it, and a button that reports twice a day is still missed on time however often we restart."""
 _RECHECK_MS = 5_000
 _STILL_OFF_MS = 60_000
 """How often a device known to be offline is looked for: a bare heartbeat may come back without a line in the log."""
@@ -55,10 +58,15 @@ def _back(state: dict[str, int], at_ms: int) -> tuple[Signal, ...]:
 
 
 def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | None:
+    patience_ms = parameters.missed * facts.interval_ms
     if state is None:
-        return None if facts.seen_ms is None else facts.seen_ms + parameters.missed * facts.interval_ms + 1
+        if facts.seen_ms is None:
+            return None
+        settled = facts.line.since_ms + min(patience_ms, SETTLE_MS)
+        return max(facts.seen_ms + patience_ms, settled) + 1
     if "will" in state:
-        return int(state["will"]) + WILL_GRACE_MS
+        settled = facts.line.since_ms + min(patience_ms, SETTLE_MS) if facts.line.since_ms > state["will"] else 0
+        return max(int(state["will"]) + WILL_GRACE_MS, settled)
     return 0
 
 
