@@ -33,7 +33,9 @@ CREATE TABLE alert (
     community_id text NOT NULL REFERENCES community ON DELETE CASCADE,
     rule_id      text NOT NULL,
     rule_version integer NOT NULL,
+    family       text NOT NULL,
     subject      text NOT NULL,
+    active_rules text[] NOT NULL,
     device_no    integer REFERENCES device ON DELETE SET NULL,
     building_id  text REFERENCES building ON DELETE SET NULL,
     kind         text NOT NULL,
@@ -55,12 +57,16 @@ CREATE TABLE alert (
     occurrences  integer NOT NULL DEFAULT 1,
     trigger      jsonb NOT NULL DEFAULT '{}',
     correlation  text NOT NULL,
+    order_id     uuid,
     CHECK ((state = 'cleared') = (cleared_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX alert_open ON alert (rule_id, subject) WHERE state <> 'cleared';
+CREATE UNIQUE INDEX alert_open ON alert (family, subject) WHERE state <> 'cleared';
 CREATE INDEX alert_community_open ON alert (community_id, fired_at DESC) WHERE state <> 'cleared';
 CREATE INDEX alert_community ON alert (community_id, fired_at DESC);
 CREATE INDEX alert_device ON alert (device_no, fired_at DESC);
+CREATE INDEX alert_family_subject ON alert (family, subject, fired_at DESC);
+COMMENT ON COLUMN alert.family IS 'rules of one family speak of one trouble: one open alert a family and subject';
+COMMENT ON COLUMN alert.active_rules IS 'rules of the family that hold now; the alert clears when none does';
 COMMENT ON COLUMN alert.subject IS 'what the alert is about: device:{device_no} or building:{id}';
 COMMENT ON COLUMN alert.onset_at IS 'the device''s own time of the reading that began it';
 
@@ -90,8 +96,8 @@ CREATE TABLE work_order (
     title_zh      text NOT NULL,
     title_en      text NOT NULL,
     place         text NOT NULL DEFAULT '',
-    x             real,
-    y             real,
+    x             double precision,
+    y             double precision,
     team          text NOT NULL,
     assignee_id   text REFERENCES app_user ON DELETE SET NULL,
     state         text NOT NULL,
@@ -103,6 +109,7 @@ CREATE TABLE work_order (
     accepted_at   timestamptz,
     arrived_at    timestamptz,
     resolved_at   timestamptz,
+    resolved_by   text,
     verified_at   timestamptz,
     closed_at     timestamptz,
     paused_at     timestamptz,
@@ -119,6 +126,11 @@ CREATE INDEX work_order_community_open ON work_order (community_id, created_at D
 CREATE INDEX work_order_community ON work_order (community_id, created_at DESC);
 CREATE INDEX work_order_alert ON work_order (alert_id);
 COMMENT ON TABLE work_order IS 'the fold of work_order_history; rung: how far up the ladder it has been escalated';
+
+ALTER TABLE alert ADD FOREIGN KEY (order_id) REFERENCES work_order ON DELETE SET NULL;
+CREATE INDEX alert_order ON alert (order_id) WHERE order_id IS NOT NULL;
+COMMENT ON COLUMN alert.order_id IS
+    'the order this alert is worked on in: opened by it, or joined; several alerts may share one order';
 
 CREATE TABLE work_order_history (
     order_id        uuid NOT NULL REFERENCES work_order ON DELETE CASCADE,

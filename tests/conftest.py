@@ -6,24 +6,41 @@ import asyncio
 import contextlib
 import os
 import secrets
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
-from services.adapters.broker_identity import SERVICE_ACCOUNTS
+from deploy.embedded.broker import Mosquitto, connect
+from deploy.embedded.postgres import DATABASE
+from deploy.embedded.stack import Stack
+from services.adapters.broker_identity import SERVICE_ACCOUNTS, replace_file, secret_hash
 from services.adapters.migrate import migrate
 
 T = TypeVar("T")
 
 
+TEST_ACCOUNT = "svc-test"
+TEST_ACL = f"""
+user {TEST_ACCOUNT}
+topic readwrite sc/#
+topic read $SYS/#
+"""
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOT = REPOSITORY / ".linhub" / "root"
+"""The unpacked packages are shared with `linhub up` and between runs; everything else of a run is its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mqtt:
-    """The broker. `username` may say and hear everything under `sc/`; `accounts` are the services' own, as in production.
+    """The broker. `username` may say and hear everything under `sc/`; `accounts` are the services' own, as in use.
 
     `port` is the services' listener (client ids are free there), `device_port` the devices' (client id = login name).
     """
@@ -33,7 +50,9 @@ class Mqtt:
     device_port: int
     username: str
     password: str
-    accounts: dict[str, str] = field(default_factory=dict)
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    broker: Mosquitto | None = None
+    """None when a broker that was there before is used."""
 
     @property
     def url(self) -> str:
@@ -42,13 +61,29 @@ class Mqtt:
     def account_url(self, account: str) -> str:
         return f"mqtt://{account}:{quote(self.accounts[account])}@{self.host}:{self.port}"
 
+    def admit(self, devices: Mapping[str, str]) -> None:
+        """Lets devices (id to secret) log in, beside those admitted before; returns when the broker knows them."""
+        if self.broker is None or not devices:
+            return
+        path = self.broker.password_file
+        lines = [line for line in path.read_text().splitlines() if line.partition(":")[0] not in devices]
+        lines += [f"{device}:{secret_hash(secret)}" for device, secret in devices.items()]
+        replace_file(path, "".join(f"{line}\n" for line in lines).encode(), 0o600)
+        self.broker.reload()
+        device, secret = next(iter(devices.items()))
+        deadline = time.monotonic() + 10
+        while connect(self.device_port, device, secret) != 0:
+            assert time.monotonic() < deadline, "the broker does not take the new password file"
+            time.sleep(0.01)
+
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """`database_url` is the maintenance database of a superuser."""
+    """`database_url` is the maintenance database of a superuser. `stack` is None when the servers were there before."""
 
     database_url: str
     mqtt: Mqtt
+    stack: Stack | None = None
 
     @property
     def mqtt_host(self) -> str:
@@ -82,14 +117,52 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return results[0]
 
 
-@pytest.fixture(scope="session")
-def servers() -> Servers:
-    database_url = os.environ["LINHUB_TEST_DATABASE_URL"]
-    mqtt_url = urlsplit(os.environ["LINHUB_TEST_MQTT_URL"])
-    host, port = mqtt_url.hostname or "127.0.0.1", mqtt_url.port or 1883
+@contextlib.contextmanager
+def own_servers(home: Path) -> Iterator[Servers]:
+    """Servers of the caller's own, gone afterwards. Call from the main thread: they die with the calling one."""
+    with Stack(home, secret_hash, root=ROOT, extra_acl=TEST_ACL) as stack:
+        stack.ensure_root()
+        started = stack.start_servers()
+        mqtt = Mqtt(
+            started.mqtt_host,
+            started.mqtt_port,
+            started.device_port,
+            TEST_ACCOUNT,
+            started.secrets[TEST_ACCOUNT],
+            started.secrets,
+            stack.mosquitto,
+        )
+        yield Servers(started.maintenance_url, mqtt, stack)
+
+
+def _given_servers(database_url: str, broker_url: str) -> Servers:
+    told = urlsplit(broker_url)
+    host, port = told.hostname or "127.0.0.1", told.port or 1883
     accounts = dict.fromkeys(SERVICE_ACCOUNTS, "unused")
-    mqtt = Mqtt(host, port, port, mqtt_url.username or "svc-test", mqtt_url.password or "unused", accounts)
+    mqtt = Mqtt(host, port, port, told.username or TEST_ACCOUNT, told.password or "unused", accounts)
     return Servers(database_url, mqtt)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Of this run alone, unless LINHUB_TEST_DATABASE_URL and LINHUB_TEST_MQTT_URL name others."""
+    database_url, broker_url = (os.environ.get(f"LINHUB_TEST_{name}_URL") for name in ("DATABASE", "MQTT"))
+    if database_url and broker_url:
+        yield _given_servers(database_url, broker_url)
+        return
+    with tempfile.TemporaryDirectory(prefix="linhub-test-") as home, own_servers(Path(home)) as own:
+        yield own
+
+
+@pytest.fixture
+def breakable() -> Iterator[Servers]:
+    """Servers that this one test may kill, freeze and start again: `breakable.stack.postgres.kill()`.
+
+    `with_database(breakable.database_url, "linhub")` is their migrated database.
+    """
+    with tempfile.TemporaryDirectory(prefix="linhub-test-") as home, own_servers(Path(home)) as own:
+        run(migrate(with_database(own.database_url, DATABASE)))
+        yield own
 
 
 @pytest.fixture
@@ -97,14 +170,17 @@ def mqtt(servers: Servers) -> Mqtt:
     return servers.mqtt
 
 
+_END_OTHERS = (
+    "SELECT count(*) FILTER (WHERE NOT pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = $1"
+)
+"""Waits for each to be gone; counts those that were not within five seconds."""
+
+
 async def _close_to_connections(connection: asyncpg.Connection[Any], name: str) -> None:
     """A template must have no connection; TimescaleDB's scheduler makes one wherever connections are allowed."""
     await connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
-    async with asyncio.timeout(30):
-        while await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1", name
-        ):
-            await asyncio.sleep(0.02)
+    while await connection.fetchval(_END_OTHERS, name):
+        pass
 
 
 async def _make_template(maintenance_url: str, name: str) -> None:

@@ -1,0 +1,33 @@
+"""Stories (情景): one file each, what devices do and which alert and order must come of it."""
+
+from __future__ import annotations
+
+from device_sim.scenarios import (
+    bin_overflow,
+    ebike_in_lift,
+    elder_fall,
+    fire_lane_blocked,
+    gas_leak,
+    high_throw,
+    manhole_open,
+    power_cut_storm,
+    smoke_fire,
+    sos,
+    water_burst,
+)
+from device_sim.theatre.story import Story
+
+STORIES: tuple[Story, ...] = (
+    gas_leak.STORY,
+    smoke_fire.STORY,
+    elder_fall.STORY,
+    sos.STORY,
+    bin_overflow.STORY,
+    high_throw.STORY,
+    manhole_open.STORY,
+    ebike_in_lift.STORY,
+    fire_lane_blocked.STORY,
+    water_burst.STORY,
+    power_cut_storm.STORY,
+)
+BY_NAME: dict[str, Story] = {story.name: story for story in STORIES}

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import structlog
+
+log = structlog.get_logger(__name__)
 
 SERVICE_ACCOUNTS = ("svc-ingest", "svc-alerts", "svc-api", "svc-health")
 """Accounts of the broker's access list (deploy/broker/acl) that are no devices."""
@@ -50,7 +53,7 @@ async def write_password_file(connection: Any, path: Path, services: Mapping[str
     """Writes every device that may log in, and the accounts of `services` (name to hash); how many there are.
 
     The file is replaced in one step: the broker, told by SIGHUP, reads the old or the new one, never half of it.
-    Raises ValueError for a service account that could be taken for a device, or a device for a service.
+    A device named like a service is left out. Raises ValueError for a service that could be taken for a device.
     """
     for name in services:
         if not name.startswith(SERVICE_PREFIX) or ":" in name or "\n" in name:
@@ -59,7 +62,9 @@ async def write_password_file(connection: Any, path: Path, services: Mapping[str
     lines = [f"{name}:{hashed}\n" for name, hashed in sorted(services.items())]
     for row in rows:
         if row["id"].startswith(SERVICE_PREFIX):
-            raise ValueError(f"device {row['id']} has the name of a service account")
+            # One bad name in the registry must not keep every other device out.
+            log.error("device_not_admitted", device=row["id"], why="its name is that of a service account")
+            continue
         lines.append(f"{row['id']}:{row['secret_hash']}\n")
     replace_file(path, "".join(lines).encode(), mode)
     return len(lines)

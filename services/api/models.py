@@ -328,3 +328,21 @@ class Problem(BaseModel):
     detail: str
     instance: str | None = None
     errors: list[dict[str, Any]] | None = None
+
+
+class PublicValueOut(Model):
+    """What one measuring station says now."""
+
+    name: str
+    place: str
+    ts: datetime
+    values: dict[str, float]
+
+
+class PublicOut(Model):
+    """What a screen at the gate may show: air and noise by station, and parking left of the spaces with a sensor."""
+
+    at: datetime
+    stations: list[PublicValueOut]
+    parking_spaces: int
+    parking_left: int

@@ -1,0 +1,31 @@
+"""The API's routes: one file a resource, and the list of them all."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from services.api.routes import (
+    alerts,
+    auth,
+    catalogue,
+    communities,
+    devices,
+    kpis,
+    orders,
+    series,
+    stream,
+    system,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    auth.router,
+    catalogue.router,
+    communities.router,
+    devices.router,
+    series.router,
+    alerts.router,
+    orders.router,
+    kpis.router,
+    system.router,
+    stream.router,
+)

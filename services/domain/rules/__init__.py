@@ -1,1 +1,20 @@
 """Alert rules: one file a kind, each a pure step over readings, events and time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.domain.rules import absence, clock, consumption, correlation, event, n_of_m, offline, threshold
+from services.domain.rules.evaluation import RuleKind
+
+KINDS: tuple[RuleKind[Any], ...] = (
+    event.KIND,
+    threshold.KIND,
+    offline.KIND,
+    n_of_m.KIND,
+    consumption.KIND,
+    absence.KIND,
+    correlation.KIND,
+    clock.KIND,
+)
+BY_PARAMETERS: dict[type, RuleKind[Any]] = {kind.parameters: kind for kind in KINDS}

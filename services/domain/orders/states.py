@@ -1,4 +1,4 @@
-"""Work orders (工单): the states, the legal moves, and who may make them. An order is the fold of its history."""
+"""The words of a work order (工单): its states and the moves between them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""The public API as a story's witness and its staff use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+Json = dict[str, Any]
+
+
+class Unreachable(Exception):
+    """The API or the broker does not answer; the message says which and what it said."""
+
+
+class ApiRefused(Exception):
+    """The API answered, and said no."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountInfo:
+    """Somebody who can log in."""
+
+    username: str
+    password: str
+    role: str
+    team: str | None
+
+
+class Api:
+    """One connection pool, one token an account. Raises Unreachable and ApiRefused."""
+
+    def __init__(self, base_url: str, accounts: Mapping[str, AccountInfo]) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.accounts = accounts
+        self._client = httpx.AsyncClient(base_url=f"{self.base_url}/api/v1/", timeout=15.0)
+        self._tokens: dict[str, str] = {}
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def _send(self, method: str, path: str, **more: Any) -> Json:
+        try:
+            answer = await self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"the API at {self.base_url} does not answer ({type(error).__name__}: {error}); "
+                "is services/api running?"
+            ) from error
+        if answer.is_error:
+            raise ApiRefused(f"{method} {path} said {answer.status_code}: {_detail(answer)}")
+        body = answer.json()
+        return body if isinstance(body, dict) else {"items": body}
+
+    async def _token(self, username: str) -> str:
+        if username not in self._tokens:
+            account = self.accounts.get(username)
+            if account is None:
+                raise ApiRefused(f"there is no account {username} in accounts.json; run `linhub seed`")
+            login = {"username": username, "password": account.password}
+            self._tokens[username] = (await self._send("POST", "auth/login", json=login))["access_token"]
+        return self._tokens[username]
+
+    async def get(self, path: str, *, as_user: str, **params: Any) -> Json:
+        headers = {"Authorization": f"Bearer {await self._token(as_user)}"}
+        return await self._send("GET", path, headers=headers, params={k: v for k, v in params.items() if v is not None})
+
+    async def pages(self, path: str, *, as_user: str, **params: Any) -> list[Json]:
+        """All items of a list, page by page."""
+        items: list[Json] = []
+        cursor: str | None = None
+        while True:
+            page = await self.get(path, as_user=as_user, cursor=cursor, limit=100, **params)
+            items += page["items"]
+            cursor = page.get("next")
+            if cursor is None:
+                return items
+
+    async def move(self, order_id: str, move: str, version: int, *, as_user: str, note: str) -> Json:
+        headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": str(uuid4())}
+        body = {"move": move, "version": version, "note": note}
+        return await self._send("POST", f"orders/{order_id}/moves", headers=headers, json=body)
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json().get("detail", answer.text[:200]))
+    except ValueError:
+        return answer.text[:200]
+
+
+POLL_S = 0.1
+
+
+async def until(deadline: float, look: Any) -> Any:
+    """Asks again until the answer is truthy or the loop's clock passes `deadline`; the last answer."""
+    loop = asyncio.get_running_loop()
+    while True:
+        found = await look()
+        if found or loop.time() >= deadline:
+            return found
+        await asyncio.sleep(POLL_S)

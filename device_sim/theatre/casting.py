@@ -1,0 +1,93 @@
+"""Chooses the devices of a performance from the registry: none that somebody is already on the way to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from device_sim.theatre.api import Api, Json
+from device_sim.theatre.story import Need, Story, StoryError
+
+WITNESS_ROLE = "desk"
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The devices of one performance; `behind`: those that depend on them, by gateway."""
+
+    community: str
+    devices: tuple[Json, ...]
+    behind: tuple[Json, ...]
+    gateways: dict[str, str]
+
+    @property
+    def ids(self) -> list[str]:
+        return [device["id"] for device in self.devices]
+
+    @property
+    def building(self) -> str | None:
+        building: str | None = self.devices[0]["building_id"]
+        return building
+
+
+async def busy(api: Api, community: str, witness: str) -> tuple[set[str], set[str]]:
+    """Devices and buildings with an open alert or an open order."""
+    alerts = await api.pages(f"communities/{community}/alerts", as_user=witness, state="open")
+    orders = await api.pages(f"communities/{community}/orders", as_user=witness, state="open")
+    devices = {item["device_id"] for item in (*alerts, *orders) if item["device_id"]}
+    # What concerns a building as a whole names no device.
+    buildings = {item["building_id"] for item in (*alerts, *orders) if item["building_id"] and not item["device_id"]}
+    return devices, buildings
+
+
+async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int) -> Cast:
+    """Raises StoryError when there are not enough free devices."""
+    need = story.need
+    everything = await api.pages(f"communities/{community}/devices", as_user=witness)
+    busy_devices, busy_buildings = await busy(api, community, witness)
+    right = [d for d in everything if d["kind"] == need.kind and (need.tag is None or need.tag in d["tags"])]
+    free = [
+        d
+        for d in right
+        if d["id"] not in busy_devices and (not need.one_building or d["building_id"] not in busy_buildings)
+    ]
+    quiet = [d for d in free if now_ms - _reading_ms(d) >= need.quiet_s * 1000]
+    chosen = _choose(quiet, everything, busy_devices, need)
+    if chosen is None:
+        tagged = f" tagged {need.tag}" if need.tag else ""
+        raise StoryError(
+            f"{story.name} needs {need.count} × {need.kind}{tagged}{' in one building' if need.one_building else ''}; "
+            f"there are {len(right)}, {len(free)} of them without an open alert or order"
+            + (f", {len(quiet)} of these silent for {need.quiet_s:g} s" if need.quiet_s else "")
+        )
+    ids = {device["id"] for device in chosen}
+    behind = tuple(d for d in everything if d["gateway_id"] in ids)
+    gateways = {d["id"]: d["gateway_id"] for d in everything if d["gateway_id"] is not None}
+    return Cast(community, tuple(chosen), behind, gateways)
+
+
+def _reading_ms(device: Json) -> float:
+    return datetime.fromisoformat(device["ts"]).timestamp() * 1000 if device["ts"] else 0.0
+
+
+def _choose(free: Sequence[Json], everything: Sequence[Json], taken: set[str], need: Need) -> list[Json] | None:
+    if not need.one_building:
+        return random.sample(list(free), need.count) if len(free) >= need.count else None
+    homes: dict[str, list[Json]] = {}
+    for device in free:
+        if device["building_id"]:
+            homes.setdefault(device["building_id"], []).append(device)
+    full = {building: devices for building, devices in homes.items() if len(devices) >= need.count}
+    neighbours = {
+        building: [
+            d for d in everything if d["kind"] == need.beside and d["building_id"] == building and d["id"] not in taken
+        ]
+        for building in full
+    }
+    preferred = [building for building in full if neighbours[building]] or list(full)
+    if not preferred:
+        return None
+    building = random.choice(preferred)
+    return random.sample(full[building], need.count) + neighbours[building][:1]

@@ -1,0 +1,321 @@
+"""Plays one story on real wires and holds the system to what must come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from device_sim.broker import Broker
+from device_sim.held import Held
+from device_sim.theatre.api import AccountInfo, Api, Json, until
+from device_sim.theatre.casting import WITNESS_ROLE, Cast, cast
+from device_sim.theatre.stage import WireStage
+from device_sim.theatre.story import Story, StoryError
+from services.domain.devices import BY_NAME
+
+ORDER_S = 3.0
+JOIN_S = 5.0
+CLEAR_S = 10.0
+OPEN_STATES = ("created", "dispatched", "accepted", "arrived", "resolved", "verified", "paused", "returned")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold, and how it was."""
+
+    what: str
+    ok: bool
+    found: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a performance went. `failed` names the first thing that went wrong, None when all was right."""
+
+    story: str
+    checks: list[Check] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    alert_s: float | None = None
+    """Seconds from the device's first word to the alert at the API."""
+
+    @property
+    def failed(self) -> str | None:
+        return next((f"{check.what}: {check.found}" for check in self.checks if not check.ok), None)
+
+
+class _Stop(Exception):
+    """What comes after would make no sense."""
+
+
+@dataclass(slots=True)
+class _Performance:
+    api: Api
+    story: Story
+    cast: Cast
+    stage: WireStage
+    witness: str
+    began: datetime
+    outcome: Outcome
+
+    def check(self, what: str, ok: bool, found: object = "", *, vital: bool = False) -> None:
+        self.outcome.checks.append(Check(what, ok, str(found)))
+        if vital and not ok:
+            raise _Stop
+
+    # ── what the witness sees ──
+
+    async def alerts_of(self, device: str | None) -> list[Json]:
+        """Alerts raised since the story began: of one device, or of the building."""
+        items = await self.api.get(
+            f"communities/{self.cast.community}/alerts", as_user=self.witness, state="all", device_id=device, limit=100
+        )
+        fresh = [item for item in items["items"] if datetime.fromisoformat(item["fired_at"]) >= self.began]
+        if device is None:
+            return [i for i in fresh if i["device_id"] is None and i["building_id"] == self.cast.building]
+        return fresh
+
+    async def alert(self, device: str | None, rules: frozenset[str], since: float) -> Json:
+        """The alert that must come, within the story's time from `since`."""
+        within = self.story.expected.within_s
+
+        async def look() -> Json | None:
+            return next((a for a in await self.alerts_of(device) if a["rule_id"] in rules), None)
+
+        found: Json | None = await until(since + within, look)
+        seconds = asyncio.get_running_loop().time() - since
+        subject = device or f"building {self.cast.building}"
+        if found is None:
+            said = await self.alerts_of(device)
+            path = f"/api/v1/communities/{self.cast.community}/alerts?state=all" + (
+                f"&device_id={device}" if device else ""
+            )
+            instead = (
+                ", ".join(f"{item['rule_id']} ({item['state']})" for item in said) or "no alert since the story began"
+            )
+            self.check(
+                f"an alert of {subject} within {within:g} s",
+                False,
+                f"no alert within {within:g} s; is services/alerts running? GET {path} said: {instead}",
+            )
+            raise _Stop
+        if self.outcome.alert_s is None:
+            self.outcome.alert_s = seconds
+        self.check(f"{subject}: {found['rule_id']} within {within:g} s", seconds <= within, f"{seconds:.2f} s")
+        return found
+
+    async def order(self, alert: Json) -> Json:
+        """The one open order of an alert."""
+
+        async def look() -> list[Json]:
+            fresh = await self.api.get(f"alerts/{alert['id']}", as_user=self.witness)
+            if fresh["order_id"] is None:
+                return []
+            return [await self.api.get(f"orders/{fresh['order_id']}", as_user=self.witness)]
+
+        found = await until(asyncio.get_running_loop().time() + ORDER_S, look)
+        self.check(f"{alert['rule_id']}: an order", bool(found), "none was opened", vital=True)
+        order: Json = found[0]
+        self.check("the order is open", order["state"] in OPEN_STATES, order["state"])
+        return order
+
+    async def orders(self) -> list[Json]:
+        """Open orders since the story began that concern its devices or its building."""
+        items = await self.api.pages(f"communities/{self.cast.community}/orders", as_user=self.witness, state="open")
+        mine = set(self.cast.ids) | {device["id"] for device in self.cast.behind}
+        return [
+            item
+            for item in items
+            if datetime.fromisoformat(item["created_at"]) >= self.began
+            and (
+                item["device_id"] in mine
+                or (
+                    item["device_id"] is None
+                    and self.story.need.one_building
+                    and item["building_id"] == self.cast.building
+                )
+            )
+        ]
+
+    # ── the stories ──
+
+    async def play(self) -> None:
+        if self.story.silent_s:
+            await self._dark()
+        else:
+            await self._one_order()
+
+    async def _one_order(self) -> None:
+        expected, loop = self.story.expected, asyncio.get_running_loop()
+        since = loop.time()
+        await self.story.script(self.stage, self.cast.ids)
+        device = None if expected.of_building else self.cast.ids[0]
+        alert = await self.alert(device, expected.rules, since)
+        self._right(alert)
+        order = await self.order(alert)
+        self.check(f"its team is {expected.team}", order["team"] == expected.team, order["team"])
+        await self._alone(order)
+        if self.story.again is not None:
+            await self.story.again(self.stage, self.cast.ids)
+            await self._joined(alert, device)
+            await self._alone(order)
+        if self.story.calm is not None:
+            await self.story.calm(self.stage, self.cast.ids)
+        await self.finish(order)
+        alerts = [a for a in await self.alerts_of(device) if a["rule_id"] in expected.rules]
+        self.check("one alert in all", len(alerts) == 1, len(alerts))
+        left = await self.orders()
+        self.check("no order left open", not left, ", ".join(str(item["number"]) for item in left) or "none")
+
+    def _right(self, alert: Json) -> None:
+        expected = self.story.expected
+        self.check(f"its severity is {expected.severity}", alert["severity"] == expected.severity, alert["severity"])
+        self.check(f"it goes to {expected.team}", alert["team"] == expected.team, alert["team"])
+        self.check("life safety", alert["life_safety"] == expected.life_safety, alert["life_safety"])
+        self.check("it says where", bool(alert["place"]), alert["place"])
+
+    async def _alone(self, order: Json) -> None:
+        """One order, whatever else was raised; the alerts of single devices are worked on in it."""
+
+        async def look() -> list[Json]:
+            found = await self.orders()
+            return found if [item["id"] for item in found] == [order["id"]] else []
+
+        await until(asyncio.get_running_loop().time() + ORDER_S, look)
+        found = await self.orders()
+        numbers = ", ".join(f"{item['number']} ({item['kind']})" for item in found)
+        self.check("exactly one open order", [item["id"] for item in found] == [order["id"]], numbers or "none")
+        if self.story.expected.also:
+            for device in self.cast.ids:
+                for other in await self.alerts_of(device):
+                    if other["rule_id"] in self.story.expected.also:
+                        self.check(f"{device} shares it", other["order_id"] == order["id"], other["order_id"])
+
+    async def _joined(self, alert: Json, device: str | None) -> None:
+        """The repeat shows on the same alert, and nowhere else."""
+
+        async def look() -> bool:
+            fresh = await self.api.get(f"alerts/{alert['id']}", as_user=self.witness)
+            return bool(fresh["last_at"] > alert["last_at"] or fresh["occurrences"] > alert["occurrences"])
+
+        seen = await until(asyncio.get_running_loop().time() + JOIN_S, look)
+        self.check(
+            "the repeat joins the alert", bool(seen), "last_at and occurrences stand still" if not seen else "yes"
+        )
+        rules = self.story.expected.rules
+        same = [a for a in await self.alerts_of(device) if a["rule_id"] in rules]
+        self.check("still one alert", len(same) == 1, len(same))
+
+    async def finish(self, order: Json) -> None:
+        """Somebody of the team accepts, arrives and resolves; the desk, another person, verifies and closes."""
+        worker = await self._worker(order)
+        path = (
+            ("accept", worker),
+            ("arrive", worker),
+            ("resolve", worker),
+            ("verify", self.witness),
+            ("close", self.witness),
+        )
+        ends = ("accepted", "arrived", "resolved", "verified", "closed")
+        for (move, who), state in zip(path, ends, strict=True):
+            order = await self.api.move(
+                order["id"], move, order["version"], as_user=who, note=f"{self.story.label.zh} {move}"
+            )
+            self.check(f"{who} {move}s", order["state"] == state, order["state"], vital=True)
+        detail = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
+        by = {entry["move"]: entry["actor"] for entry in detail["history"]}
+        self.check("verified by somebody else", by.get("verify") != by.get("resolve"), by.get("verify"))
+
+    async def _worker(self, order: Json) -> str:
+        for account in self.api.accounts.values():
+            if account.team != order["team"] or account.role not in ("staff", "grid"):
+                continue
+            seen = await self.api.get(f"orders/{order['id']}", as_user=account.username)
+            if "accept" in seen["moves"]:
+                return account.username
+        self.check(f"somebody of {order['team']} may accept", False, "nobody", vital=True)
+        raise AssertionError
+
+    async def _dark(self) -> None:
+        """A power cut: each device its own alert and order, those behind none; back again, the orders stay."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        await self.story.script(self.stage, self.cast.ids)
+        raised: list[tuple[Json, Json]] = []
+        for device in self.cast.devices:
+            rule = f"{device['kind']}.offline"
+            alert = await self.alert(device["id"], frozenset({rule}), since)
+            own = next(r for r in BY_NAME[device["kind"]].rules if r.id == rule)
+            self.check(f"its severity is {own.severity}", alert["severity"] == own.severity, alert["severity"])
+            order = await self.order(alert)
+            self.check(f"its team is {own.team}", order["team"] == own.team, order["team"])
+            raised.append((alert, order))
+        ids = {order["id"] for _, order in raised}
+        found = await self.orders()
+        self.check("one order each", {o["id"] for o in found} == ids and len(found) == len(raised), len(found))
+        await asyncio.sleep(max(0.0, since + self.story.silent_s - loop.time()))
+        behind = {device["id"] for device in self.cast.behind}
+        noise = [
+            a
+            for a in await self.api.pages(
+                f"communities/{self.cast.community}/alerts", as_user=self.witness, state="open"
+            )
+            if a["device_id"] in behind and datetime.fromisoformat(a["fired_at"]) >= self.began
+        ]
+        self.check(
+            f"{len(behind)} meters behind them, silent for {self.story.silent_s:g} s, raise none",
+            not noise,
+            ", ".join(f"{a['device_id']} {a['rule_id']}" for a in noise) or "none",
+        )
+        if self.story.calm is not None:
+            await self.story.calm(self.stage, self.cast.ids)
+        for alert, order in raised:
+            await self._cleared(alert)
+            fresh = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
+            self.check(f"order {fresh['number']} stays open", fresh["state"] == order["state"], fresh["state"])
+        for _, order in raised:
+            await self.finish(await self.api.get(f"orders/{order['id']}", as_user=self.witness))
+
+    async def _cleared(self, alert: Json) -> None:
+        async def look() -> bool:
+            fresh = await self.api.get(f"alerts/{alert['id']}", as_user=self.witness)
+            return bool(fresh["state"] == "cleared")
+
+        done = await until(asyncio.get_running_loop().time() + CLEAR_S, look)
+        self.check(
+            f"{alert['device_id']}: the alert clears", bool(done), "cleared" if done else f"not in {CLEAR_S:g} s"
+        )
+
+
+def witness_of(accounts: Mapping[str, AccountInfo]) -> str:
+    """Whoever is on duty at the desk. Raises StoryError."""
+    for account in accounts.values():
+        if account.role == WITNESS_ROLE:
+            return account.username
+    raise StoryError("there is no account of the desk in accounts.json; run `linhub seed`")
+
+
+async def perform(
+    api: Api, story: Story, community: str, broker: Broker, credentials: Mapping[str, str], held: Held | None = None
+) -> Outcome:
+    """One performance, start to end. Raises Unreachable and ApiRefused; what went wrong otherwise is in the outcome."""
+    outcome = Outcome(story.name)
+    stage: WireStage | None = None
+    try:
+        witness = witness_of(api.accounts)
+        began = datetime.fromtimestamp(time.time()).astimezone()
+        chosen = await cast(api, community, witness, story, int(began.timestamp() * 1000))
+        outcome.devices = chosen.ids
+        stage = WireStage(broker, community, credentials, chosen.gateways, held, with_status=story.need.status)
+        await stage.open(chosen.ids)
+        await _Performance(api, story, chosen, stage, witness, began, outcome).play()
+    except _Stop:
+        pass
+    except StoryError as error:
+        outcome.checks.append(Check("the story can be played", False, str(error)))
+    finally:
+        if stage is not None:
+            await stage.close()
+    return outcome

@@ -1,0 +1,111 @@
+"""A stage of its own wires: the story's devices connect with their own credentials and wait for every ack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from device_sim.broker import Broker
+from device_sim.held import Held
+from device_sim.theatre.api import Unreachable
+from device_sim.theatre.story import StoryError
+from device_sim.uplink import Uplink
+
+ACK_S = 10.0
+
+
+class WireStage:
+    """`gateways`: device to the gateway that speaks for it. A running fleet lets go of the devices held here."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        community: str,
+        credentials: Mapping[str, str],
+        gateways: Mapping[str, str],
+        held: Held | None = None,
+        *,
+        with_status: bool = False,
+    ) -> None:
+        self._broker, self._community, self._credentials = broker, community, credentials
+        self._gateways, self._held, self._with_status = gateways, held, with_status
+        self._uplinks: dict[str, Uplink] = {}
+        self._ticking: asyncio.Task[None] | None = None
+
+    def now_ms(self) -> int:
+        return int(time.time() * 1000)
+
+    def _speaker(self, device: str) -> str:
+        return self._gateways.get(device, device)
+
+    async def open(self, devices: Sequence[str]) -> None:
+        """Connects who speaks for these. Raises Unreachable, and StoryError where a secret is missing."""
+        speakers = sorted({self._speaker(device) for device in devices})
+        missing = [s for s in speakers if s not in self._credentials]
+        if missing:
+            raise StoryError(f"no secret of {', '.join(missing)} in credentials.json; run `linhub seed`")
+        if self._held:
+            self._held.hold(speakers)
+        for speaker in speakers:
+            self._uplinks[speaker] = Uplink(
+                self._broker, self._community, speaker, self._credentials[speaker], with_status=self._with_status
+            )
+            await self._connect(speaker)
+        self._ticking = asyncio.create_task(self._tick())
+
+    async def _connect(self, speaker: str) -> None:
+        try:
+            await self._uplinks[speaker].connect()
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(
+                f"the broker at {self._broker.host}:{self._broker.port} does not let {speaker} in: "
+                f"{error or type(error).__name__}"
+            ) from error
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for uplink in self._uplinks.values():
+                uplink.misc()
+                uplink.resend_due()
+
+    async def close(self) -> None:
+        if self._ticking:
+            self._ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticking
+        for uplink in self._uplinks.values():
+            await uplink.leave()
+        if self._held:
+            self._held.release(self._uplinks)
+
+    async def event(self, device: str, name: str, data: Mapping[str, Any], ts_ms: int) -> None:
+        await self._say(device, "event", {"ts": ts_ms, "event": name, "data": dict(data)})
+
+    async def reading(self, device: str, values: Mapping[str, Any], ts_ms: int) -> None:
+        await self._say(device, "telemetry", {"ts": ts_ms, "values": dict(values)})
+
+    async def _say(self, device: str, channel: str, body: dict[str, Any]) -> None:
+        speaker = self._speaker(device)
+        uplink = self._uplinks[speaker]
+        items: dict[str, Any] | list[dict[str, Any]] = body if speaker == device else [{"device": device, **body}]
+        message_id = uplink.send(channel, items, urgent=channel == "event")
+        try:
+            stored = await uplink.stored(message_id, ACK_S)
+        except TimeoutError:
+            raise StoryError(
+                f"{device}: {channel} was not acknowledged within {ACK_S:g} s; is services/ingest running?"
+            ) from None
+        if not stored:
+            raise StoryError(f"{device}: {channel} was rejected: {uplink.rejections.get(message_id, '')}")
+
+    async def cut(self, devices: Sequence[str]) -> None:
+        for device in devices:
+            self._uplinks[self._speaker(device)].cut()
+
+    async def restore(self, devices: Sequence[str]) -> None:
+        for device in devices:
+            await self._connect(self._speaker(device))

@@ -1,0 +1,82 @@
+"""What a story is: which devices it needs, what they do, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.domain.vocabulary import Label, Severity, Team
+
+
+class Stage(Protocol):
+    """Where a story's devices act. Everything said is awaited until it is stored; StoryError where it is not."""
+
+    def now_ms(self) -> int: ...
+
+    async def event(self, device: str, name: str, data: Mapping[str, Any], ts_ms: int) -> None: ...
+
+    async def reading(self, device: str, values: Mapping[str, Any], ts_ms: int) -> None: ...
+
+    async def cut(self, devices: Sequence[str]) -> None:
+        """The power of these devices fails: no good-bye, the broker speaks their last wills."""
+
+    async def restore(self, devices: Sequence[str]) -> None:
+        """The power is back: they connect and say that they are there."""
+
+
+class StoryError(Exception):
+    """The story could not be played to its end; the message says what stood in the way."""
+
+
+Script = Callable[[Stage, Sequence[str]], Awaitable[None]]
+"""What the chosen devices do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Devices for one performance: `count` of `kind` with `tag`, none with an open alert or order."""
+
+    kind: str
+    count: int = 1
+    tag: str | None = None
+    one_building: bool = False
+    beside: str | None = None
+    """One more device, of this kind and of the same building, where there is one."""
+    quiet_s: float = 0.0
+    """No reading newer than this: the story tells of the time since then, and time does not run backwards."""
+    status: bool = False
+    """They say that they are online when they connect, and leave a last will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must come of it. `rules`: those that watch this one thing (a family); any of them may speak first."""
+
+    rules: frozenset[str]
+    severity: Severity
+    team: Team
+    life_safety: bool
+    within_s: float = 5.0
+    of_building: bool = False
+    """The alert is the building's, one for all devices of the story."""
+    also: frozenset[str] = frozenset()
+    """Rules of the single devices whose alerts are worked on in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One story. `again` is told when the order is open, and must join it; `calm` brings the devices back."""
+
+    name: str
+    label: Label
+    need: Need
+    script: Script
+    expected: Expected
+    again: Script | None = None
+    calm: Script | None = None
+    silent_s: float = 0.0
+    """With this, each device is cut off and must raise an alert of its own, while those behind it, silent for so long,
+
+    raise none; `calm` brings the power back, clears the alerts, and leaves the orders open.
+    """

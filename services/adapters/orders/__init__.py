@@ -1,0 +1,33 @@
+"""Work orders in the database: opened, moved, read; every change is a line of history first."""
+
+from services.adapters.orders.store import (
+    MoveRefused,
+    OrderNotFound,
+    OrderRow,
+    VersionConflict,
+    append_moves,
+    apply_move,
+    fetch_history,
+    fetch_order,
+    insert_order,
+    open_order,
+    order_row,
+    overdue_orders,
+    used_escalations,
+)
+
+__all__ = [
+    "MoveRefused",
+    "OrderNotFound",
+    "OrderRow",
+    "VersionConflict",
+    "append_moves",
+    "apply_move",
+    "fetch_history",
+    "fetch_order",
+    "insert_order",
+    "open_order",
+    "order_row",
+    "overdue_orders",
+    "used_escalations",
+]

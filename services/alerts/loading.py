@@ -1,0 +1,98 @@
+"""Builds the engine of one partition from the database: registry, what was seen, states, open alerts, checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from services.adapters.queries import Queries
+from services.adapters.registry import load_communities, load_devices
+from services.alerts.core import Engine, OnFault
+from services.alerts.decisions import OpenAlert, StateChange
+from services.alerts.entries import LogRow
+from services.alerts.subjects import BuildingRow, Roster, Seen, build_roster
+from services.domain.devices.kind import DeviceKind
+from services.domain.ids import AlertId, DeviceNo, RuleId
+from services.domain.rules.evaluation import Line
+from services.domain.vocabulary import Severity
+
+Q = Queries.beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    engine: Engine
+    checkpoints: dict[int, int]
+    """Lane → the last seq whose consequences are committed."""
+
+
+async def load_roster(
+    connection: asyncpg.Connection[Any], partition: int, catalogue: Mapping[str, DeviceKind]
+) -> Roster:
+    """The registry as the rules see it."""
+    communities = await load_communities(connection, [partition])
+    devices = await load_devices(connection, [partition])
+    buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
+    away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
+    return build_roster(catalogue, communities, devices, buildings, away, Line())
+
+
+async def load_engine(
+    connection: asyncpg.Connection[Any],
+    consumer: str,
+    partition: int,
+    catalogue: Mapping[str, DeviceKind],
+    on_fault: OnFault,
+) -> Loaded:
+    """One snapshot, so that what was seen fits to what is still to be read."""
+    await connection.execute(Q["start_checkpoints"], consumer, partition)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        rows = await connection.fetch(Q["load_checkpoints"], consumer, partition)
+        checkpoints = {row["lane"]: row["seq"] for row in rows}
+        roster = await load_roster(connection, partition, catalogue)
+        seen = {
+            DeviceNo(row["device_no"]): Seen(
+                row["seen_ms"],
+                row["online"],
+                row["online_since_ms"] or 0,
+                row["session"],
+                row["newest_ms"] or 0,
+            )
+            for row in await connection.fetch(Q["load_seen"], partition, checkpoints[1])
+        }
+        states = [
+            StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]))
+            for row in await connection.fetch(Q["load_states"], partition)
+        ]
+        opened = [
+            OpenAlert(
+                AlertId(row["id"]),
+                row["family"],
+                row["subject"],
+                Severity(row["severity"]),
+                row["state"],
+                [RuleId(rule_id) for rule_id in row["active_rules"]],
+                row["correlation"],
+                row["onset_ms"],
+            )
+            for row in await connection.fetch(Q["load_open_alerts"], partition)
+        ]
+    engine = Engine(roster, opened, on_fault)
+    engine.restore(states, seen)
+    return Loaded(engine, checkpoints)
+
+
+def _value(stored: Any) -> Any:
+    return json.loads(stored) if isinstance(stored, str) else stored
+
+
+async def read_log(
+    connection: asyncpg.Connection[Any], partition: int, lane: int, after: int, limit: int
+) -> list[LogRow]:
+    """The next rows of one lane, in order."""
+    rows = await connection.fetch(Q["read_log"], partition, lane, after, limit)
+    return [LogRow(**{**row, "body": _value(row["body"])}) for row in rows]

@@ -1,0 +1,27 @@
+"""What the alert engine measures of itself."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LAG_ENTRIES = Gauge("linhub_alerts_lag_entries", "Log entries not yet evaluated", ["partition", "lane"])
+LAG_SECONDS = Gauge("linhub_alerts_lag_seconds", "Age of the oldest log entry not yet evaluated", ["partition"])
+EVALUATIONS = Counter("linhub_alerts_evaluations_total", "Rule evaluations")
+ITEMS = Counter("linhub_alerts_items_total", "Items read from the log", ["lane"])
+RAISED = Counter("linhub_alerts_raised_total", "Alerts raised")
+ORDERS = Counter("linhub_alerts_orders_opened_total", "Work orders opened")
+ESCALATIONS = Counter("linhub_alerts_escalations_total", "Steps up the ladder", ["clock"])
+OVERTAKEN = Counter("linhub_alerts_overtaken_total", "Readings older than one already evaluated; they page nobody")
+UNREADABLE = Counter("linhub_alerts_unreadable_total", "Log entries that made no sense")
+UNKNOWN = Counter("linhub_alerts_unknown_device_total", "Items of devices that are not in the registry")
+FAULTS = Counter("linhub_alerts_rule_faults_total", "Rules set aside for a subject after an exception", ["rule"])
+GAPS = Counter("linhub_alerts_log_gap_entries_total", "Log entries purged before they were evaluated", ["partition"])
+RELOADS = Counter("linhub_alerts_reloads_total", "Times a partition was built again from the database", ["why"])
+PARTITIONS = Gauge("linhub_alerts_partitions_owned", "Partitions this engine owns; 0 means standby")
+TICK_SECONDS = Histogram("linhub_alerts_tick_seconds", "Time of one tick of one partition")
+COMMIT_SECONDS = Histogram("linhub_alerts_commit_seconds", "Time of one transaction")
+EVENT_SECONDS = Histogram(
+    "linhub_alerts_event_to_order_seconds",
+    "From the commit of an event to the commit of its order",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10),
+)

@@ -1,0 +1,268 @@
+"""Evaluates one partition for as long as its lease lasts: read, fold, commit, tick; built anew after any failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.adapters.postgres import RETRYABLE
+from services.adapters.queries import Queries
+from services.alerts import metrics
+from services.alerts.core import Engine
+from services.alerts.entries import LogRow, Unreadable, items_of
+from services.alerts.lease import Lease, LeaseLost
+from services.alerts.loading import load_engine, load_roster, read_log
+from services.alerts.settings import AlertSettings
+from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
+from services.domain.devices.kind import DeviceKind
+from services.domain.ids import DeviceNo, RuleId
+
+log = structlog.get_logger(__name__)
+Q = Queries.beside(__file__)
+_EVENT_ROWS = 256
+_TELEMETRY_ROWS = 16
+_HOLE_S = 2.0
+_RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class PartitionWorker:
+    """One partition under one lease. `wake` says that the log or the registry has something new."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], lease: Lease, settings: AlertSettings, catalogue: Mapping[str, DeviceKind]
+    ) -> None:
+        self.lease = lease
+        self.wake = asyncio.Event()
+        self.registry_changed = False
+        self._pool = pool
+        self._settings = settings
+        self._catalogue = catalogue
+        self._engine: Engine | None = None
+        self._checkpoints: dict[int, int] = {}
+        self._read_ahead: deque[LogRow] = deque()
+        self._next_tick = 0.0
+        self._hole_since: dict[int, float] = {}
+        self._reloaded_for: set[int] = set()
+        self.idle = False
+        """Whether the log was read to its end at the last look."""
+
+    async def run(self) -> None:
+        """Until cancelled, or until the lease is lost. Failures are said, then tried again from the database."""
+        failures = 0
+        while True:
+            try:
+                if self._engine is None:
+                    await self._load()
+                busy = await self._turn()
+                failures = 0
+            except (LeaseLost, CheckpointMoved) as lost:
+                log.warning("partition_lost", partition=self.lease.partition, why=str(lost))
+                return
+            except RETRYABLE as error:
+                failures = await self._start_over("database", error, failures)
+                continue
+            except Exception as error:
+                # Stop this partition loudly and try again from what is committed; the other partitions go on.
+                failures = await self._start_over("fault", error, failures)
+                continue
+            if not busy:
+                await self._rest()
+
+    async def _start_over(self, why: str, error: BaseException, failures: int) -> int:
+        self._engine = None
+        self._read_ahead.clear()
+        metrics.RELOADS.labels(why).inc()
+        message = f"{type(error).__name__}: {error}"
+        if why == "database":
+            log.warning("partition_waits", partition=self.lease.partition, why=message)
+        else:
+            log.error("partition_failed", partition=self.lease.partition, why=message, exc_info=error)
+        await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+        return failures + 1
+
+    async def _rest(self) -> None:
+        pause = max(0.0, min(self._next_tick - time.monotonic(), self._settings.alerts_poll_s))
+        try:
+            async with asyncio.timeout(pause):
+                await self.wake.wait()
+        except TimeoutError:
+            return
+
+    async def _load(self) -> None:
+        async with self._pool.acquire() as connection:
+            loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
+        self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
+        self._read_ahead.clear()
+        self.registry_changed = False
+        log.info(
+            "partition_loaded",
+            partition=self.lease.partition,
+            epoch=self.lease.epoch,
+            devices=len(loaded.engine.roster.devices),
+            open_alerts=len(loaded.engine.alerts.open),
+            checkpoints=loaded.checkpoints,
+        )
+
+    def _fault(self, rule_id: RuleId, subject: str, error: Exception) -> None:
+        metrics.FAULTS.labels(rule_id).inc()
+        log.error("rule_set_aside", rule=rule_id, subject=subject, why=f"{type(error).__name__}: {error}")
+
+    async def _reload_registry(self, connection: asyncpg.Connection[Any]) -> None:
+        assert self._engine is not None  # noqa: S101
+        self.registry_changed = False
+        roster = await load_roster(connection, self.lease.partition, self._catalogue)
+        engine = Engine(roster, self._engine.alerts.open.values(), self._fault)
+        engine.carry_over(self._engine)
+        self._engine = engine
+        metrics.RELOADS.labels("registry").inc()
+
+    async def _turn(self) -> bool:
+        """One transaction: all waiting events, else some telemetry, else a tick. False when there is nothing to do."""
+        assert self._engine is not None  # noqa: S101
+        self.wake.clear()
+        async with self._pool.acquire() as connection:
+            if self.registry_changed:
+                await self._reload_registry(connection)
+            rows = self._whole(await read_log(connection, self.lease.partition, 0, self._checkpoints[0], _EVENT_ROWS))
+            if not rows:
+                rows = await self._telemetry(connection)
+            self.idle = not rows
+            if rows:
+                await self._consume(connection, rows)
+                return True
+            self._lag(0.0)
+            if time.monotonic() >= self._next_tick:
+                self._next_tick = time.monotonic() + self._settings.alerts_tick_s
+                await self._tick(connection)
+        return False
+
+    async def _telemetry(self, connection: asyncpg.Connection[Any]) -> list[LogRow]:
+        """As much as one turn may take, at least one row; what was read beyond it waits in memory."""
+        if not self._read_ahead:
+            rows = await read_log(connection, self.lease.partition, 1, self._checkpoints[1], _TELEMETRY_ROWS)
+            self._read_ahead.extend(self._whole(rows))
+        taken: list[LogRow] = []
+        size = 0
+        while self._read_ahead and (not taken or size + self._read_ahead[0].size <= self._room):
+            taken.append(self._read_ahead.popleft())
+            size += taken[-1].size
+        return taken
+
+    @property
+    def _room(self) -> int:
+        return self._settings.alerts_readings_per_turn
+
+    async def _consume(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
+        lane = rows[0].lane
+        before = self._checkpoints[lane]
+        await self._know_devices(connection, rows)
+        engine = self._engine
+        assert engine is not None  # noqa: S101
+        self._lag((datetime.now(UTC) - rows[0].committed_at).total_seconds())
+        evaluated, overtaken = engine.evaluations, engine.overtaken
+        for row in rows:
+            for item in items_of(row, engine.roster):
+                if isinstance(item, Unreadable):
+                    metrics.UNREADABLE.inc()
+                    log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
+                elif not engine.apply(item):
+                    metrics.UNKNOWN.inc()
+            metrics.ITEMS.labels("event" if lane == 0 else "telemetry").inc(row.size)
+        metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
+        metrics.OVERTAKEN.inc(engine.overtaken - overtaken)
+        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None)
+        self._checkpoints[lane] = rows[-1].seq
+
+    def _whole(self, rows: list[LogRow]) -> list[LogRow]:
+        """The rows up to the first hole. A hole is waited for briefly, then it is one: the log is kept 48 h only.
+
+        Whoever was away for longer must say what it has not seen, and goes on from the oldest there is.
+        """
+        if not rows:
+            return rows
+        lane, before = rows[0].lane, self._checkpoints[rows[0].lane]
+        if rows[0].seq != before + 1:
+            since = self._hole_since.setdefault(lane, time.monotonic())
+            if time.monotonic() - since < _HOLE_S:
+                return []
+            missed = rows[0].seq - before - 1
+            metrics.GAPS.labels(str(self.lease.partition)).inc(missed)
+            log.error(
+                "log_gap",
+                partition=self.lease.partition,
+                lane=lane,
+                after=before,
+                found=rows[0].seq,
+                entries_missed=missed,
+            )
+        self._hole_since.pop(lane, None)
+        return [row for place, row in enumerate(rows) if row.seq == rows[0].seq + place]
+
+    async def _know_devices(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
+        """A device may be in the log before word of the changed registry has come; look once for each unknown one."""
+        assert self._engine is not None  # noqa: S101
+        numbers = {number for row in rows for number in row.device_nos}
+        numbers |= {
+            entry["device_no"] for row in rows for entry in row.body if isinstance(entry, dict) and "device_no" in entry
+        }
+        unknown = {n for n in numbers if DeviceNo(n) not in self._engine.roster.devices} - self._reloaded_for
+        if unknown:
+            self._reloaded_for |= unknown
+            await self._reload_registry(connection)
+
+    async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
+        engine = self._engine
+        assert engine is not None  # noqa: S101
+        now_ms = time.time_ns() // 1_000_000
+        with metrics.TICK_SECONDS.time():
+            suspects = engine.suspects(now_ms)
+            if suspects:
+                for row in await connection.fetch(Q["last_seen"], suspects):
+                    engine.heard(DeviceNo(row["device_no"]), row["seen_ms"])
+            evaluated = engine.evaluations
+            engine.tick(now_ms)
+            metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
+        await self._commit(connection, [], None)
+
+    async def _commit(
+        self, connection: asyncpg.Connection[Any], advances: list[Advance], first_event: LogRow | None
+    ) -> None:
+        assert self._engine is not None  # noqa: S101
+        decided = self._engine.take()
+        if not advances and not decided.decisions and not decided.states:
+            return
+        with metrics.COMMIT_SECONDS.time():
+            written = await commit(connection, self.lease, advances, decided, datetime.now(UTC))
+        metrics.RAISED.inc(written.raised)
+        metrics.ORDERS.inc(len(written.opened))
+        for order in written.opened:
+            log.info(
+                "order_opened",
+                correlation=order.correlation,
+                order=order.number,
+                order_id=str(order.id),
+                alert_id=str(order.alert_id),
+                kind=order.kind,
+                severity=order.severity.value,
+                team=order.team.value,
+            )
+        if written.opened and first_event is not None:
+            metrics.EVENT_SECONDS.observe((datetime.now(UTC) - first_event.committed_at).total_seconds())
+
+    def _lag(self, seconds: float) -> None:
+        metrics.LAG_SECONDS.labels(str(self.lease.partition)).set(max(0.0, seconds))
+
+    def heads(self, heads: Mapping[int, int]) -> None:
+        """The newest seq of each lane, for the lag; wakes the worker when there is something to read."""
+        for lane, seq in heads.items():
+            behind = max(0, seq - self._checkpoints.get(lane, seq))
+            metrics.LAG_ENTRIES.labels(str(self.lease.partition), "event" if lane == 0 else "telemetry").set(behind)
+            if behind:
+                self.wake.set()

@@ -1,0 +1,145 @@
+-- name: acquire_leases
+INSERT INTO worker_lease AS held (consumer, partition, owner, epoch, expires_at)
+SELECT $1, p, $2, 1, now() + make_interval(secs => $4) FROM unnest($3::smallint[]) AS p
+ON CONFLICT (consumer, partition) DO UPDATE
+    SET owner = excluded.owner, epoch = held.epoch + 1, expires_at = excluded.expires_at
+    WHERE held.expires_at <= now() AND held.owner <> excluded.owner
+RETURNING partition, epoch
+
+-- name: renew_leases
+UPDATE worker_lease SET expires_at = now() + make_interval(secs => $3)
+WHERE consumer = $1 AND owner = $2
+RETURNING partition, epoch
+
+-- name: release_leases
+UPDATE worker_lease SET expires_at = now() WHERE consumer = $1 AND owner = $2 AND expires_at > now()
+
+-- name: hold_lease
+SELECT true FROM worker_lease WHERE consumer = $1 AND partition = $2 AND owner = $3 AND epoch = $4 FOR SHARE
+
+-- name: move_checkpoint
+UPDATE checkpoint SET seq = $4, updated_at = now()
+WHERE consumer = $1 AND partition = $2 AND lane = $3 AND seq = $5
+
+-- name: start_checkpoints
+INSERT INTO checkpoint (consumer, partition, lane, seq)
+SELECT $1, $2, lane, 0 FROM generate_series(0, 1) AS lane
+ON CONFLICT DO NOTHING
+
+-- name: load_checkpoints
+SELECT lane, seq FROM checkpoint WHERE consumer = $1 AND partition = $2 ORDER BY lane
+
+-- name: read_log
+SELECT lane, seq, committed_at, device_nos, ts_ms, received_ms, widths, vals, body
+FROM ingest_log WHERE partition = $1 AND lane = $2 AND seq > $3 ORDER BY seq LIMIT $4
+
+-- name: log_heads
+SELECT p.partition, l.lane, coalesce((
+    SELECT seq FROM ingest_log g WHERE g.partition = p.partition AND g.lane = l.lane ORDER BY seq DESC LIMIT 1), 0) AS seq
+FROM unnest($1::smallint[]) AS p (partition), generate_series(0, 1) AS l (lane)
+
+-- name: load_buildings
+SELECT b.id, b.name, b.grid_id, b.x + b.width / 2 AS x, b.y + b.depth / 2 AS y
+FROM building b JOIN community c ON c.id = b.community_id WHERE c.partition = $1
+
+-- name: load_away
+SELECT p.household_id, (extract(epoch FROM min(p.away_until)) * 1000)::bigint AS away_until_ms
+FROM person p JOIN community c ON c.id = p.community_id
+WHERE c.partition = $1 AND p.household_id IS NOT NULL
+GROUP BY p.household_id
+HAVING bool_and(p.away_until IS NOT NULL AND p.away_until > now())
+
+-- name: load_seen
+WITH ahead AS (
+    SELECT DISTINCT unnest(device_nos) AS device_no FROM ingest_log WHERE partition = $1 AND lane = 1 AND seq > $2
+)
+SELECT s.device_no, s.online, s.session,
+    (extract(epoch FROM s.last_seen_at) * 1000)::bigint AS seen_ms,
+    (extract(epoch FROM s.online_since) * 1000)::bigint AS online_since_ms,
+    CASE WHEN a.device_no IS NULL THEN (extract(epoch FROM s.vals_ts) * 1000)::bigint END AS newest_ms
+FROM device_state s
+JOIN device d USING (device_no)
+JOIN community c ON c.id = d.community_id
+LEFT JOIN ahead a USING (device_no)
+WHERE c.partition = $1
+
+-- name: last_seen
+SELECT device_no, (extract(epoch FROM last_seen_at) * 1000)::bigint AS seen_ms
+FROM device_state WHERE device_no = ANY ($1::integer[]) AND last_seen_at IS NOT NULL
+
+-- name: load_states
+SELECT rule_id, subject, state FROM rule_state WHERE partition = $1
+
+-- name: load_open_alerts
+SELECT a.id, a.family, a.subject, a.severity, a.state, a.active_rules, a.correlation,
+    (extract(epoch FROM a.onset_at) * 1000)::bigint AS onset_ms
+FROM alert a JOIN community c ON c.id = a.community_id
+WHERE c.partition = $1 AND a.state <> 'cleared'
+
+-- name: save_states
+INSERT INTO rule_state (rule_id, subject, partition, state)
+SELECT s.rule_id, s.subject, $1, s.state::jsonb
+FROM unnest($2::text[], $3::text[], $4::text[]) AS s (rule_id, subject, state)
+ON CONFLICT (rule_id, subject) DO UPDATE SET state = excluded.state, partition = excluded.partition
+
+-- name: forget_states
+DELETE FROM rule_state r USING unnest($1::text[], $2::text[]) AS s (rule_id, subject)
+WHERE r.rule_id = s.rule_id AND r.subject = s.subject
+
+-- name: insert_alert
+INSERT INTO alert (
+    id, community_id, rule_id, rule_version, family, subject, active_rules, device_no, building_id, kind, severity,
+    team, life_safety, state, title_zh, title_en, why_zh, why_en, place, onset_at, fired_at, last_at, trigger,
+    correlation
+) VALUES (
+    $1, $2, $3, $4, $5, $6, ARRAY[$3], $7, $8, $9, $10, $11, $12, 'firing', $13, $14, $15, $16, $17, $18, $19, $20,
+    $21::text::jsonb, $22
+)
+ON CONFLICT DO NOTHING
+RETURNING *
+
+-- name: insert_occurrence
+INSERT INTO alert_occurrence (alert_id, at, what, severity, trigger, correlation)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, $6)
+ON CONFLICT (alert_id, what, at) DO NOTHING
+RETURNING id
+
+-- name: repeat_alert
+UPDATE alert SET state = 'firing', active_rules = $2, occurrences = occurrences + $3, last_at = greatest(last_at, $4)
+WHERE id = $1 AND state <> 'cleared'
+RETURNING *
+
+-- name: worsen_alert
+UPDATE alert SET severity = $2, team = $3, life_safety = life_safety OR $4, rule_id = $5, rule_version = $6,
+    title_zh = $7, title_en = $8, why_zh = $9, why_en = $10, trigger = $11::text::jsonb
+WHERE id = $1
+RETURNING *
+
+-- name: recover_alert
+UPDATE alert SET state = 'recovering', last_at = greatest(last_at, $2) WHERE id = $1 AND state = 'firing'
+RETURNING *
+
+-- name: clear_alert
+UPDATE alert SET state = 'cleared', active_rules = '{}', cleared_at = greatest(onset_at, $2) WHERE id = $1 AND state <> 'cleared'
+RETURNING *
+
+-- name: keep_alert
+UPDATE alert SET active_rules = $2 WHERE id = $1
+
+-- name: link_order
+UPDATE alert SET order_id = $2 WHERE id = $1
+
+-- name: open_alert_order
+SELECT id, order_id FROM alert WHERE family = $1 AND subject = $2 AND state <> 'cleared'
+
+-- name: latest_order
+SELECT o.id FROM alert a JOIN work_order o ON o.id = a.order_id
+WHERE a.family = $1 AND a.subject = $2
+ORDER BY o.created_at DESC, o.number DESC LIMIT 1
+
+-- name: device_offline
+UPDATE device_state SET online = false
+WHERE device_no = $1 AND online AND (last_seen_at IS NULL OR last_seen_at < $2::timestamptz + interval '1 millisecond')
+
+-- name: device_online
+UPDATE device_state SET online = true, online_since = $2 WHERE device_no = $1 AND NOT online

@@ -1,0 +1,19 @@
+"""What the alert engine is told from outside."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.adapters.settings import ServiceSettings
+
+
+class AlertSettings(ServiceSettings):
+    """Durations in seconds. A standby takes over at most `lease_s` after the owner stopped."""
+
+    alerts_lease_s: float = Field(default=10.0, gt=0.2)
+    alerts_tick_s: float = Field(default=1.0, gt=0)
+    alerts_poll_s: float = Field(default=1.0, gt=0)
+    """How often the log is looked at without having been woken: a lost notification costs this much, no more."""
+    alerts_readings_per_turn: int = Field(default=4000, ge=1)
+    """How much telemetry one transaction takes; an event never waits for more than this."""
+    alerts_pool_size: int = Field(default=6, ge=2)

@@ -1,0 +1,173 @@
+"""Owns partitions by lease, listens for what is new, and keeps one worker running for each partition it owns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.adapters.postgres import RETRYABLE
+from services.adapters.queries import Queries
+from services.alerts import lease as leases
+from services.alerts import metrics
+from services.alerts.escalation import escalate_due
+from services.alerts.partition import PartitionWorker
+from services.alerts.settings import AlertSettings
+from services.alerts.store import CONSUMER
+from services.domain.devices.kind import DeviceKind
+from services.domain.ids import PARTITIONS
+
+log = structlog.get_logger(__name__)
+Q = Queries.beside(__file__)
+
+
+class AlertWorker:
+    """The engine of this process. A second one started beside it waits as standby and takes over what runs out."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        settings: AlertSettings,
+        catalogue: Mapping[str, DeviceKind],
+        owner: str,
+        partitions: int = PARTITIONS,
+    ) -> None:
+        self.owner = owner
+        self._pool = pool
+        self._settings = settings
+        self._catalogue = catalogue
+        self._all = list(range(partitions))
+        self._workers: dict[int, PartitionWorker] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._waiting: str | None = "starting"
+        self._said = ""
+
+    def readiness(self) -> str | None:
+        """A standby is ready too: its work is to wait."""
+        return self._waiting
+
+    @property
+    def owned(self) -> list[int]:
+        return sorted(self._workers)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. On the way out the leases are let go, so that a standby need not wait."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                loops = [
+                    group.create_task(self._every(self._settings.alerts_lease_s / 3, self._hold)),
+                    group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
+                    group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
+                    group.create_task(self._listen()),
+                ]
+                await stop.wait()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._release()
+
+    async def _release(self) -> None:
+        try:
+            async with asyncio.timeout(2), self._pool.acquire() as connection:
+                await leases.release(connection, CONSUMER, self.owner)
+        except RETRYABLE as error:
+            log.warning("leases_left_to_expire", why=str(error) or type(error).__name__)
+
+    async def _every(self, seconds: float, work: Any) -> None:
+        """Repeats it for ever; a database that does not answer is waited for and said once."""
+        while True:
+            try:
+                await work()
+                self._say("")
+            except RETRYABLE as error:
+                self._say(f"database does not answer: {error or type(error).__name__}")
+            except Exception as error:
+                # One escalation or poll that fails must not take the evaluation of alerts down with it.
+                log.error("loop_failed", loop=work.__name__, why=str(error), exc_info=error)
+            await asyncio.sleep(seconds)
+
+    def _say(self, waiting: str) -> None:
+        self._waiting = waiting or None
+        if waiting and waiting != self._said:
+            log.warning("waiting_for_database", why=waiting)
+        self._said = waiting
+
+    async def _hold(self) -> None:
+        async with self._pool.acquire() as connection:
+            held = await leases.hold(connection, CONSUMER, self.owner, self._all, self._settings.alerts_lease_s)
+        for partition, worker in list(self._workers.items()):
+            if held.get(partition) != worker.lease or self._tasks[partition].done():
+                self._drop(partition)
+        for partition, lease in held.items():
+            if partition not in self._workers:
+                worker = PartitionWorker(self._pool, lease, self._settings, self._catalogue)
+                self._workers[partition] = worker
+                self._tasks[partition] = asyncio.create_task(worker.run(), name=f"partition-{partition}")
+        metrics.PARTITIONS.set(len(self._workers))
+
+    def _drop(self, partition: int) -> None:
+        self._tasks.pop(partition).cancel()
+        del self._workers[partition]
+
+    async def _poll(self) -> None:
+        """What a lost notification would have said."""
+        if not self._workers:
+            return
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(Q["log_heads"], self.owned)
+        heads: dict[int, dict[int, int]] = {}
+        for row in rows:
+            heads.setdefault(row["partition"], {})[row["lane"]] = row["seq"]
+        for partition, lanes in heads.items():
+            if partition in self._workers:
+                self._workers[partition].heads(lanes)
+
+    async def _escalate(self) -> None:
+        if self._workers:
+            await escalate_due(self._pool, self.owned)
+
+    async def _listen(self) -> None:
+        """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._hear(connection)
+            except RETRYABLE as error:
+                log.warning("listener_lost", why=str(error) or type(error).__name__)
+            await asyncio.sleep(0.5)
+
+    async def _hear(self, connection: Any) -> None:
+        ended = asyncio.Event()
+
+        def on_end(_connection: Any) -> None:
+            ended.set()
+
+        connection.add_termination_listener(on_end)
+        await connection.add_listener("ingest_log", self._on_log)
+        await connection.add_listener("registry", self._on_registry)
+        try:
+            # Whatever changed while nobody listened.
+            self._on_registry(None, 0, "", "")
+            await ended.wait()
+        finally:
+            connection.remove_termination_listener(on_end)
+            if not connection.is_closed():
+                await connection.remove_listener("ingest_log", self._on_log)
+                await connection.remove_listener("registry", self._on_registry)
+
+    def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        partition = payload.partition(":")[0]
+        worker = self._workers.get(int(partition)) if partition.isdigit() else None
+        if worker is not None:
+            worker.wake.set()
+
+    def _on_registry(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        for worker in self._workers.values():
+            worker.registry_changed = True
+            worker.wake.set()

@@ -1,0 +1,47 @@
+"""The API's application, put together from what `main` (or a test) hands it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.adapters.observe import Readiness, health_routes
+from services.api import problems
+from services.api.context import Context
+from services.api.middleware import Edge
+from services.api.routes import ROUTERS
+
+DESCRIPTION = """邻枢社区感知与响应接口 · the API of LinHub.
+
+Times are RFC 3339 in UTC. Errors are RFC 9457 problem details in Chinese and English. Lists page by `cursor` → `next`.
+Log in at `/api/v1/auth/login`: browsers keep the cookie and send `X-LinHub: 1` with every change, programs send the
+token as `Authorization: Bearer …`.
+"""
+
+
+def create_app(context: Context, readiness: Readiness) -> FastAPI:
+    """Everything under `/api/v1`, health and metrics at the root, the cockpit's files everywhere else."""
+    app = FastAPI(
+        title="LinHub 邻枢",
+        version="1",
+        description=DESCRIPTION,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.context = context
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.extend(health_routes(readiness))
+    app.router.routes.append(Route("/api/{path:path}", _no_such_route))
+    app.router.routes.append(Route("/{path:path}", context.cockpit.page, methods=["GET"]))
+    app.add_middleware(Edge)
+    return app
+
+
+async def _no_such_route(request: Request) -> Response:
+    return problems.problem_response(404, problems.HTTP_WORDS[404], instance=request.url.path)

@@ -1,0 +1,39 @@
+"""Reads of health data leave a trace: who, whose, what for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from services.api.auth import Ticket
+from services.api.database import Connection, Database
+from services.api.shapes import Row
+from services.api.store import system
+from services.domain.access import Principal, reader_class
+
+_KEPT = 20_000
+
+
+async def health_read(connection: Connection, who: Principal, device: Row, purpose: str, metric: str | None) -> None:
+    """One row a read of one device; nothing where the asker is shown none. Call it last in the transaction."""
+    if reader_class(who).sees_health(device["grid_id"]):
+        detail = {"purpose": purpose} | ({"metric": metric} if metric else {})
+        await system.audit(connection, who, device["community_id"], "health.read", f"device:{device['id']}", detail)
+
+
+class Watchers:
+    """One row a session and community for the pictures that hold everybody's vitals: snapshots and live streams."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def watches(self, ticket: Ticket, community_id: str) -> None:
+        key = (ticket.token_id, community_id)
+        if key in self._seen or not reader_class(ticket.principal).health:
+            return
+        async with self._database.write() as connection:
+            subject = f"community:{community_id}"
+            await system.audit(connection, ticket.principal, community_id, "health.watch", subject, {"purpose": "duty"})
+        self._seen[key] = None
+        while len(self._seen) > _KEPT:
+            self._seen.popitem(last=False)

@@ -1,0 +1,35 @@
+"""What every route needs, built once by `create_app` and carried on the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.api.audit import Watchers
+from services.api.auth import Auth
+from services.api.cache import Cache
+from services.api.database import Database
+from services.api.live.hub import Hub
+from services.api.settings import ApiSettings
+from services.api.static import Cockpit
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: ApiSettings
+    database: Database
+    auth: Auth
+    hub: Hub
+    cockpit: Cockpit
+    curves: Cache
+    watchers: Watchers
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Ctx = Annotated[Context, Depends(_context)]

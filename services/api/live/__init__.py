@@ -1,0 +1,1 @@
+"""Live streams: the outbox followed once, written once per class of readers, handed as bytes to everybody watching."""

@@ -1,0 +1,249 @@
+"""The live hub: follows the outbox, polls watched communities, beats, and cuts whoever may no longer watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.adapters.postgres import RETRYABLE
+from services.api import figures, meters
+from services.api.auth import Auth, Ticket
+from services.api.database import Database, DatabaseAwayError
+from services.api.live import batch, frames
+from services.api.live.channel import Channel
+from services.api.live.client import Client
+from services.api.store import system
+
+log = structlog.get_logger(__name__)
+
+MAX_REPLAY = 1000
+_BATCH = 500
+_POLL_S = 1.0
+"""The outbox is read this often even when no notification comes."""
+_KPIS_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    heartbeat_s: float
+    session_check_s: float
+    device_poll_s: float
+    queue_bytes: int
+
+
+class Hub:
+    """One a process. `run` keeps it alive; `join` and `leave` bracket each stream."""
+
+    def __init__(self, database: Database, auth: Auth, settings: HubSettings, build: Callable[[], str]) -> None:
+        self._database = database
+        self._auth = auth
+        self._settings = settings
+        self._build = build
+        self._channels: dict[str, Channel] = {}
+        self._cursor: int | None = None
+        self._read_at = time.monotonic()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._closed = False
+        self.started = asyncio.Event()
+        """Set once the outbox has been read to its end."""
+
+    @property
+    def waiting(self) -> str | None:
+        return None if self.current else "waiting to read the outbox"
+
+    @property
+    def current(self) -> bool:
+        """Whether the outbox was read to its end within a heartbeat: only then does the heart beat."""
+        return self._cursor is not None and time.monotonic() - self._read_at < self._settings.heartbeat_s
+
+    async def run(self) -> None:
+        """Until cancelled; a database that goes away is waited for."""
+        loops = (
+            self._forever("outbox", self._follow, 0.5),
+            self._forever("poll", self._poll, self._settings.device_poll_s),
+            self._forever("beat", self._beat, self._settings.heartbeat_s),
+            self._forever("sessions", self._check_sessions, self._settings.session_check_s),
+        )
+        await asyncio.gather(*loops)
+
+    async def _forever(self, name: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
+        said = ""
+        while True:
+            try:
+                await step()
+                said = ""
+            except RETRYABLE as error:
+                why = str(error) or type(error).__name__
+                if why != said:
+                    log.warning("live_waiting_for_database", loop=name, why=why)
+                    said = why
+            except Exception:
+                log.exception("live_loop_failed", loop=name)
+            await asyncio.sleep(every_s)
+
+    def close(self) -> None:
+        """Ends every stream at once and takes no more."""
+        self._closed = True
+        for client in self._clients():
+            client.end("shutdown")
+
+    def _clients(self) -> list[Client]:
+        return [client for channel in self._channels.values() for client in channel.clients]
+
+    # -- readers ------------------------------------------------------------------------------------------------
+
+    async def join(self, ticket: Ticket, community_id: str, cursor: int | None) -> tuple[Client, bytes]:
+        """The reader, from now on in the fan-out, and the bytes it starts with: hello, and what it has missed.
+
+        Raises DatabaseAwayError (and other RETRYABLE) while there is nothing true to say.
+        """
+        if self._closed or self._cursor is None:
+            raise DatabaseAwayError("the outbox was not read yet")
+        client = Client(ticket, community_id, self._settings.queue_bytes)
+        async with self._turn:  # between two batches: what is at or before `head` is replayed, the rest will come
+            head = self._cursor
+            channel = self._channels.setdefault(community_id, Channel(community_id))
+            channel.clients.add(client)
+        meters.STREAMS.inc()
+        try:
+            async with self._database.read() as connection:
+                await channel.baseline(connection)
+                return client, await self._opening(connection, channel, client, cursor, head)
+        except BaseException:
+            self.leave(client)
+            raise
+
+    async def _opening(self, connection: Any, channel: Channel, client: Client, cursor: int | None, head: int) -> bytes:
+        now = datetime.now(UTC)
+        if cursor is None:
+            return frames.hello(head, self._build(), now)
+        why = await self._too_far(connection, cursor, head)
+        missed: list[system.OutboxRow] = []
+        if why is None:
+            missed = await system.outbox_between(connection, client.community_id, cursor, head, MAX_REPLAY + 1)
+            why = "too many events missed" if len(missed) > MAX_REPLAY else None
+        if why is not None:
+            return frames.hello(head, self._build(), now) + frames.resync(why)
+        replay = batch.Batch(client.community_id, missed, await batch.load(connection, missed))
+        at = await system.outbox_at(connection, cursor)
+        return b"".join(
+            (
+                frames.hello(cursor, self._build(), now),
+                replay.written_for(client.reader),
+                channel.since(at, client.reader),
+                channel.kpis or b"",
+            )
+        )
+
+    async def _too_far(self, connection: Any, cursor: int, head: int) -> str | None:
+        if cursor > head and cursor > await system.outbox_head(connection):
+            return "cursor is ahead of this database"
+        oldest = await system.outbox_oldest(connection)
+        return "cursor is too old" if oldest is not None and cursor + 1 < oldest else None
+
+    def leave(self, client: Client) -> None:
+        channel = self._channels.get(client.community_id)
+        if channel is None or client not in channel.clients:
+            return
+        channel.clients.discard(client)
+        meters.STREAMS.dec()
+        if not channel.clients:
+            del self._channels[client.community_id]
+
+    # -- the outbox ---------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        connection = await asyncpg.connect(
+            self._database.url, timeout=5, command_timeout=5, server_settings={"application_name": "linhub-api-live"}
+        )
+        try:
+            await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+            await connection.add_listener("outbox", lambda *_: self._wake.set())
+            connection.add_termination_listener(lambda _: self._wake.set())
+            await self._start_at(connection)
+            while True:
+                self._wake.clear()
+                while await self._read_batch(connection):
+                    pass
+                self._read_at = time.monotonic()
+                self.started.set()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_S):
+                        await self._wake.wait()
+        finally:
+            connection.terminate()
+
+    async def _start_at(self, connection: Any) -> None:
+        head = await system.outbox_head(connection)
+        if self._cursor is None:
+            self._cursor = head
+        elif head < self._cursor:  # another database, or one restored to an earlier time
+            self._cursor = head
+            for client in self._clients():
+                client.put(frames.resync("the database went back in time"))
+
+    async def _read_batch(self, connection: Any) -> bool:
+        """Publishes the next rows; True when there may be more."""
+        async with self._turn:
+            rows = await system.outbox_after(connection, self._cursor or 0, _BATCH)
+            if not rows:
+                return False
+            watched = [row for row in rows if row.community_id in self._channels]
+            things = await batch.load(connection, watched) if watched else {}
+            for community_id in {row.community_id for row in watched}:
+                if channel := self._channels.get(community_id):
+                    self._publish(channel, [row for row in watched if row.community_id == community_id], things)
+            self._cursor = rows[-1].seq
+            return len(rows) == _BATCH
+
+    def _publish(self, channel: Channel, rows: list[system.OutboxRow], things: dict[batch.Key, Any]) -> None:
+        events = batch.Batch(channel.community_id, rows, things)
+        if not events.count:
+            return
+        channel.kpis_dirty = True
+        for client in channel.clients:
+            client.put(events.written_for(client.reader))
+        meters.SENT.labels("outbox").inc(events.count * len(channel.clients))
+
+    # -- what is polled -----------------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        meters.LAG.set(time.monotonic() - self._read_at)
+        for channel in list(self._channels.values()):
+            async with self._database.read() as connection:
+                await channel.poll(connection)
+                now = time.monotonic()
+                if channel.kpis_dirty or now - channel.kpis_at >= _KPIS_EVERY_S:
+                    channel.kpis_dirty, channel.kpis_at = False, now
+                    channel.kpis = frames.frame("kpis", await figures.kpis(connection, channel.community_id))
+                    for client in channel.clients:
+                        client.put(channel.kpis)
+
+    async def _beat(self) -> None:
+        """No beat while the outbox cannot be read: a picture that cannot change must not look alive."""
+        if self.current:
+            framed = frames.beat()
+            for client in self._clients():
+                client.put(framed)
+
+    async def _check_sessions(self) -> None:
+        clients = self._clients()
+        now = datetime.now(UTC)
+        for client in clients:
+            if client.ticket.expires_at <= now:
+                client.end("session")
+        if clients:
+            valid = await self._auth.still_valid(client.ticket for client in clients)
+            for client in clients:
+                if client.ticket.token_id not in valid:
+                    client.end("session")

@@ -1,0 +1,106 @@
+"""The API service: composed, served, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+
+from services.adapters.observe import configure_logging, serve
+from services.adapters.settings import from_environment
+from services.api.app import create_app
+from services.api.audit import Watchers
+from services.api.auth import Auth
+from services.api.cache import Cache
+from services.api.context import Context
+from services.api.database import Database
+from services.api.live.hub import Hub, HubSettings
+from services.api.routes.series import FRESH_S
+from services.api.settings import ApiSettings
+from services.api.static import Cockpit
+
+log = structlog.get_logger(__name__)
+
+
+def compose(settings: ApiSettings) -> Context:
+    database = Database(
+        settings.database_url, connections=settings.database_connections, timeout_s=settings.query_timeout_s
+    )
+    auth = Auth(
+        database,
+        key=settings.secret_key.get_secret_value(),
+        session_s=settings.session_s,
+        check_s=settings.session_check_s,
+        failures_per_min=settings.login_failures_per_min,
+    )
+    cockpit = Cockpit(settings.cockpit_dir)
+    live = HubSettings(
+        heartbeat_s=settings.heartbeat_s,
+        session_check_s=settings.session_check_s,
+        device_poll_s=settings.device_poll_s,
+        queue_bytes=settings.stream_queue_bytes,
+    )
+    hub = Hub(database, auth, live, cockpit.build)
+    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database))
+
+
+async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
+    """Serves until `stop`. Answers 503 while there is no database; `on_ready` gets the port once there is one."""
+    context = compose(settings)
+
+    def waiting() -> str | None:
+        return context.database.waiting or context.hub.waiting
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(context.database.close)
+        port = await stack.enter_async_context(
+            serve(create_app(context, waiting), settings.http_host, settings.http_port)
+        )
+        stack.callback(context.hub.close)  # before the server waits for its connections to end
+        working = asyncio.create_task(_work(context, port, on_ready))
+        stack.push_async_callback(_end, working)
+        stopping = asyncio.create_task(stop.wait())
+        stack.callback(stopping.cancel)
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        log.info("api_stopping")
+
+
+async def _work(context: Context, port: int, on_ready: Callable[[int], None]) -> None:
+    """Opens the database, then keeps the live hub going."""
+    await context.database.open()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(context.hub.run())
+        await context.hub.started.wait()
+        log.info("api_ready", port=port)
+        on_ready(port)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _main(settings: ApiSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(settings, stop, lambda _: None)
+
+
+def main() -> None:
+    settings = from_environment(ApiSettings)
+    configure_logging("api", settings.log_level, settings.log_format == "json")
+    uvloop.run(_main(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Devices with their latest state, and one device's readings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
+from starlette.responses import Response
+
+from services.api import audit, cursor, curves, shapes
+from services.api.auth import Ticket
+from services.api.context import Ctx
+from services.api.database import Connection
+from services.api.guard import community_in_scope, in_scope, needs
+from services.api.health import HEALTH_METRICS
+from services.api.models import DeviceOut, DevicePage, Point, SeriesOut
+from services.api.problems import ApiError, not_found
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
+from services.api.store import communities as store
+from services.api.store import series as series_store
+from services.domain.access import Permission, reader_class
+from services.domain.devices import BY_NAME
+from services.domain.devices.kind import Metric, MetricType
+
+router = APIRouter(prefix=PREFIX, tags=["devices 设备"], responses=PROBLEMS)
+
+Purpose = Annotated[
+    str,
+    Query(
+        max_length=100, description="用途，读取健康数据时记入审计 · why; written to the audit when health data is read"
+    ),
+]
+Instant = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
+MAX_POINTS = 5000
+_DEFAULT_RANGE = timedelta(hours=24)
+_COUNTER_LOOKBACK = timedelta(hours=2)
+
+
+@router.get("/communities/{community_id}/devices", response_model=DevicePage, summary="设备列表 Devices, by id")
+async def devices(
+    community_id: str,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.DEVICES)],
+    kind: Annotated[str | None, Query(max_length=64)] = None,
+    building_id: Annotated[str | None, Query(max_length=64)] = None,
+    after: Annotated[Cursor, Query(alias="cursor")] = None,
+    limit: Limit = 100,
+) -> Response:
+    key = cursor.decode(after, 1)
+    reader = reader_class(ticket.principal)
+    async with context.database.read() as connection:
+        await community_in_scope(connection, ticket.principal, community_id)
+        rows = await store.devices(
+            connection,
+            community_id,
+            kind=kind,
+            building_id=building_id,
+            after=key[0] if key else None,
+            limit=limit + 1,
+        )
+    page = rows[:limit]
+    more = cursor.encode(page[-1]["id"]) if len(rows) > limit else None
+    return answer(DevicePage(items=[shapes.device(row, reader) for row in page], next=more))
+
+
+@router.get("/devices/{device_id}", summary="一台设备 One device")
+async def device(
+    device_id: str,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.DEVICES)],
+    purpose: Purpose = "duty",
+) -> DeviceOut:
+    who = ticket.principal
+    async with context.database.write() as connection:
+        row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
+        if row["kind"] in HEALTH_METRICS:
+            await audit.health_read(connection, who, row, purpose, None)
+    return shapes.device(row, reader_class(who))
+
+
+@router.get("/devices/{device_id}/readings", response_model=SeriesOut, summary="一项指标的曲线 One metric over time")
+async def readings(
+    device_id: str,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.READINGS)],
+    metric: Annotated[str, Query(max_length=64)],
+    start: Annotated[Instant | None, Query(alias="from", description="RFC 3339; 24 h before `to` by default")] = None,
+    end: Annotated[Instant | None, Query(alias="to", description="RFC 3339; now by default")] = None,
+    bucket_s: Annotated[int, Query(ge=0, le=7 * 86400, description="0: every reading as it came")] = 300,
+    purpose: Purpose = "duty",
+) -> Response:
+    """Averages of gauges, differences of counters; an answer holds 5,000 points at most."""
+    who = ticket.principal
+    end = end or datetime.now(UTC)
+    start = start or end - _DEFAULT_RANGE
+    if start >= end:
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "from 须早于 to · `from` must lie before `to`")
+    if bucket_s and (end - start).total_seconds() / bucket_s > MAX_POINTS:
+        least = int((end - start).total_seconds() / MAX_POINTS) + 1
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"点数超过 {MAX_POINTS}，请用 bucket_s ≥ {least} · too many points; use bucket_s ≥ {least}",
+        )
+    async with context.database.write() as connection:
+        row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
+        kind = BY_NAME.get(row["kind"])
+        position = kind.position(metric) if kind else None
+        if kind is None or position is None:
+            raise not_found("metric", metric)
+        known = kind.metrics[position]
+        if known.health and not reader_class(who).sees_health(row["grid_id"]):
+            detail = "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
+            raise ApiError(HTTPStatus.FORBIDDEN, detail)
+        points = await _points(connection, row["device_no"], position, known, start, end, bucket_s)
+        if known.health:
+            await audit.health_read(connection, who, row, purpose, metric)
+    return answer(
+        SeriesOut(name=metric, unit=known.unit, label=shapes.label(known.label), bucket_s=bucket_s, points=points)
+    )
+
+
+async def _points(
+    connection: Connection,
+    device_no: int,
+    position: int,
+    metric: Metric,
+    start: datetime,
+    end: datetime,
+    bucket_s: int,
+) -> list[Point]:
+    """States are given as they came: the average of two of them is none."""
+    if bucket_s == 0 or metric.type is MetricType.STATE:
+        return curves.as_they_came(await series_store.raw(connection, device_no, start, end, position, MAX_POINTS))
+    bucket = timedelta(seconds=bucket_s)
+    if metric.type is MetricType.COUNTER:
+        lookback = max(_COUNTER_LOOKBACK, bucket)
+        sums = await series_store.counter_sum(connection, [device_no], start, end, bucket, position, lookback)
+    else:
+        sums = await series_store.gauge_sum(connection, [device_no], start, end, bucket, position)
+    return curves.filled(sums, start, end, bucket_s)

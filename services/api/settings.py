@@ -1,0 +1,36 @@
+"""What the API is told from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from services.adapters.settings import ServiceSettings
+
+
+class ApiSettings(ServiceSettings):
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    secret_key: SecretStr
+    """Signs the sessions. Changing it logs everybody out."""
+    cockpit_dir: Path = Path(__file__).resolve().parent / "cockpit" / "dist"
+    database_connections: int = Field(default=6, ge=2, le=100)
+    query_timeout_s: float = Field(default=10.0, gt=0)
+    session_s: float = Field(default=12 * 3600.0, gt=0)
+    session_check_s: float = Field(default=5.0, gt=0, le=10.0)
+    """How long a disabled user may still be let in, and how often live streams ask again."""
+    login_failures_per_min: int = Field(default=5, ge=1)
+    heartbeat_s: float = Field(default=5.0, gt=0)
+    device_poll_s: float = Field(default=1.0, gt=0)
+    stream_queue_bytes: int = Field(default=1024 * 1024, ge=1024)
+    """What a slow reader may owe before its queue is dropped and it is told to start afresh."""
+    stream_stalled_s: float = Field(default=30.0, gt=0)
+    """A reader whose connection takes nothing for this long is cut."""
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value()) < 32:
+            raise ValueError("needs at least 32 characters; `linhub init` writes one")
+        return key

@@ -1,0 +1,145 @@
+"""Rows of the database as the shapes of the API, as one class of readers may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.adapters.orders import order_row
+from services.api.health import HEALTH_RULES, METRIC_NAMES
+from services.api.models import AlertOut, DeviceOut, HistoryOut, LabelOut, OrderDetailOut, OrderOut
+from services.api.moves import moves_of
+from services.domain.access import ReaderClass
+from services.domain.orders import Actor
+from services.domain.orders.clocks import running
+from services.domain.vocabulary import Label
+
+Row = Mapping[str, Any]
+
+MASKED_RULE = "health"
+_MASKED_TITLE = LabelOut(zh="健康关怀", en="Wellbeing check")
+_MASKED_WHY = LabelOut(
+    zh="详情仅网格员与社区值班可见", en="Details are shown to grid members and the community desk only"
+)
+
+
+def label(words: Label) -> LabelOut:
+    return LabelOut(zh=words.zh, en=words.en)
+
+
+def values(kind: str, vals: Sequence[float | None] | None, health: bool) -> dict[str, float]:
+    """By metric name, without what was never sent or left the catalogue, and with health data only on `health`."""
+    if not vals:
+        return {}
+    width = len(vals)
+    return {
+        name: value
+        for index, name, private in METRIC_NAMES.get(kind, ())
+        if index < width and (value := vals[index]) is not None and (health or not private)
+    }
+
+
+def device(row: Row, reader: ReaderClass) -> DeviceOut:
+    return DeviceOut.model_construct(
+        id=row["id"],
+        kind=row["kind"],
+        name=row["name"],
+        place=row["place"],
+        x=row["x"],
+        y=row["y"],
+        floor=row["floor"],
+        building_id=row["building_id"],
+        gateway_id=row["gateway_id"],
+        tags=row["tags"],
+        online=row["online"],
+        last_seen_at=row["last_seen_at"],
+        ts=row["vals_ts"],
+        values=values(row["kind"], row["vals"], reader.sees_health(row["grid_id"])),
+        last_event=row["last_event"],
+        last_event_at=row["last_event_ts"],
+    )
+
+
+def alert(row: Row, reader: ReaderClass) -> AlertOut:
+    about_health = row["rule_id"] in HEALTH_RULES or not HEALTH_RULES.isdisjoint(row["active_rules"])
+    masked = about_health and not reader.sees_health(row["grid_id"])
+    return AlertOut(
+        id=row["id"],
+        community_id=row["community_id"],
+        rule_id=MASKED_RULE if masked else row["rule_id"],
+        kind=row["kind"],
+        severity=row["severity"],
+        team=row["team"],
+        life_safety=row["life_safety"],
+        state=row["state"],
+        title=_MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        why=_MASKED_WHY if masked else LabelOut(zh=row["why_zh"], en=row["why_en"]),
+        place=row["place"],
+        device_id=row["device_id"],
+        building_id=row["building_id"],
+        onset_at=row["onset_at"],
+        fired_at=row["fired_at"],
+        last_at=row["last_at"],
+        cleared_at=row["cleared_at"],
+        occurrences=row["occurrences"],
+        trigger={} if masked else row["trigger"],
+        correlation=row["correlation"],
+        order_id=row["order_id"],
+    )
+
+
+def order_masked(row: Row, reader: ReaderClass) -> bool:
+    return row["rule_id"] in HEALTH_RULES and not reader.sees_health(row["place_grid_id"])
+
+
+def order(row: Row, reader: ReaderClass, actor: Actor) -> OrderOut:
+    return OrderOut(**_order(row, reader, actor))
+
+
+def order_detail(row: Row, history: Iterable[Row], reader: ReaderClass, actor: Actor) -> OrderDetailOut:
+    masked = order_masked(row, reader)
+    items = [
+        HistoryOut(**{**entry, "reason": None, "detail": {}}) if masked else HistoryOut(**entry) for entry in history
+    ]
+    return OrderDetailOut(**_order(row, reader, actor), history=items)
+
+
+def _order(row: Row, reader: ReaderClass, actor: Actor) -> dict[str, Any]:
+    order = order_row(row)
+    due_for, due = next(iter(running(order)), (None, None))
+    title = LabelOut(zh=row["title_zh"], en=row["title_en"])
+    return {
+        **{name: row[name] for name in _SAME},
+        "title": _MASKED_TITLE if order_masked(row, reader) else title,
+        "due": due,
+        "due_for": due_for,
+        "moves": list(moves_of(order, actor)),
+    }
+
+
+_SAME = (
+    "id",
+    "number",
+    "community_id",
+    "source",
+    "alert_id",
+    "device_id",
+    "building_id",
+    "kind",
+    "severity",
+    "place",
+    "x",
+    "y",
+    "team",
+    "assignee",
+    "state",
+    "version",
+    "created_at",
+    "dispatched_at",
+    "accepted_at",
+    "arrived_at",
+    "resolved_at",
+    "verified_at",
+    "closed_at",
+    "correlation",
+)

@@ -1,0 +1,238 @@
+-- name: user_by_username
+SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id,
+       disabled_at IS NOT NULL AS disabled
+FROM app_user WHERE username = $1
+
+-- name: users_by_ids
+SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id,
+       disabled_at IS NOT NULL AS disabled
+FROM app_user WHERE id = ANY ($1::text[])
+
+-- name: communities
+SELECT c.id, c.name, s.city, s.district, s.name AS street, c.street_id, c.households, c.residents, c.latitude,
+       c.longitude, c.timezone
+FROM community AS c JOIN street AS s ON s.id = c.street_id
+WHERE ($1::text IS NULL OR c.id = $1) AND ($2::text IS NULL OR c.street_id = $2)
+ORDER BY c.id
+
+-- name: plan
+SELECT plan FROM community WHERE id = $1
+
+-- name: buildings
+SELECT id, name, floors, x, y, width, depth, grid_id FROM building WHERE community_id = $1 ORDER BY id
+
+-- name: devices_of_community
+SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.floor, b.id AS building_id,
+       g.id AS gateway_id, d.household_id, coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags,
+       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts
+FROM device AS d
+LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device AS g ON g.device_no = d.gateway_no
+LEFT JOIN household AS h ON h.id = d.household_id
+LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
+LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+WHERE d.community_id = $1 AND d.retired_at IS NULL
+  AND ($2::text IS NULL OR d.kind = $2)
+  AND ($3::text IS NULL OR b.id = $3)
+  AND ($4::text IS NULL OR d.id > $4)
+ORDER BY d.id
+LIMIT $5
+
+-- name: device_by_id
+SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.floor, b.id AS building_id,
+       g.id AS gateway_id, d.household_id, coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags,
+       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts
+FROM device AS d
+LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device AS g ON g.device_no = d.gateway_no
+LEFT JOIN household AS h ON h.id = d.household_id
+LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
+LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+WHERE d.id = $1 AND d.retired_at IS NULL
+
+-- name: device_changes
+SELECT d.device_no, d.id, d.kind, coalesce(d.grid_id, b.grid_id) AS grid_id, s.online, s.last_seen_at,
+       s.vals_ts, s.vals, s.last_event, s.last_event_ts
+FROM device AS d
+JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN household AS h ON h.id = d.household_id
+LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
+LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+WHERE d.community_id = $1 AND d.retired_at IS NULL
+  AND ($2::timestamptz IS NULL OR s.last_seen_at >= $2 OR NOT s.online)
+ORDER BY d.device_no
+
+-- name: alerts_open
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM alert AS a
+LEFT JOIN device AS d ON d.device_no = a.device_no
+LEFT JOIN building AS b ON b.id = a.building_id
+WHERE a.community_id = $1 AND a.state <> 'cleared'
+  AND ($2::text IS NULL OR d.id = $2)
+  AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
+ORDER BY a.fired_at DESC, a.id DESC
+LIMIT $5
+
+-- name: alerts_all
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM alert AS a
+LEFT JOIN device AS d ON d.device_no = a.device_no
+LEFT JOIN building AS b ON b.id = a.building_id
+WHERE a.community_id = $1
+  AND ($2::text IS NULL OR d.id = $2)
+  AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
+ORDER BY a.fired_at DESC, a.id DESC
+LIMIT $5
+
+-- name: alerts_by_ids
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM alert AS a
+LEFT JOIN device AS d ON d.device_no = a.device_no
+LEFT JOIN building AS b ON b.id = a.building_id
+WHERE a.id = ANY ($1::uuid[])
+
+-- name: orders_open
+SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+FROM work_order AS o
+LEFT JOIN device AS d ON d.device_no = o.device_no
+LEFT JOIN building AS b ON b.id = o.building_id
+LEFT JOIN app_user AS p ON p.id = o.assignee_id
+LEFT JOIN alert AS a ON a.id = o.alert_id
+WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
+  AND ($2::uuid IS NULL OR o.alert_id = $2)
+  AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
+ORDER BY o.created_at DESC, o.id DESC
+LIMIT $5
+
+-- name: orders_all
+SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+FROM work_order AS o
+LEFT JOIN device AS d ON d.device_no = o.device_no
+LEFT JOIN building AS b ON b.id = o.building_id
+LEFT JOIN app_user AS p ON p.id = o.assignee_id
+LEFT JOIN alert AS a ON a.id = o.alert_id
+WHERE o.community_id = $1
+  AND ($2::uuid IS NULL OR o.alert_id = $2)
+  AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
+ORDER BY o.created_at DESC, o.id DESC
+LIMIT $5
+
+-- name: orders_by_ids
+SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+FROM work_order AS o
+LEFT JOIN device AS d ON d.device_no = o.device_no
+LEFT JOIN building AS b ON b.id = o.building_id
+LEFT JOIN app_user AS p ON p.id = o.assignee_id
+LEFT JOIN alert AS a ON a.id = o.alert_id
+WHERE o.id = ANY ($1::uuid[])
+
+-- name: order_history
+SELECT h.version, h.move, h.from_state, h.to_state, h.at, coalesce(p.display_name, h.actor_id) AS actor,
+       h.actor_role, h.reason, h.detail
+FROM work_order_history AS h
+LEFT JOIN app_user AS p ON p.id = h.actor_id
+WHERE h.order_id = $1
+ORDER BY h.version
+
+-- name: kpi_orders
+WITH window_orders AS (
+    SELECT o.state, o.source, o.dispatched_at, o.accepted_at, o.arrived_at, o.paused_at,
+           coalesce(o.resolved_at, o.closed_at) AS done_at, o.resolve_due,
+           o.state = 'closed' AS closed,
+           o.state = 'closed' OR (o.resolve_due <= $3 AND o.state NOT IN ('cancelled', 'false_alarm', 'merged')) AS due
+    FROM work_order AS o
+    WHERE o.community_id = $1 AND o.created_at >= $2
+)
+SELECT count(*) FILTER (WHERE due) AS due,
+       count(*) FILTER (WHERE due AND NOT closed AND paused_at IS NOT NULL) AS deferred,
+       count(*) FILTER (WHERE closed) AS closed,
+       count(*) FILTER (WHERE closed AND (resolve_due IS NULL OR done_at <= resolve_due)) AS closed_on_time,
+       count(*) FILTER (WHERE dispatched_at IS NOT NULL AND (accepted_at IS NOT NULL
+           OR dispatched_at <= $3 - INTERVAL '1 minute')) AS accept_judged,
+       count(*) FILTER (WHERE accepted_at <= dispatched_at + INTERVAL '1 minute') AS accepted_in_1min,
+       count(*) FILTER (WHERE dispatched_at IS NOT NULL AND (arrived_at IS NOT NULL
+           OR dispatched_at <= $3 - INTERVAL '10 minutes')) AS arrive_judged,
+       count(*) FILTER (WHERE arrived_at <= dispatched_at + INTERVAL '10 minutes') AS arrived_in_10min,
+       count(*) FILTER (WHERE source = 'alert' AND state IN ('closed', 'false_alarm')) AS ended_alert_orders,
+       count(*) FILTER (WHERE source = 'alert' AND state = 'false_alarm') AS false_alarms
+FROM window_orders
+
+-- name: kpi_now
+SELECT (SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared') AS open_alerts,
+       count(*) AS devices, count(*) FILTER (WHERE s.online) AS devices_online
+FROM device AS d LEFT JOIN device_state AS s ON s.device_no = d.device_no
+WHERE d.community_id = $1 AND d.retired_at IS NULL
+
+-- name: outbox_head
+SELECT coalesce(max(seq), 0) FROM outbox
+
+-- name: outbox_oldest
+SELECT min(seq) FROM outbox
+
+-- name: outbox_at
+SELECT at FROM outbox WHERE seq <= $1 ORDER BY seq DESC LIMIT 1
+
+-- name: outbox_after
+SELECT seq, type, community_id, subject, data FROM outbox WHERE seq > $1 ORDER BY seq LIMIT $2
+
+-- name: outbox_between
+SELECT seq, type, community_id, subject, data FROM outbox
+WHERE community_id = $1 AND seq > $2 AND seq <= $3
+ORDER BY seq LIMIT $4
+
+-- name: quarantine_page
+SELECT id, received_at, worker, scope, reason, detail, topic, device_id, message_id,
+       substring(payload FOR 2048) AS payload, payload_size
+FROM quarantine
+WHERE community_id = $1 AND ($2::timestamptz IS NULL OR (received_at, id) < ($2, $3::bigint))
+ORDER BY received_at DESC, id DESC
+LIMIT $4
+
+-- name: quarantine_counts
+SELECT reason, count(*) AS n FROM quarantine
+WHERE community_id = $1 AND received_at >= $2
+GROUP BY reason ORDER BY reason
+
+-- name: ledger
+SELECT worker, partition, lane, received, stored, duplicate, rejected, updated_at
+FROM ingest_ledger ORDER BY worker, partition, lane
+
+-- name: audit_append
+SELECT audit_append($1, $2, $3, $4, $5, $6)
+
+-- name: meters
+SELECT device_no FROM device WHERE community_id = $1 AND kind = $2
+
+-- name: gauge_sum
+SELECT bucket, sum(mean) AS value
+FROM (
+    SELECT time_bucket($4::interval, ts) AS bucket, device_no, avg(vals[$5]) AS mean
+    FROM reading
+    WHERE device_no = ANY ($1::integer[]) AND ts >= $2 AND ts < $3 AND vals[$5] IS NOT NULL
+    GROUP BY 1, 2
+) AS by_device
+GROUP BY bucket ORDER BY bucket
+
+-- name: counter_sum
+SELECT time_bucket($4::interval, ts) AS bucket, sum(greatest(value - before, 0)) AS value
+FROM (
+    SELECT ts, vals[$5] AS value, lag(vals[$5]) OVER (PARTITION BY device_no ORDER BY ts) AS before
+    FROM reading
+    WHERE device_no = ANY ($1::integer[]) AND ts >= $2::timestamptz - $6::interval AND ts < $3 AND vals[$5] IS NOT NULL
+) AS steps
+WHERE before IS NOT NULL AND ts >= $2
+GROUP BY bucket ORDER BY bucket
+
+-- name: raw_readings
+SELECT ts AS bucket, vals[$4] AS value FROM reading
+WHERE device_no = $1 AND ts >= $2 AND ts < $3 AND vals[$4] IS NOT NULL
+ORDER BY ts LIMIT $5
+
+-- name: public_values
+SELECT d.id, d.kind, d.name, d.place, s.vals_ts, s.vals
+FROM device AS d JOIN device_state AS s ON s.device_no = d.device_no
+WHERE d.community_id = $1 AND d.retired_at IS NULL AND d.kind = ANY ($2::text[]) AND s.vals_ts IS NOT NULL
+ORDER BY d.id

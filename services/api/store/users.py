@@ -1,0 +1,46 @@
+"""Accounts as the API needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.api.database import Connection
+from services.api.store import Q
+from services.domain.access import Principal
+from services.domain.vocabulary import Role, Team
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    principal: Principal
+    password_hash: str
+    disabled: bool
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    return Account(
+        principal=Principal(
+            id=row["id"],
+            username=row["username"],
+            display_name=row["display_name"],
+            role=Role(row["role"]),
+            team=Team(row["team"]) if row["team"] else None,
+            community_id=row["community_id"],
+            street_id=row["street_id"],
+            grid_id=row["grid_id"],
+            household_id=row["household_id"],
+        ),
+        password_hash=row["password_hash"],
+        disabled=row["disabled"],
+    )
+
+
+async def by_username(connection: Connection, username: str) -> Account | None:
+    row = await connection.fetchrow(Q["user_by_username"], username)
+    return _account(row) if row else None
+
+
+async def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Account]:
+    return {row["id"]: _account(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}

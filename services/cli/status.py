@@ -1,0 +1,99 @@
+"""`linhub status`: what runs, what it waits for, and what it holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from services.cli.home import find_home, tr
+from services.cli.survey import survey
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+        """Show servers, services, devices, ledger, quarantine, alerts and orders. Exit 1 unless all of it is ready."""
+        try:
+            told = survey(find_home())
+        except ValueError as error:
+            typer.echo(f"linhub: {error}", err=True)
+            raise typer.Exit(2) from None
+        if as_json:
+            typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        else:
+            show(Console(), told)
+        raise typer.Exit(0 if told["ready"] else 1)
+
+
+def show(console: Console, told: dict[str, Any]) -> None:
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    if told["running"]:
+        line(f"[bold]LinHub 邻枢[/] {told['phase']}  {told['url'] or ''}  [dim]{told['home']}[/]")
+    else:
+        line(tr(f"LinHub does not run in {told['home']}: `linhub up`", f"LinHub 未在 {told['home']} 运行：`linhub up`"))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in (tr("part", "部件"), tr("state", "状态"), tr("port", "端口"), tr("restarts", "重启次数")):
+        table.add_column(heading)
+    for name, server in told["servers"].items():
+        good = tr("ready", "就绪") if server["answers"] else tr("no answer", "无应答")
+        port = str(server.get("port") or "")
+        if devices := server.get("device_port"):
+            port += tr(f", devices {devices}", f"，设备 {devices}")
+        table.add_row(name, _coloured(server["answers"], good), port, str(server["restarts"] or ""))
+    for name, service in told["services"].items():
+        good = tr("ready", "就绪") if service["ready"] else escape(str(service["waiting_for"]))
+        restarts = str(service["restarts"] or "")
+        table.add_row(name, _coloured(service["ready"], good), str(service["port"] or ""), restarts)
+    console.print(table)
+    _show_contents(line, told["servers"]["database"])
+
+
+def _show_contents(line: Any, database: dict[str, Any]) -> None:
+    if not database["answers"]:
+        line(escape(tr(f"database: {database['error']}", f"数据库：{database['error']}")))
+        return
+    schema = database["migrations"]
+    if schema["error"] or schema["pending"]:
+        line(f"[yellow]schema[/] {escape(schema['error'] or 'behind: ' + ', '.join(schema['pending']))}")
+        return
+    versions = database["versions"]
+    line(f"PostgreSQL {versions['server']}, TimescaleDB {versions['timescaledb']}, {versions['bytes'] / 1e6:,.0f} MB")
+    devices, ledger = database["devices"], database["ledger"]
+    line(
+        tr("devices", "设备")
+        + f" {devices['registered']:,}: "
+        + tr(
+            f"{devices['online']:,} online, {devices['heard_5min']:,} heard from in 5 min",
+            f"在线 {devices['online']:,}，5 分钟内有数据 {devices['heard_5min']:,}",
+        )
+    )
+    line(
+        tr("messages", "消息")
+        + f" {ledger['received']:,} = "
+        + " + ".join(f"{ledger[part]:,} {part}" for part in ("stored", "duplicate", "rejected"))
+    )
+    for heading, group, by in (
+        (tr("open alerts", "未解除告警"), database["alerts"], "by_severity"),
+        (tr("open orders", "未结工单"), database["orders"], "by_state"),
+    ):
+        parts = ", ".join(f"{count:,} {name}" for name, count in sorted(group[by].items()))
+        line(f"{heading} {group['open']:,}" + (f": {parts}" if parts else ""))
+    quarantine = database["quarantine"]
+    line(tr("quarantine", "隔离区") + f" {quarantine['total']:,}")
+    for row in quarantine["by_reason"]:
+        line(f"  {row['count']:>8,} {row['scope']} {row['reason']}")
+    for row in quarantine["latest"]:
+        # Topic and detail hold what a stranger sent: shown without its markup or control characters.
+        what = "".join(c if c.isprintable() else "·" for c in f"{row['topic']}: {row['detail']}")[:160]
+        line(f"  [dim]{row['received_at'][:19]} {row['reason']}[/] " + escape(what))
+
+
+def _coloured(good: bool, text: str) -> str:
+    return f"[green]{text}[/]" if good else f"[red]{text}[/]"

@@ -1,0 +1,129 @@
+"""Who may do and see what: roles to permissions, denied by default, and the scope each account is bound to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.domain.vocabulary import Role, Team
+
+
+class Permission(StrEnum):
+    """What a route asks for. `ANYONE` needs no login; every other one is given to roles below."""
+
+    ANYONE = "anyone"
+    SELF = "self"
+    CATALOGUE = "catalogue"
+    COMMUNITY = "community"
+    """A community's name, place and size."""
+    PUBLIC_VALUES = "public_values"
+    """Air, temperature, noise, parking left: what a screen at the gate would show."""
+    COCKPIT = "cockpit"
+    """The plan with every device, alert and order, and its live stream."""
+    DEVICES = "devices"
+    READINGS = "readings"
+    SERIES = "series"
+    ALERTS = "alerts"
+    ORDERS = "orders"
+    ORDER_MOVES = "order_moves"
+    KPIS = "kpis"
+    QUARANTINE = "quarantine"
+    LEDGER = "ledger"
+    HEALTH = "health"
+    """Heart rate, blood pressure and the like, and alerts about them."""
+
+
+_PUBLIC = frozenset({Permission.SELF, Permission.CATALOGUE, Permission.COMMUNITY, Permission.PUBLIC_VALUES})
+_WATCH = _PUBLIC | {
+    Permission.COCKPIT,
+    Permission.DEVICES,
+    Permission.READINGS,
+    Permission.SERIES,
+    Permission.ALERTS,
+    Permission.ORDERS,
+    Permission.KPIS,
+}
+_WORK = _WATCH | {Permission.ORDER_MOVES}
+_KEEP = _WORK | {Permission.QUARANTINE, Permission.LEDGER, Permission.HEALTH}
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.RESIDENT: _PUBLIC,
+    Role.MERCHANT: _PUBLIC,
+    Role.VISITOR: _PUBLIC,
+    Role.STAFF: _WORK,
+    Role.GRID: _WORK | {Permission.HEALTH},
+    Role.DESK: _KEEP,
+    Role.STREET: _WORK,
+    Role.PLATFORM: _WATCH,
+    Role.ADMIN: _KEEP,
+}
+"""The whole matrix; a role that is not here may do nothing."""
+
+_UNBOUND = frozenset({Role.ADMIN, Role.PLATFORM})
+"""Roles that reach every community when their account names neither a community nor a street."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: an account with its role and the scope it is bound to."""
+
+    id: str
+    username: str
+    display_name: str
+    role: Role
+    team: Team | None
+    community_id: str | None = None
+    street_id: str | None = None
+    grid_id: str | None = None
+    household_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderClass:
+    """All readers for whom a thing of one community looks the same, so that it is written once for them all."""
+
+    role: Role
+    team: Team | None
+    health: bool
+    grid_id: str | None
+    """Set for 网格员 alone: they see health data of their own 网格 only."""
+
+    def sees_health(self, grid_id: str | None) -> bool:
+        """Whether health data of a device in this 网格 (None: in none that is known) is shown."""
+        if not self.health:
+            return False
+        return self.role is not Role.GRID or (self.grid_id is not None and self.grid_id == grid_id)
+
+
+def allowed(role: Role, permission: Permission) -> bool:
+    return permission is Permission.ANYONE or permission in PERMISSIONS.get(role, frozenset())
+
+
+def reader_class(who: Principal) -> ReaderClass:
+    return ReaderClass(
+        role=who.role,
+        team=who.team,
+        health=allowed(who.role, Permission.HEALTH),
+        grid_id=who.grid_id if who.role is Role.GRID else None,
+    )
+
+
+def reaches_community(who: Principal, community_id: str, street_id: str) -> bool:
+    """Whether the account's scope holds this community; bound to nothing reaches nothing, save for city-wide roles."""
+    if who.community_id is not None:
+        return who.community_id == community_id
+    if who.street_id is not None:
+        return who.street_id == street_id
+    return who.role in _UNBOUND
+
+
+def reaches_grid(who: Principal, grid_id: str | None) -> bool:
+    """Whether the account may act on something in this 网格; only 网格员 are bound to one."""
+    return who.role is not Role.GRID or (who.grid_id is not None and who.grid_id == grid_id)
+
+
+def reaches_household(who: Principal, household_id: str | None) -> bool:
+    """Whether a household's own things are the account's: residents and merchants see their own, staff see all."""
+    if who.role in (Role.RESIDENT, Role.MERCHANT, Role.VISITOR):
+        return who.household_id is not None and who.household_id == household_id
+    return True

@@ -1,0 +1,169 @@
+"""What every rule kind is handed and what it gives back: items of the log, facts, signals, outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+from services.domain.ids import DeviceNo
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One row of telemetry. `late`: it took too long to arrive to page anybody."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    values: Sequence[float | None]
+    positions: Mapping[str, int]
+    late: bool = False
+
+    def value(self, metric: str) -> float | None:
+        """None where this reading does not carry the metric."""
+        position = self.positions.get(metric)
+        if position is None or position >= len(self.values):
+            return None
+        return self.values[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a device reported once."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    event: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The device connected, or its last will was published. The will's `ts_ms` is that of the connection."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    online: bool
+    session: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A message too far in the future to be stored: the device's clock is ahead by `offset_ms`."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A device's answer to a command: to the rules, a sign of life."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+
+
+Item = Reading | Event | Status | Clock | Reply
+
+
+@dataclass(slots=True)
+class Line:
+    """The way from the devices of one partition to the log; `heard_ms` is when anything last came through."""
+
+    heard_ms: int = 0
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a rule's subject apart from the item at hand. The engine keeps it; rule kinds only read it."""
+
+    interval_ms: int
+    latitude: float = 0.0
+    longitude: float = 0.0
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
+    away_until_ms: int | None = None
+    seen_ms: int | None = None
+    """When the server last received anything of the device; None: never yet."""
+    session: int = 0
+    online: bool = False
+    online_since_ms: int = 0
+    gateway: Facts | None = None
+    line: Line = field(default_factory=Line)
+
+
+State = dict[str, Any] | None
+"""What a rule remembers of one subject, JSON as it stands; None while there is nothing to remember."""
+
+
+class What(StrEnum):
+    """What a rule says about its subject."""
+
+    FIRE = "fire"
+    REPEAT = "repeat"
+    RECOVER = "recover"
+    CLEAR = "clear"
+    OFFLINE = "offline"
+    ONLINE = "online"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """`ts_ms` is the device's own time of the item that decided; `onset_ms` that of the one that began it."""
+
+    what: What
+    ts_ms: int
+    onset_ms: int
+    value: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`due_ms`: ask again by `tick` at this server time; None: not before the next item."""
+
+    state: State
+    signals: tuple[Signal, ...] = ()
+    due_ms: int | None = None
+
+
+NOTHING = Outcome(None)
+
+P = TypeVar("P")
+Step = Callable[[P, State, Item, Facts, int], Outcome]
+Tick = Callable[[P, State, Facts, int], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind(Generic[P]):
+    """One kind of rule: pure functions of (parameters, state, item, facts, now in epoch ms).
+
+    `reads`: items that can change a subject at rest. `reads_active`: items that matter only while there is a state.
+    `starts`: a subject is given one `tick` when the rule first meets it, to set its clock.
+    `per_building`: the subject is the device's building, not the device.
+    """
+
+    parameters: type[P]
+    step: Step[P]
+    tick: Tick[P]
+    reads: tuple[type, ...]
+    reads_active: tuple[type, ...] = ()
+    starts: bool = False
+    per_building: bool = False
+
+
+GAP_INTERVALS = 3
+"""A hole longer than this many reporting intervals is not bridged: what stood before it is no longer known."""
+
+
+def past(compare: str, value: float, limit: float) -> bool:
+    """Both directions include the limit itself."""
+    return value >= limit if compare == ">=" else value <= limit

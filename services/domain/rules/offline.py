@@ -1,0 +1,119 @@
+"""Offline rules: nothing heard for three intervals, or a last will; a device behind a dead gateway is not blamed."""
+
+from __future__ import annotations
+
+from services.domain.rules.evaluation import (
+    Clock,
+    Event,
+    Facts,
+    Item,
+    Outcome,
+    Reading,
+    Reply,
+    RuleKind,
+    Signal,
+    State,
+    Status,
+    What,
+)
+from services.domain.rules.parameters import OfflineParameters
+
+WILL_GRACE_MS = 10_000
+"""A device that reconnects at once (new network, restart) publishes a last will too; it gets this long to return."""
+LINE_SILENT_MS = 10 * 60_000
+"""While nothing at all comes through, it may be the way that is broken and not the device: wait this much longer."""
+_RECHECK_MS = 5_000
+
+
+def step(parameters: OfflineParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
+    """State: `{"will"}` in the grace after a last will; `{"off", "fired"}` while offline; times are the server's.
+
+    Works on received time alone: a wrong device clock must not make a living device look dead, or a dead one alive.
+    """
+    if isinstance(item, Status) and not item.online:
+        if state is not None and ("off" in state or "will" in state):
+            return Outcome(state, due_ms=_due(parameters, state, facts))
+        if item.session < facts.session or (facts.seen_ms is not None and facts.seen_ms > item.received_ms):
+            return Outcome(state, due_ms=_due(parameters, state, facts))
+        willed: State = {"will": item.received_ms}
+        return Outcome(willed, due_ms=_due(parameters, willed, facts))
+    if state is None:
+        return Outcome(None, due_ms=_due(parameters, None, facts))
+    if item.received_ms <= (state["off"] if "off" in state else state["will"]):
+        return Outcome(state, due_ms=_due(parameters, state, facts))
+    back = _back(state, item.received_ms)
+    return Outcome(None, back, item.received_ms + parameters.missed * facts.interval_ms + 1)
+
+
+def _back(state: dict[str, int], at_ms: int) -> tuple[Signal, ...]:
+    if "off" not in state:
+        return ()
+    online = Signal(What.ONLINE, at_ms, state["off"])
+    return (online, Signal(What.CLEAR, at_ms, state["off"])) if state["fired"] else (online,)
+
+
+def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | None:
+    if state is None:
+        return None if facts.seen_ms is None else facts.seen_ms + parameters.missed * facts.interval_ms + 1
+    if "will" in state:
+        return int(state["will"]) + WILL_GRACE_MS
+    return None if state["fired"] else 0
+
+
+def tick(parameters: OfflineParameters, state: State, facts: Facts, now_ms: int) -> Outcome:
+    if state is not None and "off" in state:
+        return _while_inhibited(parameters, state, facts, now_ms)
+    due = _due(parameters, state, facts)
+    if due is None or now_ms < due:
+        return Outcome(state, due_ms=due)
+    if state is not None:
+        if facts.seen_ms is not None and facts.seen_ms > state["will"]:
+            return Outcome(None, due_ms=_due(parameters, None, facts))
+        return _conclude(state["will"], facts, now_ms)
+    seen = facts.seen_ms or 0
+    if facts.line.heard_ms < due and now_ms < due + LINE_SILENT_MS:
+        return Outcome(None, due_ms=now_ms + _RECHECK_MS)
+    if _gateway_unsure(seen, facts, now_ms, due):
+        return Outcome(None, due_ms=now_ms + _RECHECK_MS)
+    return _conclude(due - 1, facts, now_ms)
+
+
+def _gateway_unsure(seen_ms: int, facts: Facts, now_ms: int, due_ms: int) -> bool:
+    """The gateway has not been heard since either, so it may be the one that died: its own rule will tell.
+
+    Bounded by twice the gateway's own patience, so that a device can not hide behind it for good.
+    """
+    gateway = facts.gateway
+    if gateway is None or not gateway.online or gateway.seen_ms is None:
+        return False
+    silent = gateway.seen_ms <= seen_ms + facts.interval_ms
+    return silent and now_ms < due_ms + 6 * gateway.interval_ms
+
+
+def _conclude(at_ms: int, facts: Facts, now_ms: int) -> Outcome:
+    offline = Signal(What.OFFLINE, at_ms, at_ms)
+    if _gateway_down(facts):
+        return Outcome({"off": at_ms, "fired": False}, (offline,), now_ms + _RECHECK_MS)
+    return Outcome({"off": at_ms, "fired": True}, (offline, Signal(What.FIRE, at_ms, at_ms)))
+
+
+def _while_inhibited(parameters: OfflineParameters, state: dict[str, int], facts: Facts, now_ms: int) -> Outcome:
+    """Once the gateway is back the device has three intervals of its own to speak; then it is to blame."""
+    if state["fired"]:
+        return Outcome(state)
+    if _gateway_down(facts):
+        return Outcome(state, due_ms=now_ms + _RECHECK_MS)
+    since = state["off"] if facts.gateway is None else max(state["off"], facts.gateway.online_since_ms)
+    limit = since + parameters.missed * facts.interval_ms
+    if now_ms <= limit:
+        return Outcome(state, due_ms=limit + 1)
+    return Outcome({"off": state["off"], "fired": True}, (Signal(What.FIRE, limit, state["off"]),))
+
+
+def _gateway_down(facts: Facts) -> bool:
+    return facts.gateway is not None and not facts.gateway.online
+
+
+KIND = RuleKind(
+    OfflineParameters, step, tick, reads=(Status,), reads_active=(Reading, Event, Clock, Reply), starts=True
+)

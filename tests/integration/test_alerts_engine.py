@@ -1,0 +1,434 @@
+"""The alert engine on a real database: once, in time, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.adapters.orders import append_moves, apply_move, fetch_history, fetch_order
+from services.adapters.postgres import open_pool
+from services.alerts import partition as partition_module
+from services.alerts import store
+from services.alerts import worker as worker_module
+from services.alerts.escalation import escalate_due
+from services.domain.ids import CommunityId
+from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
+from services.domain.vocabulary import Role, Team
+from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, until
+
+DESK = Actor("desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
+PATROL = Actor("patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    pool = await open_pool(database_url, name="test", max_size=4)
+    world = World(database_url, pool)
+    await world.prepare()
+    for user in (DESK, PATROL):
+        await pool.execute(
+            "INSERT INTO app_user (id, username, password_hash, display_name, role, community_id) "
+            "VALUES ($1, $2, '', $1, $3, $4) ON CONFLICT (id) DO NOTHING",
+            user.id,
+            f"test-{user.id}",
+            user.role_name,
+            COMMUNITY,
+        )
+    try:
+        yield world
+    finally:
+        await pool.close()
+
+
+async def move(world: World, order_id: Any, what: Move, actor: Actor = DESK, **more: Any) -> Any:
+    async with world.pool.acquire() as connection, connection.transaction():
+        order = await fetch_order(connection, order_id)
+        return await apply_move(
+            connection, order_id, MoveRequest(what, order.version, **more), actor, datetime.now(UTC)
+        )
+
+
+async def test_event_becomes_one_alert_and_one_dispatched_order(world: World) -> None:
+    async with engine(world):
+        ts = await world.event("gas_alarm-1", "alarm", lel=18)
+        order = (await until(world.orders))[0]
+    alert = (await world.alerts())[0]
+    assert (alert["family"], alert["severity"], alert["state"]) == ("gas_alarm.leak", "critical", "firing")
+    assert (order["alert_id"], alert["order_id"], order["team"]) == (alert["id"], order["id"], "patrol")
+    assert (order["state"], order["version"], await world.history(order["id"])) == (
+        "dispatched",
+        2,
+        ["create", "dispatch"],
+    )
+    assert order["accept_due"] - order["dispatched_at"] == timedelta(seconds=60)
+    assert alert["correlation"] == order["correlation"] == f"test-gas_alarm-1@{ts}"
+    assert await world.outbox() == ["alert.raised", "order.create", "order.dispatch"]
+    assert "1号楼" in alert["why_zh"]
+
+
+async def test_event_waiting_in_the_log_is_found_without_a_notification(world: World) -> None:
+    await world.event("sos_button-1", "pressed")
+    async with engine(world):
+        assert len(await until(world.orders)) == 1
+
+
+async def test_reading_past_the_limit_pages_with_its_values(world: World) -> None:
+    async with engine(world):
+        ts = await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0, "battery": 90})
+        await world.reading("gas_alarm-1", "gas_alarm", {"lel": 19.0, "battery": 90}, ts + 5000)
+        await until(world.orders)
+    alert = (await world.alerts())[0]
+    assert alert["trigger"]["value"] == 19.0
+    assert alert["trigger"]["limit"] == 10.0
+    assert "19 %LEL ≥ 10 %LEL 持续 5 秒" in alert["why_zh"]
+    assert int(alert["onset_at"].timestamp() * 1000) == ts
+
+
+async def test_short_duration_is_run_out_by_the_clock_when_no_reading_follows(world: World) -> None:
+    async with engine(world):
+        ts = await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0}, now_ms() - 4800)
+        await until(lambda: world.orders("true"), 12)
+    assert int((await world.alerts())[0]["onset_at"].timestamp() * 1000) == ts
+
+
+async def test_late_event_pages_nobody(world: World) -> None:
+    async with engine(world):
+        await world.event("bin-1", "overflow", now_ms() - 48 * 3600_000)
+        await world.caught_up()
+    assert not await world.alerts()
+
+
+async def test_repeat_joins_the_open_order(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+        await world.event("sos_button-1", "pressed")
+        await until(lambda: world.alerts("occurrences = 2"))
+    order = (await world.orders())[0]
+    assert len(await world.orders()) == 1
+    assert await world.history(order["id"]) == ["create", "dispatch", "repeat"]
+    assert [row["what"] for row in await world.pool.fetch("SELECT what FROM alert_occurrence ORDER BY id")] == [
+        "raised",
+        "repeated",
+    ]
+
+
+async def test_second_rule_of_a_family_joins_without_counting_the_same_message_twice(world: World) -> None:
+    async with engine(world):
+        await world.event("perimeter_camera-1", "crossed", zone="pond")
+        await until(world.orders)
+        await world.caught_up()
+    alerts = await world.alerts()
+    assert [(alert["severity"], alert["occurrences"]) for alert in alerts] == [("critical", 1)]
+    assert set(alerts[0]["active_rules"]) == {"perimeter_camera.water_edge", "perimeter_camera.crossed"}
+
+
+async def test_worse_rule_of_a_family_raises_the_open_alert_and_tightens_its_order(world: World) -> None:
+    async with engine(world):
+        start = now_ms() - 10_000
+        await world.reading("manhole-1", "manhole", {"tilt": 20.0}, start)
+        await world.reading("manhole-1", "manhole", {"tilt": 20.0}, start + 3000)
+        before = (await until(world.orders))[0]
+        await world.reading("manhole-1", "manhole", {"tilt": 95.0}, start + 4000)
+        await world.reading("manhole-1", "manhole", {"tilt": 95.0}, start + 8000)
+        await until(lambda: world.alerts("severity = 'critical'"))
+    after = (await world.orders())[0]
+    assert (before["severity"], after["severity"], len(await world.orders())) == ("major", "critical", 1)
+    assert after["accept_due"] < before["accept_due"]
+    assert "alert.repeated" in await world.outbox()
+
+
+async def test_clearing_never_closes_the_order(world: World) -> None:
+    async with engine(world):
+        start = now_ms() - 20_000
+        await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0}, start)
+        await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0}, start + 6000)
+        await until(world.orders)
+        for step in range(4):
+            await world.reading("gas_alarm-1", "gas_alarm", {"lel": 0.0}, start + 7000 + step * 100_000)
+        await until(lambda: world.alerts("state = 'cleared'"))
+    assert (await world.orders())[0]["state"] == "dispatched"
+    assert "alert.cleared" in await world.outbox()
+
+
+async def test_repeat_after_closing_opens_a_linked_order(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        first = (await until(world.orders))[0]
+        await move(world, first["id"], Move.CANCEL, reason="drill")
+        await world.event("sos_button-1", "pressed")
+        orders = await until(lambda: world.orders("parent_id IS NOT NULL"))
+    assert orders[0]["parent_id"] == first["id"]
+    assert len(await world.orders("state = 'dispatched'")) == 1
+
+
+async def test_new_alert_joins_the_order_that_is_still_open(world: World) -> None:
+    await world.event("sos_button-1", "pressed")
+    async with engine(world):
+        order = (await until(world.orders))[0]
+    await world.pool.execute("UPDATE rule_state SET state = jsonb_set(state, '{received}', '0')")
+    async with engine(world):
+        await until(lambda: world.alerts("state = 'cleared'"))
+        await world.event("sos_button-1", "pressed")
+        await until(lambda: world.alerts("state = 'firing'"))
+    alerts = await world.alerts()
+    assert len(alerts) == 2
+    assert {alert["order_id"] for alert in alerts} == {order["id"]}
+    assert await world.history(order["id"]) == ["create", "dispatch", "repeat"]
+
+
+async def test_two_smoke_alarms_in_a_building_are_one_fire_and_one_open_order(world: World) -> None:
+    async with engine(world):
+        await world.event("smoke_detector-1", "alarm")
+        await until(world.orders)
+        await world.event("smoke_detector-2", "alarm")
+        await until(lambda: world.alerts("subject LIKE 'building:%'"))
+        await world.caught_up()
+    fire = (await world.alerts("subject LIKE 'building:%'"))[0]
+    still_open = await world.orders("state NOT IN ('merged', 'closed')")
+    assert [order["id"] for order in still_open] == [fire["order_id"]]
+    assert {alert["order_id"] for alert in await world.alerts()} == {fire["order_id"]}
+    assert len(await world.alerts()) == 3
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["_save_states", "_record", "order_for", "_tell"])
+async def test_crash_inside_the_transaction_is_resumed_without_loss_or_double(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    original, calls = getattr(store, where), 0
+
+    async def failing(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = await original(*arguments)
+        if calls <= 2:
+            raise Boom(where)
+        return result
+
+    monkeypatch.setattr(store, where, failing)
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+    assert calls > 2
+    assert (len(await world.alerts()), len(await world.orders())) == (1, 1)
+    assert await world.outbox() == ["alert.raised", "order.create", "order.dispatch"]
+
+
+async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) -> None:
+    environment = {**os.environ, "LINHUB_DATABASE_URL": world.url, "LINHUB_ALERTS_LEASE_S": "1"}
+    total = 30
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "services.alerts.main"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    process = start()
+    try:
+        for index in range(total):
+            await world.event("highthrow_camera-1", "thrown", now_ms(), clip=f"clip-{index}")
+            if index in (8, 17):
+                await until(world.orders, 20)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                process = start()
+        await world.caught_up(20)
+    finally:
+        process.terminate()
+        process.wait()
+    alert = (await world.alerts())[0]
+    assert alert["occurrences"] == total == await world.pool.fetchval("SELECT count(*) FROM alert_occurrence")
+    assert len(await world.orders()) == 1
+    assert (await world.history(alert["order_id"])).count("repeat") == total - 1
+
+
+async def test_second_engine_waits_and_takes_over_when_the_first_is_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is alive but no longer renews, as after a long freeze: it must not be able to write any more."""
+    hold = worker_module.leases.hold
+    frozen: dict[int, Any] = {}
+
+    async def hold_unless_frozen(connection: Any, consumer: str, owner: str, *more: Any) -> Any:
+        return frozen if owner == "first" and frozen else await hold(connection, consumer, owner, *more)
+
+    monkeypatch.setattr(worker_module.leases, "hold", hold_unless_frozen)
+    async with engine(world, "first") as first:
+        await until(lambda: _owned(first))
+        async with engine(world, "second") as second:
+            await world.event("sos_button-1", "pressed")
+            await until(world.orders)
+            assert second.owned == []
+            frozen.update({partition: held.lease for partition, held in first._workers.items()})
+            await until(lambda: _owned(second))
+            await world.event("gas_alarm-1", "alarm")
+            await until(lambda: world.orders("kind = 'gas_alarm'"))
+            await world.caught_up()
+            assert PARTITION in first.owned
+    assert len(await world.orders()) == 2
+    assert len(await world.alerts()) == 2
+
+
+async def _owned(worker: Any) -> bool:
+    return PARTITION in worker.owned
+
+
+async def test_stale_owner_cannot_write(world: World) -> None:
+    async with engine(world) as worker:
+        await until(lambda: _owned(worker))
+        held = worker._workers[PARTITION].lease
+    await world.pool.execute("UPDATE worker_lease SET epoch = epoch + 1 WHERE partition = $1", PARTITION)
+    async with world.pool.acquire() as connection:
+        with pytest.raises(store.LeaseLost):
+            await store.commit(connection, held, [], store.Decided((), ()), datetime.now(UTC))
+
+
+async def test_silent_device_goes_offline_and_comes_back(world: World) -> None:
+    long_ago = now_ms() - 400_000
+    await world.seen("environment-1", long_ago)
+    await world.seen("charger-1", now_ms())
+    async with engine(world):
+        alert = (await until(lambda: world.alerts("rule_id = 'environment.offline'")))[0]
+        online = "SELECT online FROM device_state WHERE device_no = $1"
+        assert await world.pool.fetchval(online, world.number("environment-1")) is False
+        assert int(alert["onset_at"].timestamp() * 1000) == long_ago + 180_000
+        await world.seen("environment-1", now_ms(), False)
+        await world.reading("environment-1", "environment", {"temperature": 20.0})
+        await until(lambda: world.alerts("rule_id = 'environment.offline' AND state = 'cleared'"))
+        assert await world.pool.fetchval(online, world.number("environment-1")) is True
+    assert [kind for kind in await world.outbox() if kind.startswith("device.")] == ["device.offline", "device.online"]
+
+
+async def test_device_heard_by_ingest_alone_is_not_called_offline(world: World) -> None:
+    """A heartbeat that adds nothing to the log still moves last_seen_at."""
+    await world.seen("environment-1", now_ms() - 179_000)
+    await world.seen("charger-1", now_ms())
+    async with engine(world) as worker:
+        await until(lambda: _owned(worker))
+        await world.seen("environment-1", now_ms())
+        await asyncio.sleep(1.5)
+    assert not await world.alerts()
+
+
+async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) -> None:
+    now = now_ms()
+    await world.seen("gateway-1", now - 300_000)
+    await world.seen("electricity_meter-1", now - 300_000)
+    await world.seen("electricity_meter-2", now - 300_000)
+    await world.seen("charger-1", now)
+    async with engine(world):
+        await until(lambda: world.alerts("kind = 'gateway'"))
+
+        async def all_off() -> bool:
+            return (await world.outbox()).count("device.offline") == 3
+
+        await until(all_off, 15)
+    assert [alert["kind"] for alert in await world.alerts()] == ["gateway"]
+    assert len(await world.orders()) == 1
+
+
+async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        order = (await until(world.orders))[0]
+    start = order["dispatched_at"]
+    for seconds, rung in ((59, 0), (60, 1), (61, 1), (119, 1), (120, 2), (900, 2)):
+        for _ in range(2):
+            await escalate_due(world.pool, [PARTITION], start + timedelta(seconds=seconds))
+        assert (await world.orders())[0]["rung"] == rung, seconds
+    assert (await world.history(order["id"])).count("escalate") == 2
+    assert (await world.outbox()).count("order.escalate") == 2
+
+
+async def test_escalation_missed_while_down_is_made_up_whole(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        order = (await until(world.orders))[0]
+    later = order["dispatched_at"] + timedelta(hours=1)
+    counts = await asyncio.gather(*(escalate_due(world.pool, [PARTITION], later) for _ in range(3)))
+    while (await world.orders())[0]["rung"] < 2:
+        counts.append(await escalate_due(world.pool, [PARTITION], later))
+    assert sum(counts) == 2
+    assert (await world.history(order["id"])).count("escalate") == 2
+
+
+async def test_log_purged_beyond_the_checkpoint_is_said_and_passed(world: World, capsys: Any) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+    before = partition_module.metrics.GAPS.labels(str(PARTITION))._value.get()
+    world.skip(0, 10)
+    await world.event("gas_alarm-1", "alarm")
+    async with engine(world):
+        await until(lambda: world.orders("kind = 'gas_alarm'"))
+    assert partition_module.metrics.GAPS.labels(str(PARTITION))._value.get() - before == 10
+
+
+async def test_unreadable_entry_and_unknown_device_leave_the_others_unharmed(world: World) -> None:
+    good = world.entry("sos_button-1", "pressed", now_ms())
+    async with engine(world):
+        await world.events({"type": "event"}, {**good, "device_no": 999_999}, {"type": "nonsense", **good}, good)
+        await world.events(*[{"type": "riddle", "device_no": 1, "ts_ms": 1, "received_ms": 1}, "text"])  # type: ignore[arg-type]
+        await until(world.orders)
+        await world.caught_up()
+    assert len(await world.alerts()) == 1
+
+
+async def test_history_and_occurrences_are_append_only(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
+    for statement in (
+        "UPDATE work_order_history SET reason = 'x'",
+        "DELETE FROM work_order_history",
+        "UPDATE alert_occurrence SET severity = 'info'",
+        "DELETE FROM alert_occurrence",
+    ):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await world.pool.execute(statement)
+
+
+async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: World) -> None:
+    async with engine(world):
+        await world.event("gas_alarm-1", "alarm")
+        order = (await until(world.orders))[0]
+    steps: list[tuple[Move, Actor, dict[str, Any]]] = [
+        (Move.RETURN, PATROL, {"reason": "no key"}),
+        (Move.DISPATCH, DESK, {}),
+        (Move.ACCEPT, PATROL, {"idempotency_key": "a"}),
+        (Move.PAUSE, PATROL, {"reason": "waiting for the gas company"}),
+        (Move.RESUME, PATROL, {}),
+        (Move.ARRIVE, PATROL, {"place": "door"}),
+        (Move.RESOLVE, PATROL, {"note": "valve shut"}),
+        (Move.VERIFY, DESK, {}),
+        (Move.CLOSE, DESK, {}),
+    ]
+    for what, actor, more in steps:
+        await move(world, order["id"], what, actor, **more)
+        async with world.pool.acquire() as connection:
+            row = await fetch_order(connection, order["id"])
+            assert fold(await fetch_history(connection, order["id"])) == row.order
+    assert row.state is OrderState.CLOSED
+    actions = [r["action"] for r in await world.pool.fetch("SELECT action FROM audit ORDER BY id")]
+    assert actions == [f"order.{what.value}" for what, _, _ in steps]
+    async with world.pool.acquire() as connection, connection.transaction():
+        _, outgoing = await append_moves(
+            connection, order["id"], [MoveRequest(Move.REPEAT, row.version)], datetime.now(UTC)
+        )
+    assert outgoing == []

@@ -1,0 +1,98 @@
+"""The permission matrix and scopes, cell by cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.domain.access import (
+    PERMISSIONS,
+    Permission,
+    Principal,
+    allowed,
+    reaches_community,
+    reaches_grid,
+    reaches_household,
+    reader_class,
+)
+from services.domain.vocabulary import Role, Team
+
+P = Permission
+PUBLIC = {P.SELF, P.CATALOGUE, P.COMMUNITY, P.PUBLIC_VALUES}
+WATCH = PUBLIC | {P.COCKPIT, P.DEVICES, P.READINGS, P.SERIES, P.ALERTS, P.ORDERS, P.KPIS}
+EXPECTED = {
+    Role.RESIDENT: PUBLIC,
+    Role.MERCHANT: PUBLIC,
+    Role.VISITOR: PUBLIC,
+    Role.STAFF: WATCH | {P.ORDER_MOVES},
+    Role.GRID: WATCH | {P.ORDER_MOVES, P.HEALTH},
+    Role.DESK: WATCH | {P.ORDER_MOVES, P.HEALTH, P.QUARANTINE, P.LEDGER},
+    Role.STREET: WATCH | {P.ORDER_MOVES},
+    Role.PLATFORM: WATCH,
+    Role.ADMIN: WATCH | {P.ORDER_MOVES, P.HEALTH, P.QUARANTINE, P.LEDGER},
+}
+
+
+def who(role: Role, **scope: str) -> Principal:
+    return Principal("u1", "somebody", "Somebody", role, Team.PATROL if role is Role.STAFF else None, **scope)
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("permission", list(Permission))
+def test_access_matrix_gives_exactly_what_the_domain_says(role: Role, permission: Permission) -> None:
+    assert allowed(role, permission) == (permission is P.ANYONE or permission in EXPECTED[role])
+
+
+def test_access_denies_a_role_that_is_not_in_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(PERMISSIONS, Role.STAFF)
+    assert not any(allowed(Role.STAFF, permission) for permission in Permission if permission is not P.ANYONE)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_access_of_a_community_account_ends_at_its_community(role: Role) -> None:
+    assert reaches_community(who(role, community_id="a"), "a", "s")
+    assert not reaches_community(who(role, community_id="a"), "b", "s")
+    assert not reaches_community(who(role, community_id="a", street_id="s"), "b", "s")
+
+
+def test_access_of_a_street_reaches_all_its_communities_and_no_others() -> None:
+    street = who(Role.STREET, street_id="s1")
+    assert reaches_community(street, "a", "s1")
+    assert reaches_community(street, "b", "s1")
+    assert not reaches_community(street, "c", "s2")
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_access_bound_to_nothing_reaches_everything_only_for_city_wide_roles(role: Role) -> None:
+    assert reaches_community(who(role), "a", "s") == (role in (Role.ADMIN, Role.PLATFORM))
+
+
+def test_access_of_a_grid_member_ends_at_the_grid() -> None:
+    member = who(Role.GRID, community_id="a", grid_id="g1")
+    assert reaches_grid(member, "g1")
+    assert not reaches_grid(member, "g2")
+    assert not reaches_grid(member, None)
+    assert not reaches_grid(who(Role.GRID, community_id="a"), None)
+    assert reaches_grid(who(Role.DESK, community_id="a"), "g2")
+
+
+def test_access_of_residents_ends_at_their_household() -> None:
+    resident = who(Role.RESIDENT, community_id="a", household_id="h1")
+    assert reaches_household(resident, "h1")
+    assert not reaches_household(resident, "h2")
+    assert not reaches_household(who(Role.VISITOR, community_id="a"), None)
+    assert reaches_household(who(Role.DESK, community_id="a"), "h2")
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_access_to_health_is_for_grid_members_of_the_place_the_desk_and_administrators(role: Role) -> None:
+    reader = reader_class(who(role, community_id="a", grid_id="g1"))
+    assert reader.sees_health("g1") == (role in (Role.GRID, Role.DESK, Role.ADMIN))
+    assert reader.sees_health("g2") == (role in (Role.DESK, Role.ADMIN))
+    assert reader.sees_health(None) == (role in (Role.DESK, Role.ADMIN))
+
+
+def test_access_classes_are_shared_by_all_of_a_role_and_team() -> None:
+    one, two = (Principal(id, id, id, Role.STAFF, Team.PATROL, "a") for id in ("u1", "u2"))
+    assert reader_class(one) == reader_class(two)
+    other = Principal("u3", "u3", "u3", Role.STAFF, Team.CLEANING, "a")
+    assert reader_class(one) != reader_class(other)

@@ -1,0 +1,129 @@
+"""Cursors, curves, limits and the cache: the API's small pure parts."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.api import cursor, curves
+from services.api.cache import Cache
+from services.api.limits import FailureLimit
+from services.api.problems import ApiError
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_cursor_gives_back_what_was_put_in(parts: list[str]) -> None:
+    assert cursor.decode(cursor.encode(*parts), len(parts)) == parts
+
+
+@given(st.text(max_size=200))
+def test_cursor_refuses_anything_else(text: str) -> None:
+    try:
+        key = cursor.decode(text, 2)
+    except ApiError as error:
+        assert error.status == 400
+    else:
+        assert key is not None
+        assert cursor.decode(cursor.encode(*key), 2) == key
+
+
+@pytest.mark.parametrize("text", ["", "x", "W10", "eyJhIjoxfQ", "WzEsMl0", "bnVsbA", "🙂", "=", "////"])
+def test_cursor_refuses_what_it_did_not_write(text: str) -> None:
+    with pytest.raises(ApiError):
+        cursor.decode(text, 2)
+
+
+def test_curves_have_a_point_for_every_bucket_and_none_where_nothing_was_seen() -> None:
+    start = datetime(2026, 11, 22, 1, 7, tzinfo=UTC)
+    hour = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+    points = curves.filled([(hour, 2.0), (hour + timedelta(hours=2), 4.0)], start, start + timedelta(hours=2), 3600)
+    assert [point.value for point in points] == [2.0, None, 4.0]
+    assert points[0].ts_ms == int(hour.timestamp() * 1000)
+
+
+def test_failures_stop_one_name_at_one_address_and_tell_how_long() -> None:
+    limit = FailureLimit(5)
+    for second in range(5):
+        assert limit.wait_s("desk", "10.0.0.1", second) == 0
+        limit.failed("Desk", "10.0.0.1", second)
+    assert limit.wait_s("desk", "10.0.0.1", 5) == 55
+    assert limit.wait_s("desk", "10.0.0.2", 5) == 0
+    assert limit.wait_s("grid1", "10.0.0.1", 5) == 0
+    assert limit.wait_s("desk", "10.0.0.1", 60.5) == 0
+
+
+def test_failures_under_many_names_stop_the_address() -> None:
+    limit = FailureLimit(5)
+    for number in range(30):
+        limit.failed(f"name{number}", "10.0.0.1", 1.0)
+    assert limit.wait_s("another", "10.0.0.1", 2.0) == 59
+    assert limit.wait_s("another", "10.0.0.2", 2.0) == 0
+
+
+def test_failures_are_forgotten_after_a_success() -> None:
+    limit = FailureLimit(5)
+    for _ in range(4):
+        limit.failed("desk", "a", 1.0)
+    limit.succeeded("desk", "a")
+    limit.failed("desk", "a", 2.0)
+    assert limit.wait_s("desk", "a", 2.0) == 0
+
+
+def test_failures_keep_bounded_memory() -> None:
+    limit = FailureLimit(5)
+    for number in range(25_000):
+        limit.failed(f"name{number}", f"a{number}", 1.0)
+    assert len(limit._times) <= 10_000
+
+
+async def test_cache_computes_once_for_all_who_ask_and_again_when_old() -> None:
+    now = 0.0
+    cache = Cache(10, lambda: now)
+    calls = 0
+
+    async def compute() -> bytes:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0)
+        return b"%d" % calls
+
+    assert await asyncio.gather(*(cache.get("k", compute) for _ in range(5))) == [b"1"] * 5
+    now = 9.9
+    assert await cache.get("k", compute) == b"1"
+    now = 10.0
+    assert await cache.get("k", compute) == b"2"
+
+
+async def test_cache_does_not_keep_a_failure() -> None:
+    cache = Cache(10)
+    answers = iter([OSError("away"), b"here"])
+
+    async def compute() -> bytes:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    with pytest.raises(OSError, match="away"):
+        await cache.get("k", compute)
+    assert await cache.get("k", compute) == b"here"
+
+
+async def test_cache_serves_the_others_when_the_first_asker_leaves() -> None:
+    cache = Cache(10)
+    go = asyncio.Event()
+
+    async def compute() -> bytes:
+        await go.wait()
+        return b"done"
+
+    first = asyncio.create_task(cache.get("k", compute))
+    second = asyncio.create_task(cache.get("k", compute))
+    await asyncio.sleep(0)
+    first.cancel()
+    go.set()
+    assert await second == b"done"
