@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import doctor, down, identity, init, migrate, status, up
+from services.cli import bench, doctor, down, identity, init, migrate, status, up
 
-VERBS = (up, down, status, doctor, migrate, init, identity)
+VERBS = (up, down, status, doctor, migrate, init, identity, bench)
 
 app = typer.Typer(
     name="linhub",
