@@ -23,6 +23,7 @@ import httpx
 import psutil
 
 from bench.publish import Load, generate
+from bench.servers import BenchServers
 from services.adapters.migrate import migrate
 from services.adapters.mqtt import Address
 from services.adapters.registry import import_community
@@ -53,8 +54,7 @@ class Result:
 
 
 async def measure(
-    database_url: str,
-    mqtt_url: str,
+    servers: BenchServers,
     *,
     seconds: float = 10.0,
     messages: int | None = None,
@@ -64,14 +64,14 @@ async def measure(
 ) -> Result:
     """Publishes for `seconds`, or `messages` of them, and waits until all are stored. Leaves nothing behind."""
     name = f"bench{secrets.token_hex(4)}"
-    async with _database(database_url, name) as url:
+    async with _database(servers.database_url, name) as url:
         community = _community(name, devices)
         connection = await asyncpg.connect(url)
         try:
             await import_community(connection, community, secret_hashes={}, password_hashes={})
-            with _ingest(url, mqtt_url, name) as ingest:
+            with _ingest(url, servers.ingest_url, name) as ingest:
                 await _ready(ingest)
-                return await _run(connection, ingest, mqtt_url, community, seconds, messages, batch, progress)
+                return await _run(connection, ingest, servers.load_url, community, seconds, messages, batch, progress)
         finally:
             await connection.close()
 

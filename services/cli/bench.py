@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import os
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -37,11 +36,11 @@ def ingest(
 ) -> None:
     """采集吞吐 · Messages stored a second, lost, doubled, and CPU by process."""
     from bench.ingest import measure
+    from bench.servers import bench_servers
 
-    database_url, mqtt_url = _servers()
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=as_json) as progress:
+    with bench_servers() as servers, Progress(*columns, console=console, transient=True, disable=as_json) as progress:
         task = progress.add_task("准备 · preparing")
 
         def stored(count: int) -> None:
@@ -49,8 +48,7 @@ def ingest(
 
         result = asyncio.run(
             measure(
-                database_url,
-                mqtt_url,
+                servers,
                 seconds=seconds,
                 messages=messages,
                 batch=batch,
@@ -64,20 +62,6 @@ def ingest(
         _show(result)
     if result.lost or result.duplicates:
         raise typer.Exit(1)
-
-
-def _servers() -> tuple[str, str]:
-    """The servers named by the environment."""
-    found = os.environ.get("LINHUB_DATABASE_URL"), os.environ.get("LINHUB_MQTT_URL")
-    database_url, mqtt_url = found
-    if not database_url or not mqtt_url:
-        typer.echo(
-            "请先设置 LINHUB_DATABASE_URL 与 LINHUB_MQTT_URL（linhub up 会显示它们） · "
-            "set LINHUB_DATABASE_URL and LINHUB_MQTT_URL first; `linhub up` prints them",
-            err=True,
-        )
-        raise typer.Exit(2)
-    return database_url, mqtt_url
 
 
 def _show(result: Any) -> None:

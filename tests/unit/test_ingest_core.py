@@ -121,8 +121,8 @@ def test_check_stores_what_is_good_and_quarantines_single_values() -> None:
 
 def test_check_stores_switches_as_numbers_and_states_by_name() -> None:
     lamp, charger = BY_NAME["lamp_post"], BY_NAME["charger"]
-    for sent, number in ((True, 1.0), (False, 0.0), (1, 1.0)):
-        (reading,) = checked(values("lamp", {"on": sent}), "lamp").readings
+    for switched, number in ((True, 1.0), (False, 0.0), (1, 1.0)):
+        (reading,) = checked(values("lamp", {"on": switched}), "lamp").readings
         assert reading.vals[lamp.position("on") or 0] == number
     position = charger.position("state")
     assert position is not None
