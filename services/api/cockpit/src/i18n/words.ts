@@ -109,7 +109,6 @@ export const WORDS = {
   due_verify: ['核实', 'Verify'],
   due_in: ['剩余', 'left'],
   overdue: ['已超时', 'overdue'],
-  no_deadline: ['无时限', 'No deadline'],
   soon: ['即将超时', 'due soon'],
 
   move_create: ['创建', 'Created'],
@@ -172,7 +171,6 @@ export const WORDS = {
   never: ['从未', 'never'],
   on: ['开', 'On'],
   off: ['关', 'Off'],
-  floor_n: ['{n} 层', 'floor {n}'],
   floors_n: ['共 {n} 层', '{n} floors'],
   readings: ['最新读数', 'Latest readings'],
   nothing_sent: ['尚无读数', 'Nothing sent yet'],
