@@ -21,27 +21,18 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ingest, loop
-from deploy.embedded.stack import Stack
-from services.adapters.broker_identity import secret_hash
+from bench.servers import bench_servers
 from services.cli.home import database_url
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "latest.json"
-ACCOUNT = "svc-bench"
-ACL = f"\nuser {ACCOUNT}\ntopic readwrite sc/#\n"
-"""The load generator speaks for a thousand devices, and ingest listens, through one account of this broker alone."""
 PRESET, SCALE = "gongyuan", 0.02
 
 
 def measure_ingest(messages: int, batch: int) -> dict[str, Any]:
     """So many messages, until the last is stored; a fresh broker and database, nothing else running."""
-    with tempfile.TemporaryDirectory(prefix="linhub-bench-") as folder:
-        home = Path(folder)
-        with Stack(home, secret_hash, root=ROOT / ".linhub" / "root", extra_acl=ACL) as stack:
-            stack.ensure_root()
-            servers = stack.start_servers()
-            mqtt_url = f"mqtt://{ACCOUNT}:{servers.secrets[ACCOUNT]}@{servers.mqtt_host}:{servers.mqtt_port}"
-            found = asyncio.run(ingest.measure(servers.maintenance_url, mqtt_url, messages=messages, batch=batch))
+    with bench_servers() as servers:
+        found = asyncio.run(ingest.measure(servers, messages=messages, batch=batch))
     figures = asdict(found)
     spent = figures.pop("cpu_us_per_message")
     del figures["command"], figures["cores"]  # said once for all
