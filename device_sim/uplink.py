@@ -206,7 +206,6 @@ class Uplink:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await first(self._ready.wait(), self._closed.wait())
         if not self._ready.is_set():
-            self.traffic.refused = f"{self.device}: {self._reason or 'connection closed'}"
             raise ConnectionRefusedError(self._reason or "connection closed")
 
     async def close(self) -> None:
@@ -257,6 +256,7 @@ class Uplink:
             return
         if reason.is_failure:
             self._reason = str(reason)
+            self.traffic.refused = f"{self.device}: {self._reason}"
             self._closed.set()
             return
         client.subscribe(f"{self._down}#", qos=1)
