@@ -66,6 +66,10 @@ class Engine:
             owner.states[change.rule_id] = change.state
             self._schedule(owner, rule, 0)
 
+    def listen(self, since_ms: int, settle_ms: int) -> None:
+        """Since when there is somebody to be heard by, and for how long at most that counts."""
+        self.roster.line.since_ms, self.roster.line.settle_ms = since_ms, settle_ms
+
     def carry_over(self, former: Engine) -> None:
         """Takes over from the engine of an older registry: what it remembers, minus what no longer exists."""
         seen: dict[DeviceNo, Seen] = {}
@@ -76,7 +80,7 @@ class Engine:
         for subject in [*former.roster.devices.values(), *former.roster.buildings.values()]:
             states += [StateChange(rule, subject.key, state) for rule, state in subject.states.items() if state]
         self.roster.line.heard_ms = former.roster.line.heard_ms
-        self.roster.line.since_ms = former.roster.line.since_ms
+        self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self._faulty = former._faulty
         self.restore(states, seen)
 

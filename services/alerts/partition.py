@@ -99,7 +99,7 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
         self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.roster.line.since_ms = int(time.time() * 1000)
+        self._engine.listen(int(time.time() * 1000), round(self._settings.alerts_settle_s * 1000))
         self._read_ahead.clear()
         self.registry_changed = False
         log.info(

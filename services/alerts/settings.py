@@ -17,3 +17,5 @@ class AlertSettings(ServiceSettings):
     alerts_readings_per_turn: int = Field(default=4000, ge=1)
     """How much telemetry one transaction takes; an event never waits for more than this."""
     alerts_pool_size: int = Field(default=6, ge=2)
+    alerts_settle_s: float = Field(default=3600.0, ge=0)
+    """After a start, silence counts anew for three intervals of the device, for so long at most; 0: not at all."""

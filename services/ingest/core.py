@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, assert_never
 
@@ -27,6 +27,11 @@ NO_COMMUNITY = -1
 """The ledger's partition for messages whose topic names no community there is."""
 
 Values = list[float | None]
+
+CLOCK_NEVER_SET_MS = 1_577_836_800_000
+"""2020-01-01: a device that says it is earlier has lost its clock, not its way."""
+DEVICE_TS = "device_ts"
+"""In an event's data: the impossible time the device gave, where it was taken at the time of its arrival."""
 
 
 Session = tuple[int, bool]
@@ -150,10 +155,12 @@ def check(into: Checked, source: int, received_ms: int, topic: Topic, part: Deco
             if device is not publisher:
                 into.forwarders[publisher.no] = received_ms
             refused = _window(part, received_ms)
+            if refused is not None and refused.reason is Reason.FUTURE:
+                into.clocks.append(ClockOff(device, part.ts_ms, received_ms))
             if refused is None:
                 refused = _accept(into, source, received_ms, device, part)
-            elif refused.reason is Reason.FUTURE:
-                into.clocks.append(ClockOff(device, part.ts_ms, received_ms))
+            elif isinstance(part, DeviceEvent) and _must_be_answered(part, refused, device):
+                refused = _answer(into, source, received_ms, device, part, refused)
     if refused is not None:
         partition = registry.communities.get(topic.community)
         into.refusals.append(
@@ -210,6 +217,25 @@ def _window(part: Telemetry | DeviceEvent | StatusChange | Reply, now_ms: int) -
     hint = "; it looks like seconds, ts is milliseconds" if part.ts_ms < now_ms // 500 else ""
     days = (now_ms - part.ts_ms) // 86_400_000
     return Rejected(Reason.TOO_OLD, f"ts is {days} days ago; at most 7 are taken{hint}", part.device, _id_of(part))
+
+
+def _must_be_answered(part: DeviceEvent, refused: Rejected, device: KnownDevice) -> bool:
+    """A call for help whose time cannot be: ahead of ours, or from before there were such devices."""
+    clock_is_wrong = refused.reason is Reason.FUTURE or part.ts_ms < CLOCK_NEVER_SET_MS
+    return clock_is_wrong and part.event in device.kind.calls_for_help
+
+
+def _answer(
+    into: Checked, source: int, received_ms: int, device: KnownDevice, part: DeviceEvent, refused: Rejected
+) -> Rejected | None:
+    """Takes it at the time it arrived; what the device said stands in `data` and, with the reason, in quarantine."""
+    before = len(into.happenings)
+    data = {**part.data, DEVICE_TS: part.ts_ms}
+    unusable = _accept(into, source, received_ms, device, replace(part, ts_ms=received_ms, data=data))
+    if unusable is None:
+        detail = f"{refused.detail}; a call for help is answered all the same, at the time it arrived"
+        into.bad_values += [BadValue(item, refused.reason, detail) for item in into.happenings[before:]]
+    return unusable
 
 
 def _accept(

@@ -70,6 +70,12 @@ JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event
 WHERE e.ts BETWEEN 'epoch'::timestamptz + $4::bigint * interval '1 ms'
               AND 'epoch'::timestamptz + $5::bigint * interval '1 ms'
 
+-- name: answered_events
+SELECT e.device_no, e.event, e.message_id
+FROM unnest($1::integer[], $2::text[], $3::text[]) AS asked (device_no, event, message_id)
+JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event AND e.message_id = asked.message_id
+WHERE e.ts > now() - interval '7 days'
+
 -- name: append_log
 WITH written AS (
     INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
+from services.domain.rules.parameters import CorrelationParameters, EventParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class KindSpec:
     width: int
     metrics: Mapping[str, MetricSpec]
     events: frozenset[str]
+    calls_for_help: frozenset[str] = frozenset()
+    """Events that a life-safety rule answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +67,9 @@ def kind_spec(kind: DeviceKind) -> KindSpec:
         )
         for position, metric in enumerate(kind.metrics)
     }
-    return KindSpec(kind.name, len(kind.metrics), metrics, frozenset(event.name for event in kind.events))
+    calls = frozenset(
+        rule.parameters.event
+        for rule in kind.rules
+        if rule.life_safety and isinstance(rule.parameters, EventParameters | CorrelationParameters)
+    )
+    return KindSpec(kind.name, len(kind.metrics), metrics, frozenset(event.name for event in kind.events), calls)

@@ -17,6 +17,7 @@ from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import Reason, Rejected, Reply
 from services.ingest.core import (
+    DEVICE_TS,
     BadValue,
     Checked,
     Happening,
@@ -176,6 +177,7 @@ def _contradiction(reading: Reading, position: int, stored: float | None) -> str
 
 async def _events(connection: asyncpg.Connection[Any], happenings: list[Happening]) -> None:
     Key = tuple[int, int, str]
+    happenings = await _not_answered_before(connection, happenings)
     first: dict[Key, Happening] = {}
     for happening in happenings:
         first.setdefault((happening.device.no, happening.ts_ms, happening.event), happening)
@@ -204,6 +206,30 @@ async def _events(connection: asyncpg.Connection[Any], happenings: list[Happenin
         else:
             detail = f"{happening.event} was stored for this time before with other data; the first stands"
             happening.refuse(Rejected(Reason.CONFLICT, detail, happening.device.id, happening.message_id))
+
+
+async def _not_answered_before(connection: asyncpg.Connection[Any], happenings: list[Happening]) -> list[Happening]:
+    """Events taken at the time of their arrival have another time at each resending; their id tells them apart."""
+    timeless = [h for h in happenings if DEVICE_TS in h.data and h.message_id is not None]
+    if not timeless:
+        return happenings
+    rows = await connection.fetch(
+        Q["answered_events"],
+        [h.device.no for h in timeless],
+        [h.event for h in timeless],
+        [h.message_id for h in timeless],
+    )
+    known = {(row["device_no"], row["event"], row["message_id"]) for row in rows}
+    fresh = []
+    for happening in happenings:
+        key = (happening.device.no, happening.event, happening.message_id)
+        if DEVICE_TS in happening.data and happening.message_id is not None:
+            if key in known:
+                happening.outcome = Outcome.DUPLICATE
+                continue
+            known.add(key)
+        fresh.append(happening)
+    return fresh
 
 
 async def _log(

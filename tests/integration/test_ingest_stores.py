@@ -264,3 +264,22 @@ async def test_ingest_hears_at_once_of_a_device_that_was_registered_while_it_ran
         wire.send(f"sc/{other}/{device}/up/telemetry", {"ts": ts, "values": {"temperature": 20}})
         ledger = await db.received(1)
     assert ledger["stored"] == 1
+
+
+async def test_ingest_answers_a_call_for_help_with_a_lost_clock_once(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    """A button that lost its clock sends from 1970; resent until acknowledged, it is one event."""
+    device = f"{home}-sos_button-1"
+    press = {"id": "press-1", "ts": 12_000, "event": "pressed"}
+    async with ingest(database_url, mqtt.url):
+        for count in (1, 2):
+            wire.send(f"sc/{home}/{device}/up/event", press)
+            await db.received(count)
+        wire.send(f"sc/{home}/{device}/up/event", press | {"id": "press-2"})
+        assert await db.received(3) == {"received": 3, "stored": 2, "duplicate": 1, "rejected": 0}
+        await until(lambda: _all_acked(wire, home, device, {"press-1", "press-2"}))
+    events = [item for item in await db.log_bodies() if item["type"] == "event"]
+    assert [item["id"] for item in events] == ["press-1", "press-2"]
+    assert all(item["ts_ms"] == item["received_ms"] and item["data"]["device_ts"] == 12_000 for item in events)
+    assert ("value", "too_old", device) in await db.quarantine()

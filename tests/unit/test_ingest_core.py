@@ -107,6 +107,27 @@ def test_check_notes_a_clock_that_lives_in_the_future() -> None:
     assert not checked(values("nobody", GOOD, NOW + 3_600_000), "nobody").clocks
 
 
+@pytest.mark.parametrize("ts", [NOW + 300_001, NOW + 366 * 86_400_000, 0, 946_684_800_000])
+def test_check_answers_a_call_for_help_whatever_the_clock_says(ts: int) -> None:
+    result = checked(DeviceEvent(DeviceId("sos"), ts, "pressed", {"by": "hand"}, "e"), "sos")
+    (happening,) = result.happenings
+    assert not result.refusals
+    assert (happening.ts_ms, happening.data) == (NOW, {"by": "hand", "device_ts": ts})
+    (kept,) = result.bad_values
+    assert kept.reason is (Reason.FUTURE if ts > NOW else Reason.TOO_OLD) and "answered" in kept.detail
+    assert len(result.clocks) == (1 if ts > NOW else 0)
+
+
+def test_check_does_not_answer_a_call_for_help_of_last_week() -> None:
+    (refusal,) = checked(DeviceEvent(DeviceId("sos"), NOW - 8 * 86_400_000, "pressed", {}, "e"), "sos").refusals
+    assert refusal.rejected.reason is Reason.TOO_OLD
+
+
+def test_check_refuses_an_ordinary_event_with_an_impossible_time() -> None:
+    (refusal,) = checked(DeviceEvent(DeviceId("meter"), NOW + 3_600_000, "leak", {}, "e"), "meter").refusals
+    assert refusal.rejected.reason is Reason.FUTURE
+
+
 def test_check_takes_a_status_whose_connection_is_older_than_a_week() -> None:
     will = StatusChange(DeviceId("env"), NOW - 30 * 86_400_000, False, 4)
     assert len(checked(will, "env").statuses) == 1

@@ -387,6 +387,32 @@ def test_offline_waits_while_the_whole_line_is_silent() -> None:
     assert line.tick(T0 + 13 * MIN + 1) == ["offline", "fire"]
 
 
+def test_offline_after_a_restart_silence_counts_anew() -> None:
+    """Both were down for an hour; what speaks within its own patience is not reported."""
+    since = T0 + HOUR
+    facts = Facts(interval_ms=MIN, seen_ms=T0, line=Line(since + 10 * MIN, since_ms=since))
+    line = Timeline(OfflineParameters(), facts)
+    assert line.tick(since + 3 * MIN) == []
+    assert line.tick(since + 3 * MIN + 1) == ["offline", "fire"]
+    assert line.said[-1].onset_ms == T0 + 3 * MIN
+
+
+def test_offline_after_a_restart_a_rare_reporter_is_waited_for_an_hour_only() -> None:
+    since = T0 + 18 * HOUR
+    facts = Facts(interval_ms=6 * HOUR, seen_ms=T0, line=Line(since + HOUR, since_ms=since))
+    line = Timeline(OfflineParameters(), facts)
+    assert line.tick(since + HOUR) == []
+    assert line.tick(since + HOUR + 1) == ["offline", "fire"]
+
+
+def test_offline_last_will_from_before_a_restart_waits_for_the_device_to_return() -> None:
+    since = T0 + HOUR
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, session=1, line=Line(since_ms=since)))
+    line.give(will(T0 + S))
+    assert line.tick(since + 3 * MIN - 1) == []
+    assert line.tick(since + 3 * MIN) == ["offline", "fire"]
+
+
 def will(at_ms: int, session: int = 1) -> Status:
     return Status(NO, T0, at_ms, False, session)
 

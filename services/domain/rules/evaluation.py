@@ -82,6 +82,9 @@ class Line:
     heard_ms: int = 0
     since_ms: int = 0
     """Since when somebody has been listening without a break; what was silent before may have spoken to nobody."""
+    settle_ms: int = 60 * 60_000
+    """Silence counts anew from `since_ms`, for so long at most: whatever was down with us is not blamed for it, and
+    a button that reports twice a day is still missed on time however often we restart."""
 
 
 @dataclass(slots=True)

@@ -22,9 +22,6 @@ WILL_GRACE_MS = 10_000
 """A device that reconnects at once (new network, restart) publishes a last will too; it gets this long to return."""
 LINE_SILENT_MS = 10 * 60_000
 """While nothing at all comes through, it may be the way that is broken and not the device: wait this much longer."""
-SETTLE_MS = 60 * 60_000
-"""After a restart silence counts anew, from the restart, for this long at most: whatever was down with us is not
-blamed for it, and a button that reports twice a day is still missed on time however often we restart."""
 _RECHECK_MS = 5_000
 _STILL_OFF_MS = 60_000
 """How often a device known to be offline is looked for: a bare heartbeat may come back without a line in the log."""
@@ -59,14 +56,12 @@ def _back(state: dict[str, int], at_ms: int) -> tuple[Signal, ...]:
 
 def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | None:
     patience_ms = parameters.missed * facts.interval_ms
+    settled_ms = facts.line.since_ms + min(patience_ms, facts.line.settle_ms)
     if state is None:
-        if facts.seen_ms is None:
-            return None
-        settled = facts.line.since_ms + min(patience_ms, SETTLE_MS)
-        return max(facts.seen_ms + patience_ms, settled) + 1
+        return None if facts.seen_ms is None else max(facts.seen_ms + patience_ms, settled_ms) + 1
     if "will" in state:
-        settled = facts.line.since_ms + min(patience_ms, SETTLE_MS) if facts.line.since_ms > state["will"] else 0
-        return max(int(state["will"]) + WILL_GRACE_MS, settled)
+        grace_ms = int(state["will"]) + WILL_GRACE_MS
+        return grace_ms if state["will"] >= facts.line.since_ms else max(grace_ms, settled_ms)
     return 0
 
 
@@ -83,11 +78,12 @@ def tick(parameters: OfflineParameters, state: State, facts: Facts, now_ms: int)
             return Outcome(None, due_ms=_due(parameters, None, facts))
         return _conclude(state["will"], facts, now_ms)
     seen = facts.seen_ms or 0
-    if facts.line.heard_ms < due and now_ms < due + LINE_SILENT_MS:
+    expected = seen + parameters.missed * facts.interval_ms
+    if facts.line.heard_ms <= expected and now_ms < due + LINE_SILENT_MS:
         return Outcome(None, due_ms=now_ms + _RECHECK_MS)
     if _gateway_unsure(seen, facts, now_ms, due):
         return Outcome(None, due_ms=now_ms + _RECHECK_MS)
-    return _conclude(due - 1, facts, now_ms)
+    return _conclude(expected, facts, now_ms)
 
 
 def _gateway_unsure(seen_ms: int, facts: Facts, now_ms: int, due_ms: int) -> bool:
