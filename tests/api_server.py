@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -24,6 +25,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
     """Runs the service itself; yields its base URL."""
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    settings.setdefault("cockpit_dir", Path("not-built"))
     chosen = ApiSettings(database_url=database_url, http_port=0, secret_key=KEY, **settings)
     service = asyncio.create_task(run(chosen, stop, ready.set_result))
     try:

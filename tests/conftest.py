@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.embedded.broker import Mosquitto, connect
 from deploy.embedded.postgres import DATABASE
@@ -60,6 +62,32 @@ class Mqtt:
 
     def account_url(self, account: str) -> str:
         return f"mqtt://{account}:{quote(self.accounts[account])}@{self.host}:{self.port}"
+
+    def forget(self) -> None:
+        """Removes every retained message under `sc/`."""
+        mark, retained, done = f"sc/{secrets.token_hex(8)}", set[str](), threading.Event()
+
+        def heard(_: Client, __: object, message: MQTTMessage) -> None:
+            if message.topic == mark:
+                done.set()
+            elif message.retain:
+                retained.add(message.topic)
+
+        client = Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set(self.username, self.password)
+        client.on_message = heard
+        client.connect(self.host, self.port)
+        client.loop_start()
+        try:
+            client.subscribe("sc/#", qos=1)
+            # What is retained comes before what is published after the subscription.
+            client.publish(mark, b"", qos=1)
+            assert done.wait(10), "the broker does not say what it retains"
+            for topic in tuple(retained):
+                client.publish(topic, b"", qos=1, retain=True).wait_for_publish(10)
+        finally:
+            client.disconnect()
+            client.loop_stop()
 
     def admit(self, devices: Mapping[str, str]) -> None:
         """Lets devices (id to secret) log in, beside those admitted before; returns when the broker knows them."""
@@ -166,8 +194,10 @@ def breakable() -> Iterator[Servers]:
 
 
 @pytest.fixture
-def mqtt(servers: Servers) -> Mqtt:
-    return servers.mqtt
+def mqtt(servers: Servers) -> Iterator[Mqtt]:
+    """Nothing retained is left for the next test: its ingest would meet devices that it does not know."""
+    yield servers.mqtt
+    servers.mqtt.forget()
 
 
 _END_OTHERS = (

@@ -43,7 +43,7 @@ class Engine:
         self._count = count()
 
     def restore(self, states: Iterable[StateChange], seen: dict[DeviceNo, Seen]) -> None:
-        """What the database remembers; every clock is set again by the first tick. Unknown rules are forgotten."""
+        """What the database remembers; every clock is set again. Unknown rules are forgotten."""
         for device_no, known in seen.items():
             subject = self.roster.devices.get(device_no)
             if subject is None:
@@ -56,7 +56,7 @@ class Engine:
             if subject.gateway is not None and subject.facts.seen_ms is not None:
                 self._heard_gateway(subject.gateway, subject.facts.seen_ms)
             for one in subject.rules.starts:
-                self._schedule(subject, one, 0)
+                self._wind(subject, one)
         for change in states:
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
@@ -64,7 +64,7 @@ class Engine:
                 self._changed[change.rule_id, change.subject] = None
                 continue
             owner.states[change.rule_id] = change.state
-            self._schedule(owner, rule, 0)
+            self._wind(owner, rule)
 
     def listen(self, since_ms: int, settle_ms: int) -> None:
         """Since when there is somebody to be heard by, and for how long at most that counts."""
@@ -222,6 +222,16 @@ class Engine:
         self._faulty.add((one.rule.id, subject.key))
         if self._on_fault is not None:
             self._on_fault(one.rule.id, subject.key, error)
+
+    def _wind(self, subject: Subject, one: Compiled) -> None:
+        """Sets a restored rule's clock. At time 0 nothing is due yet, so its tick only says when it will be:
+        what was due in a certain order before a restart is due in that order after it."""
+        try:
+            due_ms = one.kind.tick(one.rule.parameters, subject.states.get(one.rule.id), subject.facts, 0).due_ms
+        except Exception as error:
+            self._fault(one, subject, error)
+            return
+        self._schedule(subject, one, due_ms or 0)
 
     def _schedule(self, subject: Subject, one: Compiled, due_ms: int) -> None:
         if subject.dues.get(one.rule.id) != due_ms:

@@ -231,7 +231,7 @@ async def test_crash_inside_the_transaction_is_resumed_without_loss_or_double(
 
 async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) -> None:
     environment = {**os.environ, "LINHUB_DATABASE_URL": world.url, "LINHUB_ALERTS_LEASE_S": "1"}
-    total = 30
+    total, began_ms = 30, now_ms()
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -244,7 +244,7 @@ async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) ->
     process = start()
     try:
         for index in range(total):
-            await world.event("highthrow_camera-1", "thrown", now_ms(), clip=f"clip-{index}")
+            await world.event("highthrow_camera-1", "thrown", began_ms + index, clip=f"clip-{index}")
             if index in (8, 17):
                 await until(world.orders, 20)
                 process.send_signal(signal.SIGKILL)

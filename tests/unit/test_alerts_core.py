@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.adapters.registry import CommunityRow, DeviceRow
@@ -383,8 +383,18 @@ def essence(log: Sequence[Decision]) -> list[Any]:
     return sorted(repr(one) for one in log)
 
 
-@settings(max_examples=120, deadline=None)
+GAS_TWICE = [
+    (("event", (1, "alarm"), 0), 1, False),
+    (("tick", 0, 0), 1, True),
+    (("lel", 10.0, 0), 1, False),
+    (("tick", 0, 0), 300_000, False),
+]
+"""Two rules of one family due in one tick: whether the second joins or opens must not depend on a restart."""
+
+
+@settings(max_examples=60, deadline=None)
 @given(_steps)
+@example(GAS_TWICE)
 def test_core_batches_and_restarts_change_nothing(steps: list[tuple[tuple[str, Any, int], int, bool]]) -> None:
     straight = play([(what, pause, False) for what, pause, _ in steps], restarts=False)
     batched = play(steps, restarts=False)
