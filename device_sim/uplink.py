@@ -24,7 +24,7 @@ from device_sim.spool import Entry, Spool
 log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 60
-SESSION_EXPIRY_S = 3600
+SESSION_EXPIRY_S = 0xFFFFFFFF
 WILL_DELAY_S = 1
 """A blink of the network shorter than this is nobody's business; the broker keeps the will back."""
 CONNECT_TIMEOUT_S = 10.0

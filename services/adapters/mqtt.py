@@ -45,6 +45,10 @@ class Address:
         )
 
 
+NEVER_EXPIRES = 0xFFFFFFFF
+"""Session expiry interval of MQTT 5. mosquitto 2.0 can crash over sessions that do expire (docs/decisions/0004)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SubscriberOptions:
     """`window`: how many messages the broker may have unacknowledged; past it the broker waits: the back-pressure.
@@ -57,7 +61,7 @@ class SubscriberOptions:
     window: int
     held_bytes: int = 64 * 1024 * 1024
     keepalive_s: int = 15
-    session_expiry_s: int = 14 * 24 * 3600
+    session_expiry_s: int = NEVER_EXPIRES
     connect_timeout_s: float = 5.0
     retry_max_s: float = 10.0
 
