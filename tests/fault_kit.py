@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from deploy.embedded.part import Part
+from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
 from services.domain.ids import DeviceId
 from tests.factory import put_community, small_community
@@ -83,6 +84,7 @@ class ServiceProcess:
             cwd=ROOT,
             env={**self._environment, "LINHUB_HEALTH_PORT": port, "LINHUB_HTTP_PORT": port},
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=die_with_parent(),
         )
         assert self._process.stderr is not None
         self._reading = asyncio.create_task(self._read(self._process.stderr))
@@ -149,7 +151,11 @@ class ServiceProcess:
         try:
             yield self
         finally:
-            await self.stop()
+            try:
+                await self.stop()
+            except TimeoutError:
+                await self.kill()
+                raise
 
 
 class IngestProcess(ServiceProcess):

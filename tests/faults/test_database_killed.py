@@ -11,10 +11,12 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from deploy.embedded.postgres import DATABASE, Postgres
+from deploy.embedded.service import Service
+from tests.api_server import KEY
 from tests.conftest import Servers, with_database
 from tests.fault_kit import (
     KILLS,
@@ -136,3 +138,32 @@ async def test_database_frozen_in_mid_stream_loses_and_doubles_nothing(breakable
             tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the thaw")
         assert s.ingest.alive and s.alerts.alive
         await s.assert_whole()
+
+
+async def test_services_stop_in_time_while_the_database_is_frozen(breakable: Servers) -> None:
+    assert breakable.stack is not None
+    url = with_database(breakable.database_url, DATABASE)
+    services = [
+        IngestProcess(url, breakable.mqtt.account_url("svc-ingest"), "t-home", drain_s=1),
+        ServiceProcess("alerts", url),
+        ServiceProcess("api", url, secret_key=KEY),
+    ]
+    async with AsyncExitStack() as stack:
+        for service in services:
+            await stack.enter_async_context(service.running())
+        await asyncio.gather(*(service.ready() for service in services))
+        breakable.stack.postgres.freeze()
+        # Each asks the database at least once a second: now all are in the middle of a question.
+        await asyncio.sleep(1.5)
+        took = await asyncio.gather(*(stopping_s(service) for service in services))
+    tell(f"ingest, alerts, api stopped in {took}")
+    assert max(took) < Service.stop_timeout_s, "the launcher would have killed it"
+
+
+async def stopping_s(service: ServiceProcess) -> float:
+    began = time.monotonic()
+    try:
+        assert await service.stop() == 0
+    except TimeoutError:
+        await service.kill()
+    return round(time.monotonic() - began, 1)
