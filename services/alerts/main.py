@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import structlog
 import uvloop
 
@@ -21,6 +24,9 @@ from services.alerts.worker import AlertWorker
 from services.domain.devices import BY_NAME
 
 log = structlog.get_logger(__name__)
+
+_DRAIN_S = 4.0
+"""How long a stop waits for the database: longer than giving the leases back may take."""
 
 
 async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -42,14 +48,33 @@ async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[
             opening.cancel()
             await asyncio.wait({opening})
             return
-        stopped.cancel()
+        stack.callback(stopped.cancel)
         pool = await opening
-        stack.push_async_callback(pool.close)
+        stack.callback(pool.terminate)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         worker = AlertWorker(pool, settings, BY_NAME, owner)
         log.info("alerts_started", owner=owner, port=port)
-        await worker.run(stop)
+        working = asyncio.create_task(worker.run(stop))
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working}, timeout=_DRAIN_S)
+        if not working.done():
+            log.warning("stopping_without_the_database", after_s=_DRAIN_S)
+            await _tear(working, pool)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
         log.info("alerts_stopped", owner=owner)
+
+
+async def _tear(working: asyncio.Task[None], pool: asyncpg.Pool[Any]) -> None:
+    """Ends the work without the database: a server that is frozen answers no cancellation either.
+
+    Cutting the connections frees whoever waits, but with an error that takes the place of the cancellation, so that it
+    would be tried again: hence more than once.
+    """
+    pool.terminate()
+    while not working.done():
+        working.cancel()
+        await asyncio.wait({working}, timeout=0.2)
 
 
 def main() -> None:
