@@ -9,15 +9,13 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import structlog
 import uvloop
 
 from services.adapters.observe import configure_logging, serve_health
-from services.adapters.postgres import open_pool
+from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
 from services.alerts.settings import AlertSettings
 from services.alerts.worker import AlertWorker
@@ -56,25 +54,10 @@ async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[
         log.info("alerts_started", owner=owner, port=port)
         working = asyncio.create_task(worker.run(stop))
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({working}, timeout=_DRAIN_S)
-        if not working.done():
-            log.warning("stopping_without_the_database", after_s=_DRAIN_S)
-            await _tear(working, pool)
+        await end(working, pool, _DRAIN_S)
         with contextlib.suppress(asyncio.CancelledError):
             await working
         log.info("alerts_stopped", owner=owner)
-
-
-async def _tear(working: asyncio.Task[None], pool: asyncpg.Pool[Any]) -> None:
-    """Ends the work without the database: a server that is frozen answers no cancellation either.
-
-    Cutting the connections frees whoever waits, but with an error that takes the place of the cancellation, so that it
-    would be tried again: hence more than once.
-    """
-    pool.terminate()
-    while not working.done():
-        working.cancel()
-        await asyncio.wait({working}, timeout=0.2)
 
 
 def main() -> None:
@@ -88,7 +71,8 @@ def main() -> None:
             loop.add_signal_handler(number, stop.set)
         await run(settings, stop, lambda _port: None)
 
-    uvloop.run(until_told())
+    with refusal_said():
+        uvloop.run(until_told())
 
 
 if __name__ == "__main__":
