@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-
 import asyncpg
 
 from deploy.embedded.postgres import DATABASE
