@@ -18,7 +18,7 @@ RIGHT = {
     "LINHUB_MQTT_URL": "mqtt://svc-ingest:secret-word@127.0.0.1:1",
     "LINHUB_SECRET_KEY": KEY,
 }
-SERVICES = {
+SERVICES: dict[str, dict[str, tuple[str | None, ...]]] = {
     "ingest": {
         "LINHUB_MQTT_URL": (None, "http://svc-ingest:secret-word@broker:1883"),
         "LINHUB_PARTITIONS": ("0-99",),
@@ -27,7 +27,7 @@ SERVICES = {
     "alerts": {"LINHUB_ALERTS_LEASE_S": ("0", "soon")},
     "api": {"LINHUB_SECRET_KEY": (None, "too-short"), "LINHUB_HTTP_PORT": ("http",)},
 }
-EVERYWHERE = {
+EVERYWHERE: dict[str, tuple[str | None, ...]] = {
     "LINHUB_DATABASE_URL": (None, "mysql://linhub:secret-word@db/linhub"),
     "LINHUB_LOG_LEVEL": ("LOUD",),
     "LINHUB_HEALTH_PORT": ("70000",),
