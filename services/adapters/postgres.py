@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 RETRYABLE = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.CannotConnectNowError,
     asyncpg.exceptions.AdminShutdownError,
@@ -31,7 +32,10 @@ RETRYABLE = (
     asyncpg.exceptions.QueryCanceledError,
     TimeoutError,
 )
-"""What passes by itself when the database comes back or lets go; everything else is a fault of ours."""
+"""What passes by itself when the database comes back or lets go; everything else is a fault of ours.
+
+InternalClientError is what the driver makes of an answer that a dying server cut in half.
+"""
 
 
 async def _prepare(connection: asyncpg.Connection[Any]) -> None:
