@@ -119,6 +119,8 @@ async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable
             await s.ready()
             tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the database")
         assert s.alerts.alive
+        faults = [*s.alerts.said("partition_failed"), *s.alerts.said("loop_failed")]
+        assert not faults, "a database that is away is no fault of the engine"
         await s.assert_whole()
 
 
