@@ -1,19 +1,35 @@
-"""Ways to hurt a running ingest: kill its process, cut its database off in the worst moment."""
+"""Ways to hurt running services (kill, freeze, cut off in the worst moment), and proof that nothing came of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import random
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import urlopen
 
-from tests.ingest_kit import Wire, now_ms, until
+import asyncpg
+
+from deploy.embedded.part import Part
+from deploy.embedded.processes import die_with_parent
+from deploy.embedded.service import health
+from services.domain.ids import DeviceId
+from tests.factory import put_community, small_community
+from tests.ingest_kit import Database, Wire, now_ms, until
+
+KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
+"""Kill points a test; campaigns use 20 and more."""
+SEED = int(os.environ.get("LINHUB_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
+"""Of the moments; repeats a run."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,72 +45,143 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class IngestProcess:
-    """`python -m services.ingest.main`, to be killed and started again under the same name."""
+class ServiceProcess:
+    """`python -m services.{service}.main`, to be killed, frozen and started again. Keeps what it logs."""
 
-    def __init__(self, database_url: str, mqtt_url: str, worker: str, **more: str) -> None:
+    def __init__(self, service: str, database_url: str, **more: object) -> None:
+        self._module = f"services.{service}.main"
         self._environment = {
             **os.environ,
             "LINHUB_DATABASE_URL": database_url,
-            "LINHUB_MQTT_URL": mqtt_url,
-            "LINHUB_WORKER": worker,
-            "LINHUB_LOG_LEVEL": "ERROR",
-            **{f"LINHUB_{name.upper()}": value for name, value in more.items()},
+            "LINHUB_LOG_LEVEL": "WARNING",
+            **{f"LINHUB_{name.upper()}": str(value) for name, value in more.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._port = 0
+        self.lines: list[str] = []
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self._running.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._running.returncode is None
 
     async def start(self) -> None:
         self._port = free_port()
+        port = str(self._port)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "services.ingest.main",
+            self._module,
             cwd=ROOT,
-            env={**self._environment, "LINHUB_HEALTH_PORT": str(self._port)},
+            env={**self._environment, "LINHUB_HEALTH_PORT": port, "LINHUB_HTTP_PORT": port},
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=die_with_parent(),
         )
+        assert self._process.stderr is not None
+        self._reading = asyncio.create_task(self._read(self._process.stderr))
 
-    async def ready(self) -> None:
-        def ask() -> bool:
-            try:
-                with urlopen(f"http://127.0.0.1:{self._port}/health/ready", timeout=2) as answer:
-                    return bool(answer.status == 200)
-            except OSError:
-                return False
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            self.lines.append(line.decode(errors="replace").rstrip())
+            sys.stderr.write(f"{self.lines[-1]}\n")
 
-        await until(lambda: asyncio.to_thread(ask), 40)
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of this event, over all its lives."""
+        lines = [json.loads(line) for line in self.lines if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    async def why(self) -> str | None:
+        """What its readiness says it waits for; None when it is ready."""
+        return await asyncio.to_thread(health, self._port)
+
+    async def ready(self, within_s: float = 40.0) -> None:
+        async def none_missing() -> bool:
+            assert self.alive, f"{self._module} ended with {self._running.returncode}"
+            return await self.why() is None
+
+        await until(none_missing, within_s)
+
+    async def waits_for(self, what: str, within_s: float = 20.0) -> str:
+        """Its own words, once they are about `what`."""
+
+        async def waiting() -> str | None:
+            assert self.alive, f"{self._module} ended with {self._running.returncode}"
+            why = await self.why()
+            return why if why is not None and what in why and "no answer at" not in why else None
+
+        return str(await until(waiting, within_s))
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._running.send_signal(number)
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
 
     async def kill(self) -> None:
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        self.signal(signal.SIGKILL)
+        await self.exit_code()
 
     async def stop(self) -> int:
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-        return await asyncio.wait_for(self._process.wait(), 20)
+        self.signal(signal.SIGTERM)
+        self.thaw()
+        return await self.exit_code()
 
     async def exit_code(self) -> int:
-        assert self._process is not None
-        return await asyncio.wait_for(self._process.wait(), 20)
+        code = await asyncio.wait_for(self._running.wait(), 20)
+        if self._reading is not None:
+            await self._reading
+        return code
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        await self.start()
+        try:
+            yield self
+        finally:
+            try:
+                await self.stop()
+            except TimeoutError:
+                await self.kill()
+                raise
+
+
+class IngestProcess(ServiceProcess):
+    """Of one worker name in all its lives."""
+
+    def __init__(self, database_url: str, mqtt_url: str, worker: str, **more: object) -> None:
+        super().__init__("ingest", database_url, mqtt_url=mqtt_url, worker=worker, **more)
+
+
+async def revive(part: Part) -> None:
+    """Starts a killed server again and waits until it answers. From the main thread: the server dies with its own."""
+    part.start()
+    await asyncio.to_thread(part.wait_ready)
 
 
 class Stubborn:
     """Devices that keep each message and send it again until its application ack."""
 
-    def __init__(self, wire: Wire, community: str, devices: list[str], sos: str) -> None:
+    def __init__(
+        self, wire: Wire, community: str, devices: list[str], sos: str, *, first_ts_ms: int | None = None
+    ) -> None:
         self._wire = wire
         self._community = community
         self._devices = devices
         self._sos = sos
-        self._start = now_ms() - 3_600_000
+        self._start = now_ms() - 3_600_000 if first_ts_ms is None else first_ts_ms
         self.sent: dict[str, tuple[str, int]] = {}
         """message id → (device, ts)."""
         self._waiting: dict[str, tuple[str, dict[str, object]]] = {}
@@ -107,21 +194,40 @@ class Stubborn:
             if n % 20:
                 device = self._devices[n % len(self._devices)]
                 values = {"temperature": n % 60, "humidity": n % 100, "noise": n % 90}
-                topic, body = f"sc/{self._community}/{device}/up/telemetry", {"ts": ts, "values": values}
+                self._say(device, "telemetry", ts, {"values": values})
             else:
-                device = self._sos
-                topic, body = f"sc/{self._community}/{device}/up/event", {"ts": ts, "event": "pressed"}
-            message = {"id": f"m{n}", **body}
-            self.sent[f"m{n}"] = device, ts
-            self._waiting[f"m{n}"] = topic, message
-            self._wire.send(topic, message)
+                self._say(self._sos, "event", ts, {"event": "pressed"})
+
+    def press(self, button: str) -> None:
+        """An SOS button, now."""
+        self._say(button, "event", now_ms(), {"event": "pressed"})
+
+    def _say(self, device: str, channel: str, ts: int, more: dict[str, object]) -> None:
+        id, topic = f"m{len(self.sent)}", f"sc/{self._community}/{device}/up/{channel}"
+        message: dict[str, object] = {"id": id, "ts": ts, **more}
+        self.sent[id] = device, ts
+        self._waiting[id] = topic, message
+        self._wire.send(topic, message)
+
+    async def keep_saying(self, seconds: float, more: Callable[[], None] = lambda: None) -> None:
+        """A stream of about 4,000 messages a second; `more` adds to it at each turn."""
+        end = asyncio.create_task(asyncio.sleep(seconds))
+        while not end.done():
+            self.say(40)
+            more()
+            await asyncio.sleep(0.01)
 
     def forget_acknowledged(self) -> int:
         """How many are still waiting."""
-        for device in (*self._devices, self._sos):
+        for device in {self.sent[id][0] for id in self._waiting}:
             for id in self._wire.acked(self._community, device):
                 self._waiting.pop(id, None)
         return len(self._waiting)
+
+    def acknowledged(self) -> set[tuple[str, int]]:
+        """(device, ts) of each message that has its application ack."""
+        self.forget_acknowledged()
+        return {what for id, what in self.sent.items() if id not in self._waiting}
 
     async def until_acknowledged(self, deadline_s: float = 90.0) -> int:
         """Sends again what is not acknowledged, until all is; how many were sent again."""
@@ -135,6 +241,79 @@ class Stubborn:
                 self._wire.send(topic, message)
                 again += 1
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
+
+
+async def stored(db: Database) -> list[tuple[str, int]]:
+    """(device, ts) of each reading and each event in the database."""
+    rows = await db.connection.fetch(
+        "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts "
+        "FROM (SELECT device_no, ts FROM reading UNION ALL SELECT device_no, ts FROM device_event) AS said "
+        "JOIN device d USING (device_no)"
+    )
+    return [(row["id"], row["ts"]) for row in rows]
+
+
+async def assert_each_once(db: Database, said: Stubborn) -> None:
+    """Everything said is stored once, stands in the log once, and the ledger balances."""
+    wanted, found = set(said.sent.values()), await stored(db)
+    lost, doubled = wanted - set(found), len(found) - len(set(found))
+    readings = await db.log_readings()
+    events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
+    logged = len(readings) + len(events)
+    ledger = await db.ledger()
+    tell(f"said {len(wanted)}, lost {len(lost)}, doubled {doubled}, logged {logged}, ledger {dict(ledger)}")
+    assert not lost and not doubled and len(found) == len(said.sent)
+    assert len(events) == len(set(events)) == await db.count("device_event")
+    assert len(readings) == len(set(readings)) == await db.count("reading")
+    assert ledger["stored"] == len(said.sent) and ledger["rejected"] == 0
+    assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
+    for numbers in (await db.log_numbers()).values():
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def many_buttons(database_url: str, community: str, count: int) -> list[str]:
+    """Imports a small community with so many more SOS buttons; their ids."""
+    small = small_community(community, prefix=f"{community}-")
+    pattern = next(device for device in small.devices if device.kind == "sos_button")
+    more = tuple(
+        replace(pattern, id=DeviceId(f"{community}-button-{n}"), name=f"button {n}", person_id=None)
+        for n in range(1, count + 1)
+    )
+    await put_community(database_url, replace(small, devices=(*small.devices, *more)))
+    return [device.id for device in more]
+
+
+async def assert_one_order_each(db: Database, devices: list[str], within_s: float = 30.0) -> None:
+    """Each of these devices, having called once, has one alert and one order, and that order is open and was sent."""
+
+    async def found() -> list[asyncpg.Record]:
+        return list(
+            await db.connection.fetch(
+                "SELECT d.id, count(DISTINCT a.id) AS alerts, count(o.id) AS orders, "
+                "count(o.id) FILTER (WHERE o.state = 'dispatched') AS open, "
+                "(SELECT count(*) FROM alert_occurrence c JOIN alert a ON a.id = c.alert_id "
+                "WHERE a.device_no = d.device_no AND c.what IN ('raised', 'repeated')) AS calls, "
+                "(SELECT count(*) FROM outbox x WHERE x.type = 'order.create' "
+                "AND x.data ->> 'order_id' IN (SELECT id::text FROM work_order w WHERE w.device_no = d.device_no)) "
+                "AS announced "
+                "FROM device d LEFT JOIN alert a USING (device_no) LEFT JOIN work_order o ON o.alert_id = a.id "
+                "WHERE d.id = ANY($1) GROUP BY d.id, d.device_no",
+                devices,
+            )
+        )
+
+    async def all_there() -> bool:
+        return all(row["orders"] for row in await found())
+
+    try:
+        await until(all_there, within_s)
+    except AssertionError:
+        missed = [row["id"] for row in await found() if not row["orders"]]
+        raise AssertionError(f"{len(missed)} alarms without an order: {missed[:5]}") from None
+    rows = await found()
+    odd = [dict(row) for row in rows if set(tuple(row)[1:]) != {1}]
+    tell(f"alarms {len(rows)}, missed 0, doubled {len(odd)}")
+    assert len(rows) == len(devices) and not odd, odd[:5]
 
 
 class Proxy:

@@ -55,6 +55,7 @@ class Wire:
         self._client.on_connect = lambda client, *_: client.subscribe("sc/+/+/down/ack", qos=1)
         self._client.on_subscribe = lambda *_: self._connected.set()
         self._client.on_message = self._heard
+        self._client.reconnect_delay_set(1, 1)
         self._client.max_queued_messages_set(0)
         self._client.max_inflight_messages_set(1000)
         self._client.connect(address.host, address.port)

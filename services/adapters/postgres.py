@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
 import structlog
 
 from services.adapters import migrate
+from services.adapters.settings import refuse
 
 log = structlog.get_logger(__name__)
 
 RETRYABLE = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.CannotConnectNowError,
     asyncpg.exceptions.AdminShutdownError,
@@ -28,7 +32,10 @@ RETRYABLE = (
     asyncpg.exceptions.QueryCanceledError,
     TimeoutError,
 )
-"""What passes by itself when the database comes back or lets go; everything else is a fault of ours."""
+"""What passes by itself when the database comes back or lets go; everything else is a fault of ours.
+
+InternalClientError is what the driver makes of an answer that a dying server cut in half.
+"""
 
 
 async def _prepare(connection: asyncpg.Connection[Any]) -> None:
@@ -40,7 +47,7 @@ async def open_pool(
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
 
-    Raises asyncpg.InvalidPasswordError and friends at once: waiting would not mend a wrong setting.
+    Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
     said = ""
     while True:
@@ -55,9 +62,39 @@ async def open_pool(
                     server_settings={"application_name": name, "timezone": "UTC"},
                 )
             waiting = "schema is behind, run `linhub migrate`: " + ", ".join(pending)
+        except asyncpg.InvalidCatalogNameError as error:
+            waiting = f"{error}; create it, or correct LINHUB_DATABASE_URL"
         except RETRYABLE as error:
             waiting = f"database does not answer: {error or type(error).__name__}"
         if waiting != said:
             log.warning("waiting_for_database", why=waiting)
             said = waiting
         await asyncio.sleep(retry_s)
+
+
+async def end(working: asyncio.Task[None], pool: asyncpg.Pool[Any], patience_s: float) -> None:
+    """Waits so long for work that was told to stop, then ends it without the database.
+
+    A server that is frozen answers no cancellation either. Cutting the connections frees whoever waits for one, but
+    with an error in place of the cancellation, which they would wait out and try again: hence they are told again.
+    Whoever calls awaits `working` afterwards.
+    """
+    await asyncio.wait({working}, timeout=patience_s)
+    if working.done():
+        return
+    log.warning("stopping_without_the_database", waited_s=patience_s)
+    pool.terminate()
+    while not working.done():
+        for task in asyncio.all_tasks():
+            if task.cancelling():
+                task.cancel()
+        await asyncio.wait({working}, timeout=0.2)
+
+
+@contextmanager
+def refusal_said() -> Iterator[None]:
+    """Exits with 2 after one line where the database refuses the login: waiting would not mend a wrong setting."""
+    try:
+        yield
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        refuse("database_url", f"the database refuses the login: {error}")

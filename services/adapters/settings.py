@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,7 +30,16 @@ def from_environment(settings: type[S]) -> S:
         return settings()
     except ValidationError as error:
         for problem in error.errors():
-            name = "LINHUB_" + "_".join(str(part) for part in problem["loc"]).upper()
             given = "is not set" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-            print(f"linhub: {name} {given}", file=sys.stderr)  # noqa: T201
+            _say("_".join(str(part) for part in problem["loc"]), given)
         raise SystemExit(2) from None
+
+
+def refuse(setting: str, why: str) -> NoReturn:
+    """What only its use can show to be wrong: exit 2 after one line that names the variable."""
+    _say(setting, f"is wrong: {why}")
+    raise SystemExit(2) from None
+
+
+def _say(setting: str, what: str) -> None:
+    print(f"linhub: LINHUB_{setting.upper()} {what}", file=sys.stderr)  # noqa: T201

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -14,13 +15,16 @@ import structlog
 import uvloop
 
 from services.adapters.observe import configure_logging, serve_health
-from services.adapters.postgres import open_pool
+from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
 from services.alerts.settings import AlertSettings
 from services.alerts.worker import AlertWorker
 from services.domain.devices import BY_NAME
 
 log = structlog.get_logger(__name__)
+
+_DRAIN_S = 4.0
+"""How long a stop waits for the database: longer than giving the leases back may take."""
 
 
 async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -42,13 +46,17 @@ async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[
             opening.cancel()
             await asyncio.wait({opening})
             return
-        stopped.cancel()
+        stack.callback(stopped.cancel)
         pool = await opening
-        stack.push_async_callback(pool.close)
+        stack.callback(pool.terminate)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         worker = AlertWorker(pool, settings, BY_NAME, owner)
         log.info("alerts_started", owner=owner, port=port)
-        await worker.run(stop)
+        working = asyncio.create_task(worker.run(stop))
+        await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await end(working, pool, _DRAIN_S)
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
         log.info("alerts_stopped", owner=owner)
 
 
@@ -63,7 +71,8 @@ def main() -> None:
             loop.add_signal_handler(number, stop.set)
         await run(settings, stop, lambda _port: None)
 
-    uvloop.run(until_told())
+    with refusal_said():
+        uvloop.run(until_told())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class AlertWorker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._waiting: str | None = "starting"
         self._said = ""
+        self._answered_at = time.monotonic()
 
     def readiness(self) -> str | None:
         """A standby is ready too: its work is to wait."""
@@ -62,6 +64,7 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
                     group.create_task(self._listen()),
+                    group.create_task(self._watch()),
                 ]
                 await stop.wait()
                 for loop in loops:
@@ -92,6 +95,14 @@ class AlertWorker:
                 log.error("loop_failed", loop=work.__name__, why=str(error), exc_info=error)
             await asyncio.sleep(seconds)
 
+    async def _watch(self) -> None:
+        """A frozen database keeps every other loop waiting without an error; only the clock can tell."""
+        longest = self._settings.alerts_lease_s
+        while True:
+            if self._waiting is None and time.monotonic() - self._answered_at > longest:
+                self._say(f"database has not answered for {longest:g} s")
+            await asyncio.sleep(longest / 10)
+
     def _say(self, waiting: str) -> None:
         self._waiting = waiting or None
         if waiting and waiting != self._said:
@@ -101,6 +112,7 @@ class AlertWorker:
     async def _hold(self) -> None:
         async with self._pool.acquire() as connection:
             held = await leases.hold(connection, CONSUMER, self.owner, self._all, self._settings.alerts_lease_s)
+        self._answered_at = time.monotonic()
         for partition, worker in list(self._workers.items()):
             if held.get(partition) != worker.lease or self._tasks[partition].done():
                 self._drop(partition)

@@ -14,8 +14,8 @@ from services.adapters.postgres import RETRYABLE, open_pool
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
-AWAY = (*RETRYABLE, asyncpg.InternalClientError)
-"""What a request or a loop may meet while the database is away or dying; the driver is confused by half answers."""
+AWAY = RETRYABLE
+"""What a request or a loop may meet while the database is away or dying."""
 
 
 class DatabaseAwayError(ConnectionError):

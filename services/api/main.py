@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from services.adapters.observe import configure_logging, serve
+from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment
 from services.api.app import create_app
 from services.api.audit import Watchers
@@ -99,7 +100,8 @@ async def _main(settings: ApiSettings) -> None:
 def main() -> None:
     settings = from_environment(ApiSettings)
     configure_logging("api", settings.log_level, settings.log_format == "json")
-    uvloop.run(_main(settings))
+    with refusal_said():
+        uvloop.run(_main(settings))
 
 
 if __name__ == "__main__":

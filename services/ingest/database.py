@@ -29,8 +29,8 @@ POISON = (
 )
 """What the data is to blame for: trying again would not help, leaving the culprit out does."""
 
-TROUBLE = (*RETRYABLE, asyncpg.PostgresError, asyncpg.InternalClientError)
-"""What is tried again for ever. InternalClientError: the pool may hand out a connection while it is breaking."""
+TROUBLE = (*RETRYABLE, asyncpg.PostgresError)
+"""What is tried again for ever."""
 
 _ACQUIRE_S = 5.0
 

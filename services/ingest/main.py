@@ -9,14 +9,13 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-import asyncpg
 import structlog
 import uvloop
 
 from services.adapters.mqtt import SessionTakenOver
 from services.adapters.mqtt_paho import PahoSubscriber
 from services.adapters.observe import configure_logging, serve_health
-from services.adapters.postgres import open_pool
+from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
 from services.ingest.settings import IngestSettings
 from services.ingest.store import Fenced
@@ -26,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 _CONNECTIONS = 8
 """A lane each, the strays', the states, the registry's listener and its reader, the broom, one to spare."""
+
+_CANCELLED_S = 2.0
+"""How long what was cancelled may take to let go of the database."""
 
 
 class Superseded(Exception):
@@ -64,6 +66,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
         if not working.done():
             await worker.drain()
             working.cancel()
+            await end(working, pool, _CANCELLED_S)
         await _end(working)
 
 
@@ -96,13 +99,11 @@ def main() -> None:
         await run(settings, stop, lambda port: None)
 
     try:
-        uvloop.run(until_signalled())
+        with refusal_said():
+            uvloop.run(until_signalled())
     except Superseded as error:
         log.error("superseded", why=str(error), doing="stopping, so that there is one owner")
         sys.exit(3)
-    except asyncpg.InvalidAuthorizationSpecificationError as error:
-        log.error("database_refused_login", why=str(error), doing="correct LINHUB_DATABASE_URL")
-        sys.exit(2)
 
 
 if __name__ == "__main__":

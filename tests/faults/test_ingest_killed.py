@@ -6,7 +6,6 @@ LINHUB_FAULT_KILLS sets the kill points (default 3; campaigns use 20 and more), 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -18,11 +17,8 @@ from services.ingest import store
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.fault_kit import IngestProcess, Proxy, Stubborn, tell
+from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once, tell
 from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
-
-KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
-SEED = int(os.environ.get("LINHUB_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
 @pytest.fixture
@@ -48,28 +44,6 @@ def devices(wire: Wire, home: str) -> Stubborn:
     return Stubborn(wire, home, [f"{home}-environment-1"], f"{home}-sos_button-1")
 
 
-async def assert_each_once(db: Database, said: Stubborn) -> None:
-    """Everything said is stored once, stands in the log once, and the ledger balances."""
-    readings = {(device, ts) for device, ts in said.sent.values() if "sos_button" not in device}
-    rows = await db.connection.fetch(
-        "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts FROM reading JOIN device d USING (device_no)"
-    )
-    stored = [(row["id"], row["ts"]) for row in rows]
-    lost, doubled = readings - set(stored), len(stored) - len(set(stored))
-    logged = await db.log_readings()
-    events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
-    wanted_events = len(said.sent) - len(readings)
-    ledger = await db.ledger()
-    tell(f"lost {len(lost)}, doubled {doubled}, logged {len(logged)}, events {len(events)}, ledger {dict(ledger)}")
-    assert not lost and not doubled and len(stored) == len(readings)
-    assert len(logged) == len(set(logged)) == len(readings)
-    assert len(events) == len(set(events)) == wanted_events == await db.count("device_event")
-    assert ledger["stored"] == len(said.sent) and ledger["rejected"] == 0
-    assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
-    for numbers in (await db.log_numbers()).values():
-        assert numbers == list(range(1, len(numbers) + 1))
-
-
 async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
@@ -81,16 +55,13 @@ async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
     try:
         for _ in range(KILLS):
             await process.ready()
-            killing = asyncio.create_task(asyncio.sleep(chance.uniform(0.02, 0.8)))
-            while not killing.done():
-                said.say(40)
-                await asyncio.sleep(0.01)
+            await said.keep_saying(chance.uniform(0.02, 0.8))
             await process.kill()
             said.say(40)
             await process.start()
         await process.ready()
         again = await said.until_acknowledged()
-        tell(f"said {len(said.sent)}, sent again {again}")
+        tell(f"sent again {again}")
     finally:
         await process.stop()
     await assert_each_once(db, said)

@@ -1,0 +1,88 @@
+"""Faults 28 and 29: alert engines killed while alarms come in; one engine, and two started side by side.
+
+LINHUB_FAULT_KILLS and LINHUB_FAULT_SEED as in `tests.fault_kit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import pytest
+
+from services.domain.ids import CommunityId, partition_of
+from tests.conftest import Mqtt
+from tests.fault_kit import (
+    KILLS,
+    SEED,
+    IngestProcess,
+    ServiceProcess,
+    Stubborn,
+    assert_each_once,
+    assert_one_order_each,
+    many_buttons,
+    tell,
+)
+from tests.ingest_kit import Database, Wire, database, until
+
+BUTTONS = 60
+"""Pressed in each round, each once."""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
+    database_url: str, mqtt: Mqtt, count: int
+) -> None:
+    """Alarms are pressed from before each kill until after it; the victim is the engine that evaluates them."""
+    tell(f"seed {SEED}, kills {KILLS}, engines {count}")
+    chance = random.Random(SEED)
+    home = f"f{uuid4().hex[:10]}"
+    buttons = await many_buttons(database_url, home, KILLS * BUTTONS)
+    left = list(buttons)
+    wire = Wire(mqtt.url)
+    said = Stubborn(wire, home, [f"{home}-environment-1"], f"{home}-sos_button-1")
+    try:
+        async with AsyncExitStack() as stack:
+            db = await stack.enter_async_context(database(database_url))
+            ingest = await stack.enter_async_context(IngestProcess(database_url, mqtt.url, f"t-{home}").running())
+            engines = [ServiceProcess("alerts", database_url, alerts_lease_s=1) for _ in range(count)]
+            for engine in engines:
+                await stack.enter_async_context(engine.running())
+            await ingest.ready()
+            for _ in range(KILLS):
+                await asyncio.gather(*(engine.ready() for engine in engines))
+                orders = await db.count("work_order")
+                pressing = asyncio.create_task(press(said, left[-BUTTONS:]))
+                del left[-BUTTONS:]
+                await until(lambda more=orders + 1: at_least(db, more))  # type: ignore[misc]
+                await asyncio.sleep(chance.uniform(0.0, 0.4))
+                owner = await owner_pid(db, home)
+                victim = next(engine for engine in engines if engine.pid == owner)
+                await victim.kill()
+                await victim.start()
+                await pressing
+            await said.until_acknowledged()
+            await assert_each_once(db, said)
+            await assert_one_order_each(db, buttons)
+    finally:
+        wire.close()
+
+
+async def press(said: Stubborn, buttons: list[str]) -> None:
+    """About a hundred a second."""
+    for button in buttons:
+        said.press(button)
+        await asyncio.sleep(0.01)
+
+
+async def at_least(db: Database, orders: int) -> bool:
+    return await db.count("work_order") >= orders
+
+
+async def owner_pid(db: Database, community: str) -> int:
+    """Which process evaluates the community."""
+    partition = partition_of(CommunityId(community))
+    owner = await db.connection.fetchval("SELECT owner FROM worker_lease WHERE partition = $1", partition)
+    return int(owner.split(":")[1])
