@@ -13,8 +13,11 @@ from services.adapters import outbox
 from services.adapters.orders import OrderRow, append_moves, overdue_orders, used_escalations
 from services.alerts import metrics
 from services.domain.orders import Move, MoveRequest, overdue
+from services.domain.orders.clocks import Clock
 
 log = structlog.get_logger(__name__)
+
+_LATE: dict[Clock, str] = {"accept": "接单超时", "arrive": "到场超时", "resolve": "处置超时", "verify": "核实超时"}
 
 
 async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime | None = None) -> int:
@@ -40,7 +43,7 @@ async def _escalate(connection: asyncpg.Connection[Any], order: OrderRow, now: d
         MoveRequest(
             Move.ESCALATE,
             order.version,
-            reason=f"{step.clock} was due {step.due.isoformat(timespec='seconds')}",
+            reason=f"{_LATE[step.clock]} · {step.clock} overdue",
             clock=step.clock,
             idempotency_key=step.key,
         )

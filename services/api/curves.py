@@ -24,5 +24,14 @@ def filled(sums: Sequence[tuple[datetime, float]], start: datetime, end: datetim
     return [Point(ts_ms=at, value=known.get(at)) for at in range(first, _ms(end), step)]
 
 
+def without_running(points: Sequence[Point]) -> list[Point]:
+    """Without the last bucket, in which not every meter has spoken yet: it would look like a drop.
+
+    Where it is all there is, it stays: better an early value than an empty curve.
+    """
+    earlier = list(points[:-1])
+    return earlier if any(point.value is not None for point in earlier) else list(points)
+
+
 def as_they_came(sums: Sequence[tuple[datetime, float]]) -> list[Point]:
     return [Point(ts_ms=_ms(at), value=value) for at, value in sums]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.api import cursor, curves
 from services.api.cache import Cache
 from services.api.limits import FailureLimit
+from services.api.models import Point
 from services.api.problems import ApiError
 
 
@@ -36,6 +37,13 @@ def test_cursor_refuses_anything_else(text: str) -> None:
 def test_cursor_refuses_what_it_did_not_write(text: str) -> None:
     with pytest.raises(ApiError):
         cursor.decode(text, 2)
+
+
+def test_curve_leaves_out_the_bucket_that_is_still_running() -> None:
+    points = [Point(ts_ms=0, value=None), Point(ts_ms=1, value=200.0), Point(ts_ms=2, value=90.0)]
+    assert curves.without_running(points) == points[:2]
+    alone = [Point(ts_ms=0, value=None), Point(ts_ms=1, value=90.0)]
+    assert curves.without_running(alone) == alone
 
 
 def test_curves_have_a_point_for_every_bucket_and_none_where_nothing_was_seen() -> None:

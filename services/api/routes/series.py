@@ -82,10 +82,11 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
             sums = await store.counter_sum(connection, meters, start, end, bucket, position, max(_LOOKBACK, bucket))
         else:
             sums = await store.gauge_sum(connection, meters, start, end, bucket, position)
+    points = curves.filled(sums, start, end, bucket_s)
     return SeriesOut(
         name=name,
         unit=metric.unit,
         label=curve.label,
         bucket_s=bucket_s,
-        points=curves.filled(sums, start, end, bucket_s),
+        points=curves.without_running(points),
     )
