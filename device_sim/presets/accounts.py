@@ -10,7 +10,7 @@ from services.domain.vocabulary import Role, Team
 
 
 def accounts(preset: Preset, grids: Sequence[Place], people: Sequence[Person]) -> tuple[Account, ...]:
-    """Staff of each team, a 网格员 for each 网格, the desk, the street, a resident, a platform, the administrator."""
+    """Staff of each team, a 网格员 for each 网格, the desk, the street, one account of every other role."""
     resident = next(person for person in people if "elder" not in person.tags and "child" not in person.tags)
     return (
         Account("admin", "系统管理员", Role.ADMIN),
@@ -26,5 +26,7 @@ def accounts(preset: Preset, grids: Sequence[Place], people: Sequence[Person]) -
         Account("general1", "综合服务 郑洁", Role.STAFF, Team.GENERAL),
         Account("street", preset.street, Role.STREET, Team.STREET),
         Account("resident1", resident.name, Role.RESIDENT, household_id=resident.household_id),
+        Account("merchant1", "便民超市", Role.MERCHANT),
+        Account("visitor1", "访客", Role.VISITOR),
         Account("platform", "城市运行管理服务平台", Role.PLATFORM),
     )
