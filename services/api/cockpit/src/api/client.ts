@@ -9,6 +9,7 @@ import type {
   OrderDetail,
   Page,
   Problem,
+  PublicData,
   Series,
   Session,
   Snapshot,
@@ -83,6 +84,7 @@ export const api = {
   },
   snapshot: (community: string, limit_s: number) =>
     call<Snapshot>('GET', `/communities/${id(community)}/snapshot`, { limit_s }),
+  publicData: (community: string) => call<PublicData>('GET', `/communities/${id(community)}/public`),
   streamUrl: (community: string, cursor: number) =>
     `${BASE}/communities/${id(community)}/stream?cursor=${cursor}`,
   series: (community: string, name: string, hours: number, bucket_s: number) =>

@@ -40,6 +40,13 @@ export type OrderState =
   | 'false_alarm'
   | 'merged'
 
+export interface PublicData {
+  at: string
+  stations: { name: string; place: string; ts: string; values: Record<string, number> }[]
+  parking_spaces: number
+  parking_left: number
+}
+
 export interface User {
   id: string
   username: string

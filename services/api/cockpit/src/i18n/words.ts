@@ -16,6 +16,8 @@ export const WORDS = {
   no_community: ['此账号未绑定社区', 'This account belongs to no community'],
   logout: ['退出', 'Sign out'],
   loading: ['正在载入社区…', 'Loading the community…'],
+  public_title: ['社区公开信息', 'Public information'],
+  public_parking: ['剩余车位', 'Parking left'],
   skip: ['跳到工单', 'Skip to work orders'],
 
   live: ['实时', 'Live'],
