@@ -89,7 +89,7 @@ def register(app: typer.Typer) -> None:
         try:
             done = initialise(env_file)
         except InitError as error:
-            Console(stderr=True).print(f"linhub: {error}", style="red", highlight=False)
+            Console(stderr=True).print(f"linhub: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(1) from None
         if as_json:
             typer.echo(json.dumps({"path": str(done.path), "written": done.written, "kept": done.kept}))

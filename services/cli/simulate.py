@@ -77,14 +77,16 @@ def tell(name: str, home: Path, preset: str | None, as_json: bool) -> int:
     """Plays a story (or `all`); the exit code."""
     console = Console(stderr=True)
     if name != "all" and name not in BY_NAME:
-        console.print(f"linhub: there is no story {name}; there are all, {', '.join(BY_NAME)}", style="red")
+        console.print(
+            f"linhub: there is no story {name}; there are all, {', '.join(BY_NAME)}", style="red", soft_wrap=True
+        )
         return CANNOT
     stories = STORIES if name == "all" else (BY_NAME[name],)
     try:
         places = find_places(home, preset)
         outcomes = asyncio.run(play(places, stories, home, console))
     except (Unreachable, ApiRefused, StoryError) as error:
-        console.print(f"linhub: {error}", style="red", highlight=False)
+        console.print(f"linhub: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return CANNOT
     if as_json:
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], ensure_ascii=False))
@@ -138,7 +140,7 @@ def live(settings: SimSettings) -> int:
     try:
         asyncio.run(_watch(settings))
     except (SettingsError, RealMetersMissing) as error:
-        Console(stderr=True).print(f"linhub: {error}", style="red", highlight=False)
+        Console(stderr=True).print(f"linhub: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return CANNOT
     return PASSED
 
@@ -174,7 +176,7 @@ def register(app: typer.Typer) -> None:
             places = find_places(folder, preset, {"LINHUB_API_URL": "unused", **os.environ})
             mqtt_url = places.mqtt_url
         except StoryError as error:
-            errors.print(f"linhub: {error}", style="red", highlight=False)
+            errors.print(f"linhub: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(CANNOT) from None
         raise typer.Exit(
             live(

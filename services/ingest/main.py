@@ -78,14 +78,17 @@ async def _announce(worker: Worker, port: int, on_ready: Callable[[int], None]) 
 
 
 async def _end(working: asyncio.Task[None]) -> None:
+    first: BaseException | None = None
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await working
     except* (Fenced, SessionTakenOver) as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise Superseded(str(first)) from None
+        first = group
+    # Raised here and not above: early releases of Python 3.11 wrap what an `except*` raises into a group of its own.
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    if first is not None:
+        raise Superseded(str(first))
 
 
 def main() -> None:
