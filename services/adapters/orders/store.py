@@ -258,6 +258,13 @@ def _insert_arguments(order: Order) -> tuple[Any, ...]:
         order.version,
         order.created_at,
         order.correlation,
+        *_progress(order),
+    )
+
+
+def _progress(order: Order) -> tuple[Any, ...]:
+    """How far it has come, in the order in which both statements end."""
+    return (
         order.assignee_id,
         order.rung,
         order.returns,
@@ -282,21 +289,7 @@ def _update_arguments(order: Order) -> tuple[Any, ...]:
         order.team.value,
         order.state.value,
         order.version,
-        order.assignee_id,
-        order.rung,
-        order.returns,
-        order.dispatched_at,
-        order.accepted_at,
-        order.arrived_at,
-        order.resolved_at,
-        order.resolved_by,
-        order.verified_at,
-        order.closed_at,
-        order.paused_at,
-        order.accept_due,
-        order.arrive_due,
-        order.resolve_due,
-        order.verify_due,
+        *_progress(order),
     )
 
 
