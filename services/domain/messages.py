@@ -50,16 +50,24 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """An upward topic, taken apart."""
+    """An upward topic, taken apart.
+
+    `tail` is what follows the channel: foreign formats keep levels of their own there (`…/up/telemetry/tele/SENSOR`).
+    """
 
     community: CommunityId
     device: DeviceId
     channel: str
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """One decoded set of values of one device at one time; raw as sent, not yet checked against its kind."""
+    """One decoded set of values of one device at one time; raw as sent, not yet checked against its kind.
+
+    `device` is a device id, or the address a foreign format calls it by (meter number, DevEUI, friendly name): the
+    registry knows which device of the publisher has that address.
+    """
 
     device: DeviceId
     ts_ms: int

@@ -76,6 +76,12 @@ class Device:
     floor: int | None = None
     interval_s: int | None = None
     tags: frozenset[str] = frozenset()
+    codec: str = "native"
+    """The wire format it publishes in; of a device behind a gateway the gateway's is used."""
+    address: str | None = None
+    """What that format calls it, where it is not its id: a meter number, a DevEUI, a friendly name."""
+    profile: str | None = None
+    """The vendor profile that maps its names and units onto the kind's metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,11 +149,13 @@ def check(into: Checked, source: int, received_ms: int, topic: Topic, part: Deco
         refused = part
     else:
         publisher = registry.devices.get(topic.device)
-        device = publisher if part.device == topic.device else registry.devices.get(part.device)
+        device = None if publisher is None else registry.find(publisher, part.device)
         refused = _stranger(topic, part, publisher, device)
         if refused is None and device is not None and publisher is not None:
             if device is not publisher:
                 into.forwarders[publisher.no] = received_ms
+            if part.device != device.id:
+                part = replace(part, device=device.id)
             refused = _window(part, received_ms)
             if refused is not None and refused.reason is Reason.FUTURE:
                 into.clocks.append(ClockOff(device, part.ts_ms, received_ms))

@@ -44,7 +44,7 @@ def owns_all(owned: Iterable[int], partitions: int = PARTITIONS) -> bool:
 def filters(registry: Registry, owned: Iterable[int], lane: Lane) -> Filters:
     """For a lane's connection of a worker that owns these partitions."""
     channels = CHANNELS_OF[lane]
-    everything = frozenset(f"sc/+/+/up/{channel}" for channel in channels)
+    everything = frozenset(f"sc/+/+/up/{channel}/#" for channel in channels)
     each = frozenset(_of(registry.communities, channels))
     owned = frozenset(owned)
     wanted = everything if owns_all(owned) else frozenset(_of(registry.in_partitions(owned), channels))
@@ -56,8 +56,8 @@ def stray_filters(owned: Iterable[int]) -> frozenset[str]:
     owned = frozenset(owned)
     if 0 not in owned or owns_all(owned):
         return frozenset()
-    return frozenset(f"sc/+/+/up/{channel}" for channel in CHANNELS)
+    return frozenset(f"sc/+/+/up/{channel}/#" for channel in CHANNELS)
 
 
 def _of(communities: Iterable[CommunityId], channels: tuple[str, ...]) -> Iterable[str]:
-    return (f"sc/{community}/+/up/{channel}" for community in communities for channel in channels)
+    return (f"sc/{community}/+/up/{channel}/#" for community in communities for channel in channels)

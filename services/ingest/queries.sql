@@ -5,7 +5,7 @@ SELECT current_setting('synchronous_commit')
 SET synchronous_commit = on
 
 -- name: registry
-SELECT d.device_no, d.id, d.community_id, d.kind, d.gateway_no, d.codec
+SELECT d.device_no, d.id, d.community_id, d.kind, d.gateway_no, d.codec, d.address, d.profile
 FROM device d
 WHERE d.retired_at IS NULL
 

@@ -42,6 +42,10 @@ class KnownDevice:
     kind: KindSpec
     gateway_no: DeviceNo | None
     codec: str
+    address: str | None = None
+    """What its own format calls it, where that is not its id."""
+    profile: str | None = None
+    """How its vendor's names and units become the metrics of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,14 @@ class Registry:
 
     devices: Mapping[DeviceId, KnownDevice] = field(default_factory=dict)
     communities: Mapping[CommunityId, Partition] = field(default_factory=dict)
+    addresses: Mapping[tuple[DeviceNo, str], KnownDevice] = field(default_factory=dict)
+    """(gateway, address) → the device behind it that its format calls so."""
+
+    def find(self, publisher: KnownDevice, named: str) -> KnownDevice | None:
+        """The device a publisher speaks of: by id, by its own address, or by the address of one behind it."""
+        if named == publisher.id or named == publisher.address:
+            return publisher
+        return self.devices.get(DeviceId(named)) or self.addresses.get((publisher.no, named))
 
     def in_partitions(self, partitions: Iterable[int]) -> list[CommunityId]:
         owned = frozenset(partitions)

@@ -77,16 +77,28 @@ async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str,
     communities = {
         CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
     }
-    devices = {}
+    devices: dict[DeviceId, KnownDevice] = {}
+    addresses: dict[tuple[DeviceNo, str], KnownDevice] = {}
     for row in await connection.fetch(Q["registry"]):
         community = CommunityId(row["community_id"])
         if community not in communities:
             continue
         kind = kinds.get(row["kind"]) or KindSpec(row["kind"], 0, {}, frozenset())
-        devices[DeviceId(row["id"])] = KnownDevice(
-            row["device_no"], row["id"], community, communities[community], kind, row["gateway_no"], row["codec"]
+        device = KnownDevice(
+            row["device_no"],
+            row["id"],
+            community,
+            communities[community],
+            kind,
+            row["gateway_no"],
+            row["codec"],
+            row["address"],
+            row["profile"],
         )
-    return Registry(devices, communities)
+        devices[device.id] = device
+        if device.gateway_no is not None and device.address is not None:
+            addresses[device.gateway_no, device.address] = device
+    return Registry(devices, communities, addresses)
 
 
 async def claim(connection: asyncpg.Connection[Any], owner: Owner) -> dict[int, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
 from pydantic import ValidationError
 
 from services.adapters.mqtt import Address, Inbound
@@ -230,7 +230,7 @@ def test_state_clamps_a_clock_that_is_years_off() -> None:
 
 
 def matches(pattern: str, topic: str) -> bool:
-    return all(p in ("+", t) for p, t in itertools.zip_longest(pattern.split("/"), topic.split("/")))
+    return topic_matches_sub(pattern, topic)
 
 
 @pytest.mark.parametrize(

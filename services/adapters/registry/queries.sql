@@ -59,16 +59,18 @@ ON CONFLICT (id) DO UPDATE SET
 
 -- name: upsert_devices
 INSERT INTO device (id, community_id, kind, name, building_id, unit_id, household_id, person_id, grid_id, place,
-                    floor, x, y, interval_s, tags)
-SELECT id, $1, kind, name, building_id, unit_id, household_id, person_id, grid_id, place, floor, x, y, interval_s, tags
+                    floor, x, y, interval_s, tags, codec, address, profile)
+SELECT id, $1, kind, name, building_id, unit_id, household_id, person_id, grid_id, place, floor, x, y, interval_s, tags,
+       codec, address, profile
 FROM jsonb_to_recordset($2::text::jsonb) AS r
     (id text, kind text, name text, building_id text, unit_id text, household_id text, person_id text, grid_id text,
-     place text, floor smallint, x real, y real, interval_s integer, tags text[])
+     place text, floor smallint, x real, y real, interval_s integer, tags text[], codec text, address text, profile text)
 ON CONFLICT (id) DO UPDATE SET
     kind = excluded.kind, name = excluded.name, building_id = excluded.building_id, unit_id = excluded.unit_id,
     household_id = excluded.household_id, person_id = excluded.person_id, grid_id = excluded.grid_id,
     place = excluded.place, floor = excluded.floor, x = excluded.x, y = excluded.y,
-    interval_s = excluded.interval_s, tags = excluded.tags, retired_at = NULL
+    interval_s = excluded.interval_s, tags = excluded.tags, codec = excluded.codec,
+    address = excluded.address, profile = excluded.profile, retired_at = NULL
 
 -- name: bind_gateways
 UPDATE device AS d SET gateway_no = g.device_no

@@ -1,4 +1,4 @@
-"""Upward topics: `sc/{community}/{device}/up/{telemetry|event|status|reply}`."""
+"""Upward topics: `sc/{community}/{device}/up/{telemetry|event|status|reply}`, and what foreign formats add behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.domain.messages import Reason, Rejected, Topic
 CHANNELS = ("telemetry", "event", "status", "reply")
 
 _ID = r"([a-z0-9][a-z0-9_-]{0,63})"
-_TOPIC = re.compile(rf"sc/{_ID}/{_ID}/up/({'|'.join(CHANNELS)})")
+_TOPIC = re.compile(rf"sc/{_ID}/{_ID}/up/({'|'.join(CHANNELS)})(?:/(.+))?", re.DOTALL)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -25,4 +25,4 @@ def parse_topic(topic: str) -> Topic | Rejected:
             f"{shown!r} is not sc/{{community}}/{{device}}/up/{{{'|'.join(CHANNELS)}}} "
             "(ids: small letters, digits, _ and -, at most 64)",
         )
-    return Topic(CommunityId(match[1]), DeviceId(match[2]), match[3])
+    return Topic(CommunityId(match[1]), DeviceId(match[2]), match[3], match[4] or "")
