@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -252,8 +253,8 @@ def test_filters_deliver_every_topic_exactly_once(split: list[Any]) -> None:
 def test_filters_give_back_what_an_earlier_life_subscribed_to() -> None:
     registry = Registry({}, {HOME: Partition(3), CommunityId("away"): Partition(5)})
     plan = filters(registry, [3], Lane.TELEMETRY)
-    assert plan.wanted == {"sc/home/+/up/telemetry"}
-    assert plan.unwanted == {"sc/+/+/up/telemetry", "sc/away/+/up/telemetry"}
+    assert plan.wanted == {"sc/home/+/up/telemetry/#"}
+    assert plan.unwanted == {"sc/+/+/up/telemetry/#", "sc/away/+/up/telemetry/#"}
 
 
 def test_portions_bound_a_transaction_by_payload() -> None:
