@@ -40,6 +40,10 @@ _LOG_KEY = "ingest_log_pkey"
 class Fenced(Exception):
     """Somebody else writes this partition's log: we are no longer its owner and must stop."""
 
+    def __init__(self, partition: int, why: str) -> None:
+        super().__init__(why)
+        self.partition = partition
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -271,7 +275,7 @@ async def _log(
         rows = readings.get(partition, ())
         sent = [row.vals if row.added is None else row.added for row in rows]
         if partition not in numbers:
-            raise Fenced(f"partition {partition} is not ours; a community moved while we were running")
+            raise Fenced(partition, f"partition {partition} is not ours; a community moved while we were running")
         number = numbers[partition] + 1
         try:
             await connection.execute(
@@ -290,8 +294,9 @@ async def _log(
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == _LOG_KEY or _LOG_KEY in str(error):
                 raise Fenced(
+                    partition,
                     f"partition {partition} lane {owner.lane} number {number} was written by another worker; "
-                    "it owns the partition now"
+                    "it owns the partition now",
                 ) from error
             raise
         written.numbers[partition] = number
