@@ -51,32 +51,38 @@ class View:
 class Watch:
     """Tells the dead from those that only could not be heard.
 
-    Gone is whoever was silent for `ttl_s`, or whose connection was found broken at two looks `confirm_s` apart, in
-    the eyes of somebody who heard from the database without a break for so long. After a freeze of the database, or
-    of the observer itself, everybody has as long again to show up.
+    Gone is whoever was silent for `ttl_s`, in the eyes of somebody who himself heard from the database for so long
+    without a break; and whoever's connection was found broken for `confirm_s`, except while our own has just been
+    made anew: whatever broke it may have broken theirs.
     """
 
     ttl_s: float
     confirm_s: float
-    _steady_since: float = field(default=float("-inf"), init=False)
+    _steady_since: float = field(default=0.0, init=False)
     _looked_at: float = field(default=float("-inf"), init=False)
+    _shaken_at: float = field(default=float("-inf"), init=False)
     _broken_since: dict[str, float] = field(default_factory=dict, init=False)
+
+    def shaken(self, now_s: float) -> None:
+        """The connection to the database was lost and is back."""
+        self._shaken_at = now_s
 
     def gone(self, peers: Collection[Peer], me: str, now_s: float) -> list[str]:
         """Instances to dismiss. `now_s` is any steady clock."""
         if now_s - self._looked_at > self.ttl_s / 2:
             self._steady_since = now_s
-            self._broken_since.clear()
+            if self._looked_at > float("-inf"):
+                self._shaken_at = now_s
         self._looked_at = now_s
         others = [peer for peer in peers if peer.instance != me]
-        broken = {peer.instance for peer in others if not peer.connected}
+        broken = [peer.instance for peer in others if not peer.connected]
         self._broken_since = {instance: self._broken_since.get(instance, now_s) for instance in broken}
-        steady_s = now_s - self._steady_since
+        watching, calm = now_s - self._steady_since > self.ttl_s, now_s - self._shaken_at > self.ttl_s / 2
         return [
             peer.instance
             for peer in others
-            if (peer.silent_s > self.ttl_s and steady_s > self.ttl_s)
-            or (not peer.connected and now_s - self._broken_since[peer.instance] >= self.confirm_s)
+            if (watching and peer.silent_s > self.ttl_s)
+            or (calm and now_s - self._broken_since.get(peer.instance, now_s) >= self.confirm_s)
         ]
 
 
