@@ -17,7 +17,7 @@ from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Reason, Rejected, Topic
-from services.ingest import core, metrics, store
+from services.ingest import core, failpoints, metrics, store
 from services.ingest.acks import acknowledgements, outcome_counts
 from services.ingest.core import Checked, ClockOff, Outcome, Refusal, Session
 from services.ingest.database import POISON, Held
@@ -66,6 +66,8 @@ class Lane:
         self._sessions = sessions
         self._on_commit = on_commit
         self._keep = keep
+        self._decode = failpoints.wrap("decode", decode)
+        self._core_check = failpoints.wrap("check", core.check)
         self._numbers: dict[int, int] = {}
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
@@ -82,6 +84,7 @@ class Lane:
         while not self.draining:
             messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
             self.busy = True
+            failpoints.reach("received")
             try:
                 for portion in portions(messages):
                     await self._finish(portion)
@@ -98,12 +101,14 @@ class Lane:
         if kept:
             async with self._turn:
                 await self._store(self._batch(kept, await self._check(kept)))
+        failpoints.reach("before_puback")
         for start in range(0, len(messages), _SLICE):
             stale = self.subscriber.ack(messages[start : start + _SLICE])
             if stale:
                 metrics.STALE_ACKS.labels(self.options.name).inc(stale)
             if len(messages) > _SLICE:
                 await asyncio.sleep(0)
+        failpoints.reach("after_puback")
         metrics.QUEUE.labels(self.options.name).set(self.subscriber.waiting)
 
     def _batch(self, messages: Sequence[Inbound], checked: Checked) -> Batch:
@@ -138,13 +143,13 @@ class Lane:
             return
         publisher = registry.devices.get(topic.device)
         try:
-            parts = decode("native" if publisher is None else publisher.codec, topic, message.payload)
+            parts = self._decode("native" if publisher is None else publisher.codec, topic, message.payload)
         except Exception:
             log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
         for part in parts:
             try:
-                core.check(checked, source, message.received_ms, topic, part, registry)
+                self._core_check(checked, source, message.received_ms, topic, part, registry)
             except Exception:
                 log.exception("check_fault", topic=message.topic)
                 fault = Rejected(Reason.MALFORMED, "the check failed on this message", topic.device)
@@ -165,8 +170,24 @@ class Lane:
         except POISON as error:
             await self._isolate(batch, error)
             return
+        except store.Fenced:
+            raise
+        except Exception as error:
+            await self._after_fault(batch, error)
+            return
+        failpoints.reach("after_commit")
         metrics.COMMIT.labels(self.options.name).observe(time.perf_counter() - started)
         self._settle(batch)
+
+    async def _after_fault(self, batch: Batch, error: Exception) -> None:
+        """A fault of ours. It may pass, so the batch has another try; then the culprit is looked for."""
+        log.exception("store_fault", attempts=batch.attempts, messages=len(batch.messages))
+        if batch.faults:
+            await self._isolate(batch, error)
+            return
+        batch.faults += 1
+        batch.attempts += 1
+        await self._store(batch)
 
     async def _isolate(self, batch: Batch, error: BaseException) -> None:
         """Halves the batch until the message that the database will not take stands alone, and quarantines it."""
@@ -181,14 +202,19 @@ class Lane:
         topic = parse_topic(messages[0].topic)
         assert not isinstance(topic, Rejected)  # noqa: S101
         checked = Checked()
-        why = Rejected(Reason.MALFORMED, f"the database does not take it: {type(error).__name__}", topic.device)
+        why = Rejected(Reason.MALFORMED, f"it could not be stored: {type(error).__name__}", topic.device)
         core.check(checked, 0, messages[0].received_ms, topic, why, self._registry.current)
         await self._store(self._batch(messages, checked))
 
     def _settle(self, batch: Batch) -> None:
         """After the commit: the promise to the devices first, then what is only for us."""
-        for topic, payload in acknowledgements(batch.messages, batch.checked):
-            self.subscriber.publish(topic, payload)
+        try:
+            failpoints.reach("ack")
+            for topic, payload in acknowledgements(batch.messages, batch.checked):
+                self.subscriber.publish(topic, payload)
+        except Exception:
+            # It is committed, so the broker may forget it; who hears nothing sends again, and that is a duplicate.
+            log.exception("acknowledgement_fault", messages=len(batch.messages))
         self._numbers.update(batch.written.numbers)
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)

@@ -17,6 +17,7 @@ from services.adapters.mqtt_paho import PahoSubscriber
 from services.adapters.observe import configure_logging, serve_health
 from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
+from services.ingest import failpoints
 from services.ingest.settings import IngestSettings
 from services.ingest.store import Fenced
 from services.ingest.worker import Worker
@@ -39,6 +40,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
 
     Raises Superseded when another process took its place.
     """
+    failpoints.arm(settings.failpoint)
     async with AsyncExitStack() as stack:
         worker: Worker | None = None
         stopping = asyncio.create_task(stop.wait())

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from services.adapters.mqtt import Address
 from services.adapters.settings import ServiceSettings
 from services.domain.ids import PARTITIONS
+from services.ingest import failpoints
 
 
 class IngestSettings(ServiceSettings):
@@ -22,6 +23,8 @@ class IngestSettings(ServiceSettings):
     telemetry_window: int = Field(default=20_000, ge=1, le=65_535)
     """Unacknowledged telemetry messages. The broker's max_inflight_messages must be as large."""
     event_window: int = Field(default=1_000, ge=1, le=65_535)
+    broker_keepalive_s: int = Field(default=15, ge=1, le=3600)
+    """A silent broker is noticed after one to two of these."""
     held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     batch_wait_s: float = Field(default=0.05, gt=0, le=5)
     batch_messages: int = Field(default=4_000, ge=1, le=50_000)
@@ -35,12 +38,21 @@ class IngestSettings(ServiceSettings):
     log_kept_h: int = Field(default=48, ge=1)
     quarantine_kept_days: int = Field(default=30, ge=1)
     purge_every_s: float = Field(default=60, gt=0)
+    failpoint: str = ""
+    """Where this process fails on purpose (services.ingest.failpoints); empty outside of tests."""
 
     @field_validator("mqtt_url")
     @classmethod
     def _address(cls, url: str) -> str:
         Address.parse(url)
         return url
+
+    @field_validator("failpoint")
+    @classmethod
+    def _there(cls, text: str) -> str:
+        if text:
+            failpoints.parse(text)
+        return text
 
     @field_validator("partitions")
     @classmethod

@@ -16,6 +16,7 @@ from services.adapters.mqtt import Inbound
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import Reason, Rejected, Reply
+from services.ingest import failpoints
 from services.ingest.core import (
     DEVICE_TS,
     BadValue,
@@ -63,6 +64,8 @@ class Batch:
     checked: Checked
     marker: datetime
     attempts: int = 0
+    faults: int = 0
+    """Attempts that a fault of ours ended."""
     written: Written = field(default_factory=lambda: Written())
 
 
@@ -129,6 +132,7 @@ async def write(
         # The lock waits for an attempt whose connection was cut while the server was still committing it.
         if batch.attempts and await connection.fetchval(Q["lock_ledger"], owner.worker, owner.lane, batch.marker):
             return
+        failpoints.reach("store")
         checked, written = batch.checked, Written()
         batch.written = written
         checked.begin()
@@ -140,6 +144,7 @@ async def write(
         await _log(connection, owner, checked, numbers, written)
         await _quarantine(connection, owner, batch)
         await _count(connection, owner, batch)
+        failpoints.reach("before_commit")
 
 
 async def _readings(connection: asyncpg.Connection[Any], readings: list[Reading], written: Written) -> None:

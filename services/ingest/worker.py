@@ -94,6 +94,7 @@ class Worker:
                 client_id=f"linhub-{settings.worker}-{role}",
                 window=window,
                 held_bytes=settings.held_bytes,
+                keepalive_s=settings.broker_keepalive_s,
             ),
             on_status,
         )
