@@ -13,11 +13,11 @@ COMMENT ON COLUMN ingest_worker.number IS
 
 CREATE TABLE former_session (
     client_id text PRIMARY KEY,
-    lane      smallint NOT NULL
+    role      text NOT NULL CHECK (role IN ('event', 'telemetry', 'stray'))
 );
 COMMENT ON TABLE former_session IS
     'sessions at the broker that nobody connects to any more: emptied and removed by the first worker that starts';
-INSERT INTO former_session (client_id, lane)
-SELECT DISTINCT 'linhub-' || worker || '-' || role.name, role.lane
-FROM ingest_ledger, (VALUES ('event', 0), ('telemetry', 1), ('stray', 0)) AS role (name, lane)
+INSERT INTO former_session (client_id, role)
+SELECT DISTINCT 'linhub-' || worker || '-' || role, role
+FROM ingest_ledger, unnest(ARRAY['event', 'telemetry', 'stray']) AS role
 WHERE worker NOT LIKE '%-stray';

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from services.adapters.mqtt import Inbound, Subscriber
+from services.adapters.mqtt import Inbound, Receiver
 from services.domain.codecs import decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
@@ -44,20 +44,28 @@ class LaneOptions:
     limit: int
     linger_s: float
     debug: bool = False
+    role: str = ""
+    """What it is called where there is more than one of a name: in metrics and client ids."""
 
 
 class Lane:
-    """`sessions` is shared by nobody else; `on_commit` sees each batch after its commit."""
+    """`sessions` is shared by nobody else; `on_commit` sees each batch after its commit.
+
+    Stores for the partitions it was given by `adopt`. `on_fenced` gets one that turns out to have another owner; the
+    batch goes on without it, and its messages are left to that owner. With `keep`, the lane is there for what `keep`
+    accepts, and acknowledges the rest unseen: another session hears that.
+    """
 
     def __init__(
         self,
         options: LaneOptions,
-        subscriber: Subscriber,
+        subscriber: Receiver,
         held: Held,
         registry: RegistryKeeper,
         sessions: dict[DeviceNo, Session],
         on_commit: Callable[[Batch], None],
-        keep: Callable[[Topic | Rejected, Registry], bool] = lambda topic, registry: True,
+        on_fenced: Callable[[int], None] = lambda partition: None,
+        keep: Callable[[Topic | Rejected, Registry], bool] | None = None,
     ) -> None:
         self.options = options
         self.subscriber = subscriber
@@ -65,31 +73,67 @@ class Lane:
         self._registry = registry
         self._sessions = sessions
         self._on_commit = on_commit
+        self._on_fenced = on_fenced
         self._keep = keep
         self._decode = failpoints.wrap("decode", decode)
         self._core_check = failpoints.wrap("check", core.check)
         self._numbers: dict[int, int] = {}
+        self._shunned: set[int] = set()
+        self._fenced: set[int] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
         self._said_at: dict[Reason, float] = {}
-        self.busy = False
-        self.claimed = False
         self.draining = False
         self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """For ever. Raises store.Fenced when the partitions have another owner."""
-        self._numbers = await self._held.patiently(lambda c: store.claim(c, self.options.owner), lambda: None)
-        self.claimed = True
+        """For ever."""
         while not self.draining:
             messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
-            self.busy = True
+            self._idle.clear()
             failpoints.reach("received")
             try:
                 for portion in portions(messages):
                     await self._finish(portion)
             finally:
-                self.busy = False
+                self._idle.set()
+
+    # Whose messages
+
+    def adopt(self, numbers: Mapping[int, int]) -> None:
+        """From now on these partitions are stored here, each after its last log number."""
+        self._numbers.update(numbers)
+        self._shunned -= numbers.keys()
+        self._fenced -= numbers.keys()
+
+    def shun(self, partition: int) -> None:
+        """Takes up no further message of it; what is in hand is finished. `settled` says when."""
+        self._shunned.add(partition)
+
+    def drop(self, partition: int) -> None:
+        """It is not ours (any more): what is in hand of it is neither stored nor acknowledged."""
+        self._shunned.add(partition)
+        self._fenced.add(partition)
+        self._numbers.pop(partition, None)
+
+    @property
+    def busy(self) -> bool:
+        return not self._idle.is_set()
+
+    async def settled(self) -> None:
+        """Until what is in hand now is committed and acknowledged."""
+        await self._idle.wait()
+
+    def _partition(self, message: Inbound) -> int | None:
+        topic = parse_topic(message.topic)
+        return None if isinstance(topic, Rejected) else self._registry.current.communities.get(topic.community)
+
+    def _but(self, messages: Sequence[Inbound], partitions: set[int]) -> list[Inbound]:
+        if not partitions:
+            return list(messages)
+        return [message for message in messages if self._partition(message) not in partitions]
 
     async def note_clocks(self, clocks: list[ClockOff]) -> None:
         """Puts wrong clocks that another lane met into this lane's log."""
@@ -97,10 +141,15 @@ class Lane:
             await self._store(self._batch((), Checked(clocks=clocks)))
 
     async def _finish(self, messages: list[Inbound]) -> None:
-        kept = [m for m in messages if self._keep(parse_topic(m.topic), self._registry.current)]
+        if self._keep is None:
+            kept = messages = self._but(messages, self._shunned)
+        else:
+            kept = [m for m in messages if self._keep(parse_topic(m.topic), self._registry.current)]
         if kept:
             async with self._turn:
                 await self._store(self._batch(kept, await self._check(kept)))
+        if self._keep is None:
+            messages = self._but(messages, self._fenced)
         failpoints.reach("before_puback")
         for start in range(0, len(messages), _SLICE):
             stale = self.subscriber.ack(messages[start : start + _SLICE])
@@ -170,14 +219,26 @@ class Lane:
         except POISON as error:
             await self._isolate(batch, error)
             return
-        except store.Fenced:
-            raise
+        except store.Fenced as fence:
+            await self._without(batch, fence)
+            return
         except Exception as error:
             await self._after_fault(batch, error)
             return
         failpoints.reach("after_commit")
         metrics.COMMIT.labels(self.options.name).observe(time.perf_counter() - started)
         self._settle(batch)
+
+    async def _without(self, batch: Batch, fence: store.Fenced) -> None:
+        """Nothing of the batch was written. The rest of it goes on; what has another owner is left to that owner."""
+        partition = fence.partition
+        log.warning("partition_fenced", partition=partition, lane=self.options.name, why=str(fence))
+        self.drop(partition)
+        self._on_fenced(partition)
+        if rest := self._but(batch.messages, {partition}):
+            await self._store(self._batch(rest, await self._check(rest)))
+        elif clocks := [c for c in batch.checked.clocks if c.device.partition != partition and not batch.messages]:
+            await self._store(self._batch((), Checked(clocks=clocks)))
 
     async def _after_fault(self, batch: Batch, error: Exception) -> None:
         """A fault of ours. It may pass, so the batch has another try; then the culprit is looked for."""
@@ -215,7 +276,7 @@ class Lane:
         except Exception:
             # It is committed, so the broker may forget it; who hears nothing sends again, and that is a duplicate.
             log.exception("acknowledgement_fault", messages=len(batch.messages))
-        self._numbers.update(batch.written.numbers)
+        self._numbers.update((p, number) for p, number in batch.written.numbers.items() if p in self._numbers)
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)
         self._measure(batch)

@@ -283,7 +283,7 @@ async def _log(
             raise Fenced(partition, f"partition {partition} is not ours; a community moved while we were running")
         number = numbers[partition] + 1
         try:
-            await connection.execute(
+            appended = await connection.execute(
                 Q["append_log"],
                 partition,
                 owner.lane,
@@ -304,6 +304,8 @@ async def _log(
                     "it owns the partition now",
                 ) from error
             raise
+        if appended == "SELECT 0":
+            raise Fenced(partition, f"partition {partition} is not leased to {owner.instance}")
         written.numbers[partition] = number
 
 

@@ -40,8 +40,8 @@ class View:
     peers: tuple[Peer, ...]
     owners: Mapping[int, str]
     epochs: Mapping[int, int]
-    former: tuple[tuple[str, int], ...] = ()
-    """(client id, lane) of sessions that are to be emptied and removed."""
+    former: tuple[tuple[str, str], ...] = ()
+    """(client id, role) of sessions that are to be emptied and removed."""
 
     def owned_by(self, instance: str) -> frozenset[int]:
         return frozenset(slot for slot, owner in self.owners.items() if owner == instance)
@@ -115,7 +115,7 @@ async def look(connection: asyncpg.Connection[Any]) -> View:
         peers,
         {row["partition"]: row["owner"] for row in leases},
         {row["partition"]: row["epoch"] for row in leases},
-        tuple((row["client_id"], row["lane"]) for row in former),
+        tuple((row["client_id"], row["role"]) for row in former),
     )
 
 

@@ -58,7 +58,7 @@ UPDATE worker_lease SET owner = '', expires_at = now()
 WHERE consumer = 'ingest' AND owner = $1 AND partition = ANY ($2::smallint[])
 
 -- name: former_sessions
-SELECT client_id, lane FROM former_session ORDER BY client_id
+SELECT client_id, role FROM former_session ORDER BY client_id
 
 -- name: forget_former_session
 DELETE FROM former_session WHERE client_id = $1
