@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
 import psutil
 import uvloop
 
@@ -91,7 +90,9 @@ def inbound(community: str, devices: list[str], count: int, batch: int, seed: in
     chance = random.Random(seed)
     names = [metric.name for metric in BY_NAME[KIND].metrics]
     texts = [
-        json.dumps(dict(zip(names, (round(chance.uniform(*ends), 2) for ends in ((0, 3), (5, 30), (60, 95))), strict=True)))
+        json.dumps(
+            dict(zip(names, (round(chance.uniform(*ends), 2) for ends in ((0, 3), (5, 30), (60, 95))), strict=True))
+        )
         for _ in range(50_003)
     ]
     now_ms = time.time_ns() // 1_000_000
@@ -160,7 +161,7 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
         with spent.at("decode, check, batch"):
             batch = lane._batch(portion, await lane._check(portion))
         with spent.at("store"):
-            await held.once(lambda c, batch=batch: store.write(c, owner, batch, lane._numbers, {}))  # type: ignore[misc]
+            await held.once(lambda c, batch=batch: store.write(c, owner, batch, lane._numbers, {}, lane._bulk))  # type: ignore[misc]
         with spent.at("settle, count"):
             lane._settle(batch)
         with spent.at("states"):
@@ -250,7 +251,9 @@ def main() -> None:
     print(f"CPU in µs a reading set; {told.messages} messages of {told.batch}, {told.devices} devices")
     stages = list(dict.fromkeys([*found["python"], *found["postgres"]]))
     for stage in stages:
-        print(f"  {stage:24} python {found['python'].get(stage, 0.0):6.2f}   postgres {found['postgres'].get(stage, 0.0):6.2f}")
+        print(
+            f"  {stage:24} python {found['python'].get(stage, 0.0):6.2f}   postgres {found['postgres'].get(stage, 0.0):6.2f}"
+        )
     print("bytes a reading set: " + ", ".join(f"{what} {size}" for what, size in found["bytes"].items()))
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
-from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
+from services.adapters.mqtt import Address, Inbound, StatusCallback, Subscriber, SubscriberOptions
 from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.ids import DeviceNo
 from services.ingest import metrics, state_store, store
-from services.ingest.core import Session
+from services.ingest.checked import Session
 from services.ingest.database import Held
 from services.ingest.filters import of_partition
 from services.ingest.lane import Lane
@@ -131,8 +131,8 @@ class Sessions:
         self._stray.merged.add(_member(STRAYS), subscriber)
         self._watching = asyncio.create_task(self._strays.run())
 
-    def is_stray(self, *arguments: Any) -> bool:
-        return self._strays is not None and self._strays.keep(*arguments)
+    def is_stray(self, message: Inbound) -> bool:
+        return self._strays is not None and self._strays.keep(message)
 
     def refilter(self) -> None:
         """The registry changed."""

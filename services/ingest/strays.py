@@ -9,15 +9,16 @@ others hear anyway, the shorter and the rarer.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Collection
 
 import structlog
 
+from services.adapters.mqtt import Inbound
 from services.domain.codecs.topic import CHANNELS
-from services.domain.messages import Rejected, Topic
+from services.domain.ids import ID_PATTERN
 from services.ingest.filters import of_communities
-from services.ingest.registry import Registry
 from services.ingest.registry_keeper import RegistryKeeper
 
 log = structlog.get_logger(__name__)
@@ -43,15 +44,15 @@ class Strays:
         self._all = True
         self.refilter()
 
-    def keep(self, topic: Topic | Rejected, registry: Registry) -> bool:
-        if isinstance(topic, Rejected):
-            return True
-        if topic.community in registry.communities:
-            self._foreign += topic.channel == "telemetry"
+    def keep(self, message: Inbound) -> bool:
+        """Whether it is ours to store; what a partition's session hears is not, however odd its topic."""
+        community, _, rest = message.topic.removeprefix("sc/").partition("/")
+        if community in self._registry.current.communities:
+            self._foreign += "/up/telemetry" in rest
             return False
-        if topic.community not in self._found and len(self._found) < KNOWN_AT_MOST:
-            self._found[topic.community] = None
-            log.warning("unregistered_community", community=topic.community, device=topic.device)
+        if community not in self._found and len(self._found) < KNOWN_AT_MOST and re.fullmatch(ID_PATTERN, community):
+            self._found[community] = None
+            log.warning("unregistered_community", community=community, topic=message.topic[:200])
             self.refilter()
         return True
 

@@ -18,7 +18,7 @@ from services.domain.devices import CATALOGUE
 from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.ingest import former, metrics, state_store, store
-from services.ingest.core import ClockOff, Session
+from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import of_former_versions
 from services.ingest.lane import Lane, LaneOptions
@@ -114,7 +114,7 @@ class Worker:
             self._known if role == "event" else {},
             lambda batch: self._committed(name, batch),
             self._doubt,
-            (lambda *asked: self._sessions is not None and self._sessions.is_stray(*asked)) if stray else None,
+            (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,
         )
         return Line(lane, merged, window)
 
