@@ -41,7 +41,7 @@ async def empty(subscriber: Subscriber, lane: Lane, unwanted: frozenset[str]) ->
     await _until(lambda: subscriber.ready, _ANSWER_S, "it could not be connected to")
     generation = subscriber.generation
     while True:
-        while subscriber.waiting or time.monotonic() - heard < _QUIET_S:
+        while subscriber.waiting or time.monotonic() - heard < _QUIET_S:  # noqa: ASYNC110 - quiet is what is waited for
             await asyncio.sleep(0.05)
         await lane.settled()
         before = heard

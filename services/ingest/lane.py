@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -57,7 +57,8 @@ class Lane:
 
     Stores for the partitions it was given by `adopt`. `on_fenced` gets one that turns out to have another owner; the
     batch goes on without it, and its messages are left to that owner. With `keep`, the lane is there for what `keep`
-    accepts, and acknowledges the rest unseen: another session hears that.
+    accepts, and acknowledges the rest unseen: another session hears that. What then turns out to be a partition's goes
+    to `hand_over`.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Lane:
         on_commit: Callable[[Batch], None],
         on_fenced: Callable[[int], None] = lambda partition: None,
         keep: Callable[[Inbound], bool] | None = None,
+        hand_over: Callable[[list[Inbound]], Awaitable[None]] | None = None,
     ) -> None:
         self.options = options
         self.subscriber = subscriber
@@ -79,6 +81,7 @@ class Lane:
         self._on_commit = on_commit
         self._on_fenced = on_fenced
         self._keep = keep
+        self._hand_over = hand_over
         self._decode = failpoints.wrap("decode", decode)
         self._core_check = failpoints.wrap("check", core.check)
         self._numbers: dict[int, int] = {}
@@ -140,6 +143,11 @@ class Lane:
         if not partitions:
             return list(messages)
         return [message for message in messages if self._partition(message) not in partitions]
+
+    async def take(self, messages: Sequence[Inbound]) -> None:
+        """Stores what came to another lane; that one acknowledges it to the broker."""
+        async with self._turn:
+            await self._store(self._batch(messages, await self._check(messages)))
 
     async def note_clocks(self, clocks: list[ClockOff]) -> None:
         """Puts wrong clocks that another lane met into this lane's log."""
@@ -243,9 +251,12 @@ class Lane:
     async def _without(self, batch: Batch, fence: store.Fenced) -> None:
         """Nothing of the batch was written. The rest of it goes on; what has another owner is left to that owner."""
         partition = fence.partition
-        log.warning("partition_fenced", partition=partition, lane=self.options.name, why=str(fence))
-        self.drop(partition)
-        self._on_fenced(partition)
+        if self._hand_over is not None:
+            await self._hand_over([message for message in batch.messages if self._partition(message) == partition])
+        else:
+            log.warning("partition_fenced", partition=partition, lane=self.options.name, why=str(fence))
+            self.drop(partition)
+            self._on_fenced(partition)
         if rest := self._but(batch.messages, {partition}):
             await self._store(self._batch(rest, await self._check(rest)))
         elif clocks := [c for c in batch.checked.clocks if c.device.partition != partition and not batch.messages]:

@@ -27,6 +27,8 @@ FOREIGN_PER_S = 200
 """Messages of registered communities that may be heard in vain, on average."""
 _SLICE_S = 0.2
 _LONGEST_PAUSE_S = 300.0
+FRESH_S = 3.0
+"""Until its own session surely listens to a community, what is heard of it here counts."""
 KNOWN_AT_MOST = 1_000
 """Communities listened to by name; names cost nothing to invent."""
 
@@ -42,14 +44,18 @@ class Strays:
         self._found: dict[str, None] = {}
         self._foreign = 0
         self._all = True
+        self._before = frozenset(registry.current.communities)
+        self._fresh: dict[str, float] = {}
         self.refilter()
 
     def keep(self, message: Inbound) -> bool:
         """Whether it is ours to store; what a partition's session hears is not, however odd its topic."""
         community, _, rest = message.topic.removeprefix("sc/").partition("/")
-        if community in self._registry.current.communities:
+        if community in self._registry.current.communities and time.monotonic() > self._fresh.get(community, 0.0):
             self._foreign += "/up/telemetry" in rest
             return False
+        if community in self._fresh:
+            return True
         if community not in self._found and len(self._found) < KNOWN_AT_MOST and re.fullmatch(ID_PATTERN, community):
             self._found[community] = None
             log.warning("unregistered_community", community=community, topic=message.topic[:200])
@@ -57,6 +63,10 @@ class Strays:
         return True
 
     def refilter(self) -> None:
+        now, communities = time.monotonic(), frozenset(self._registry.current.communities)
+        self._fresh = {name: until for name, until in self._fresh.items() if until > now}
+        self._fresh |= dict.fromkeys(communities - self._before, now + FRESH_S)
+        self._before = communities
         always = [channel for channel in CHANNELS if self._all or channel != "telemetry"]
         wanted = set(of_communities(["+"], always))
         named = [name for name in self._found if name not in self._registry.current.communities]

@@ -13,14 +13,15 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
+from services.adapters.mqtt import Inbound
 from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.devices import CATALOGUE
-from services.domain.ids import DeviceNo
+from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.ingest import former, metrics, state_store, store
 from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
-from services.ingest.filters import of_former_versions
+from services.ingest.filters import CHANNELS_OF, of_former_versions
 from services.ingest.lane import Lane, LaneOptions
 from services.ingest.ownership import membership
 from services.ingest.ownership.balance import SLOTS
@@ -115,6 +116,7 @@ class Worker:
             lambda batch: self._committed(name, batch),
             self._doubt,
             (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,
+            self._hand_over if stray else None,
         )
         return Line(lane, merged, window)
 
@@ -192,6 +194,15 @@ class Worker:
         if self._sessions is not None:
             self._sessions.doubt(slot)
             self.keeper.hurry()
+
+    async def _hand_over(self, messages: list[Inbound]) -> None:
+        """Of a community so new that its own session may have missed it. Not ours: its sender will send again."""
+        registry = self.registry.current
+        mine = [m for m in messages if registry.communities.get(CommunityId(m.topic.split("/")[1])) in self.owned]
+        for line in self._lines[:2]:
+            channels = CHANNELS_OF[line.lane.options.name]
+            if some := [message for message in mine if message.topic.split("/")[4] in channels]:
+                await line.lane.take(some)
 
     def _committed(self, name: LaneName, batch: Batch) -> None:
         state_store.fold_batch(self._fold, batch.checked, batch.written.numbers, name.number)
