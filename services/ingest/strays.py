@@ -82,10 +82,10 @@ class Strays:
             await asyncio.sleep(_SLICE_S)
             pause_s = self._foreign / FOREIGN_PER_S - (time.monotonic() - began)
             if pause_s > 0:
-                self._listen(False)
+                self.listen(to_all=False)
                 await asyncio.sleep(min(pause_s, _LONGEST_PAUSE_S))
-                self._listen(True)
+                self.listen(to_all=True)
 
-    def _listen(self, to_all: bool) -> None:
+    def listen(self, *, to_all: bool) -> None:
         self._all = to_all
         self.refilter()
