@@ -46,9 +46,8 @@ def compile_quiet(reads: Sequence[Compiled], positions: Mapping[str, int]) -> Qu
 def apply_readings(engine: Engine, row: LogRow) -> int:
     """All readings of a row that `items_of` would take, in order. How many were of devices that nobody knows."""
     devices, vals, start, unknown, evaluated = engine.roster.devices, row.vals, 0, 0, 0
-    for device_no, ts_ms, received_ms, width in zip(
-        row.device_nos, row.ts_ms, row.received_ms, row.widths, strict=True
-    ):
+    columns = zip(row.device_nos, row.ts_ms, row.received_ms, row.widths, strict=True)
+    for device_no, ts_ms, received_ms, width in columns:
         first, start = start, start + width
         subject = devices.get(device_no)  # type: ignore[call-overload]
         if subject is None:
