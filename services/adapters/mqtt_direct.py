@@ -160,6 +160,7 @@ class DirectSubscriber(Subscriber):
             return await asyncio.shield(link.lost)
         except asyncio.CancelledError:
             link.abort()
+            await asyncio.wait({link.gone}, timeout=_GOODBYE_S)
             raise
         finally:
             late.cancel()

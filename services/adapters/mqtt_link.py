@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import cast
 
 from services.adapters import mqtt_packets as packets
 from services.adapters.mqtt import Inbound
@@ -97,8 +98,8 @@ class Link(asyncio.Protocol):
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        # uvloop's is none of asyncio's classes, though it has all their methods.
+        self._transport = cast(asyncio.Transport, transport)
         self._look_later()
 
     def data_received(self, data: bytes) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-import uvloop
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from structlog.testing import capture_logs
@@ -22,11 +21,6 @@ from tests.conftest import Mqtt
 from tests.ingest_kit import Wire, now_ms
 from tests.mqtt_kit import IMPLEMENTATIONS, Factory, eventually, message, scripted, subscribing
 from tests.proxy import proxy
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture(params=list(IMPLEMENTATIONS))
@@ -108,13 +102,16 @@ async def test_receive_marks_what_was_retained_and_brings_it_once(
             (live,) = await one.collect(1)
             assert not live.retained and live.payload == b"1"
             one.subscriber.ack([live])
+            # The broker takes things in turn: once this is back, it has our acknowledgements.
+            one.subscriber.publish(f"{home}/flush", b"2")
+            await one.has(1)
             before = one.subscriber.generation
             await between.cut()
             await between.mend()
             await eventually(lambda: one.subscriber.generation != before)
             await one.ready()
-            wire.send(f"{home}/d/up/status", b"2")
-            assert [m.payload for m in await one.collect(1)] == [b"2"]
+            wire.send(f"{home}/d/up/status", b"3")
+            assert numbers(await one.collect(2)) == [2, 3]
 
 
 async def test_receive_takes_messages_with_properties_and_of_qos_0(
@@ -178,7 +175,7 @@ async def test_window_of_65535_is_filled_and_acknowledged_in_one_call(
         await say(wire, f"{home}/d", 3_000)
         got = await one.collect(3_000)
         assert one.subscriber.ack(iter(got)) == 0
-        await say(wire, f"{home}/d", 1, first=3_000)
+        one.subscriber.publish(f"{home}/flush", b"3000")
         assert numbers(await one.collect(1)) == [3_000]
     async with subscribing(make, mqtt.url, f"{home}/#", client_id=client_id) as one:
         assert numbers(await one.collect(1)) == [3_000]
@@ -346,7 +343,7 @@ async def test_publish_is_sent_again_after_a_reconnect_until_acknowledged(make: 
 
 async def test_publish_drops_the_newest_when_too_many_wait_and_says_so(make: Factory, mqtt: Mqtt, home: str) -> None:
     async with (
-        subscribing(make, mqtt.url, f"{home}/#", window=20_000) as witness,
+        subscribing(make, mqtt.url, f"{home}/#", window=MOST_WAITING + 1) as witness,
         subscribing(make, mqtt.url, started=False) as one,
     ):
         await witness.ready()
@@ -608,7 +605,8 @@ async def test_merged_sessions_move_between_owners_and_strand_nothing(
         for n in range(30):
             wire.send(f"{home}/{n % 3}", b"%d" % n)
         kept = await receive(one, 24)
-        assert one.ack([m for m in kept if int(m.payload) < 12]) == 0
+        early = [m for m in kept if int(m.payload) < 12]
+        assert one.ack(early) == 0
         await eventually(lambda: one.waiting == 6)
         await one.remove("1")
         two.add("1", session(1))
@@ -618,8 +616,9 @@ async def test_merged_sessions_move_between_owners_and_strand_nothing(
         assert one.ack(late) == len(moved) > 0
         rest = await receive(one, one.waiting)
         assert one.ack(rest) == 0
-        again = await receive(two, 6)
-        assert sorted(numbers(again)) == [13, 16, 19, 22, 25, 28]
+        stranded = set(range(1, 30, 3)) - set(numbers(early))
+        again = await receive(two, len(stranded))
+        assert set(numbers(again)) == stranded
         assert two.ack(again) == 0
         one_has = {int(m.payload) for m in (*kept, *rest)}
         assert one_has | set(numbers(again)) == set(range(30))
