@@ -1,4 +1,4 @@
-"""What `bench.storage` loads: the same devices, moments and values for every shape of the table, and batches of them."""
+"""What `bench.storage` loads: the same devices, moments and values for each shape of the table, and batches of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Q = Queries(Path(__file__).with_name("storage.sql"))
 Table = Literal["wide", "real", "columns", "narrow"]
 
 WIDTHS = (5, 2, 1, 3, 2, 5, 1, 3, 2, 5, 1, 3, 2, 5, 1, 2, 5, 3, 2, 8)
-"""How many metrics devices send, in the proportion in which a community's devices speak; `bench_width` says the same."""
+"""How many metrics devices send, in the proportion in which a community's speak; `bench_width` says the same."""
 MEAN_WIDTH = sum(WIDTHS) / len(WIDTHS)
 START = datetime(2026, 1, 5, tzinfo=UTC)
 """A Monday: chunks of a day and of a week begin here."""

@@ -1,4 +1,4 @@
-"""What the 48 hours of `ingest_log` cost: bytes and CPU by the size of its rows, how they are packed, and to let go of."""
+"""What the 48 hours of `ingest_log` cost: bytes and CPU by the size of its rows and by how they are packed."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from services.adapters.migrate import migrate
 GIB = 1 << 30
 SUM_METERS = 200
 _SLICE_ROWS = 500_000
+_EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, SUMMARY) "
 Progress = Callable[[str], None]
 
 
@@ -34,7 +35,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class ShapeFigures:
-    """Bytes count the table and its indexes, no log. CPU is of the connection that inserts, batches of 2,500 messages."""
+    """Bytes: the table and its indexes, no log. CPU: of the connection that inserts, batches of 2,500 messages."""
 
     shape: str
     rows: int
@@ -126,16 +127,21 @@ async def queries(
         sql = Q[f"{name}_{form}"]
         statement = await connection.prepare(sql)
         took = []
-        for _ in range(repeat if name != "sum" else max(5, repeat // 20)):
+        for _ in range(repeat if name != "sum" else 20):
             device = chance.randrange(fleet.devices) + 1
             meters = chance.sample(range(1, fleet.devices + 1), min(SUM_METERS, fleet.devices))
-            given: list[Any] = {"latest": [device], "curve": [device, day, end], "sum": [meters, day, end]}[name]
+            choices: dict[str, list[Any]] = {
+                "latest": [device],
+                "curve": [device, day, end],
+                "sum": [meters, day, end],
+            }
+            given = choices[name]
             began = time.perf_counter()
             await statement.fetch(*given)
             took.append((time.perf_counter() - began) * 1000)
         cuts = quantiles(took, n=100)
         latencies[name] = Latency(round(cuts[49], 2), round(cuts[98], 2))
-        rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, SUMMARY) {sql}", *given)
+        rows = await connection.fetch(_EXPLAIN + sql, *given)
         plans[name] = "\n".join(row[0] for row in rows)
     return latencies, plans
 
@@ -202,7 +208,7 @@ class RawInsert:
 async def raw_insert(url: str, seconds: float, batch: int = BATCH, metrics: int = 3) -> RawInsert:
     """How fast the migrated `reading` takes rows of so many metrics, `batch` rows a statement and transaction.
 
-    The client's arrays are drawn before the clock starts; encoding them is part of what is measured, as it is for ingest.
+    The client's arrays are drawn before the clock starts; encoding them is part of what is measured, as for ingest.
     """
     async with database(url, migrated=True) as connection:
         name: str = await connection.fetchval("SELECT current_database()")

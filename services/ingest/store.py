@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -388,27 +387,3 @@ def _flat(rows: Iterable[Sequence[float | None]]) -> tuple[list[float], list[int
         else:
             vals += row  # type: ignore[arg-type]
     return vals, widths, starts
-
-
-async def purge(
-    connection: asyncpg.Connection[Any], owner: Owner, log_age: timedelta, quarantine_age: timedelta
-) -> int:
-    """Deletes what is too old, a little at a time; how many rows.
-
-    The last log row of a partition always stays: its numbers never start again.
-    """
-    work: list[tuple[str, tuple[Any, ...]]] = [
-        (Q["purge_log"], (partition, owner.lane, log_age)) for partition in owner.partitions
-    ]
-    if owner.lane == 0:
-        work.append((Q["purge_quarantine"], (quarantine_age,)))
-    deleted = 0
-    for statement, arguments in work:
-        while rows := _rows(await connection.execute(statement, *arguments)):
-            deleted += rows
-            await asyncio.sleep(0.02)
-    return deleted
-
-
-def _rows(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from services.domain.devices import CATALOGUE
 from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Rejected, Topic
-from services.ingest import metrics, state_store, store
+from services.ingest import metrics, retention, state_store
 from services.ingest.core import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import filters, stray_filters
@@ -125,7 +124,7 @@ class Worker:
                 self._tasks = tasks
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
-                tasks.create_task(self._sweep())
+                tasks.create_task(retention.keep_swept(self._pool, self._settings.kept, self._settings.purge_every_s))
                 for lane in self.lanes:
                     tasks.create_task(lane.subscriber.run())
                     lane.task = tasks.create_task(lane.run())
@@ -215,16 +214,6 @@ class Worker:
             if pending:
                 await self._writer.patiently(lambda c: state_store.save(c, pending, positions), lambda: None)
                 metrics.STATES.inc(len(pending))
-
-    async def _sweep(self) -> None:
-        log_age = timedelta(hours=self._settings.log_kept_h)
-        quarantine_age = timedelta(days=self._settings.quarantine_kept_days)
-        while True:
-            with suppress(*TROUBLE):
-                for lane in self.lanes:
-                    async with self._pool.acquire(timeout=5) as connection:
-                        await store.purge(connection, lane.options.owner, log_age, quarantine_age)
-            await asyncio.sleep(self._settings.purge_every_s)
 
 
 def _unregistered(topic: Topic | Rejected, registry: Registry) -> bool:
