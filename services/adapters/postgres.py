@@ -43,12 +43,23 @@ async def _prepare(connection: asyncpg.Connection[Any]) -> None:
 
 
 async def open_pool(
-    database_url: str, *, name: str, min_size: int = 1, max_size: int = 4, retry_s: float = 1.0
+    database_url: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 4,
+    retry_s: float = 1.0,
+    reads_history: bool = True,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
 
+    `reads_history` has each run of a statement planned for its own times. A plan made once for all times would lock
+    every chunk of history at each run, and fail whenever the oldest is just being dropped.
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
+    settings = {"application_name": name, "timezone": "UTC"}
+    if reads_history:
+        settings["plan_cache_mode"] = "force_custom_plan"
     said = ""
     while True:
         try:
@@ -59,7 +70,7 @@ async def open_pool(
                     min_size=min_size,
                     max_size=max_size,
                     init=_prepare,
-                    server_settings={"application_name": name, "timezone": "UTC"},
+                    server_settings=settings,
                 )
             waiting = "schema is behind, run `linhub migrate`: " + ", ".join(pending)
         except asyncpg.InvalidCatalogNameError as error:

@@ -43,12 +43,13 @@ FROM stored
 SELECT r.device_no, (extract(epoch FROM r.ts) * 1000)::bigint AS ts_ms, r.vals
 FROM unnest($1::integer[], $2::bigint[]) AS asked (device_no, ts_ms)
 JOIN reading r ON r.device_no = asked.device_no AND r.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
-WHERE r.ts BETWEEN (timestamp 'epoch' + $3::bigint * interval '1 ms') AT TIME ZONE 'UTC'
-              AND (timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC'
+WHERE r.ts BETWEEN ((timestamp 'epoch' + $3::bigint * interval '1 ms') AT TIME ZONE 'UTC')
+              AND ((timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC')
 
 -- name: fill_reading
-UPDATE reading SET vals = $3
-WHERE device_no = $1 AND ts = (timestamp 'epoch' + $2::bigint * interval '1 ms') AT TIME ZONE 'UTC'
+INSERT INTO reading (device_no, ts, vals)
+VALUES ($1, 'epoch'::timestamptz + $2::bigint * interval '1 ms', $3)
+ON CONFLICT (device_no, ts) DO UPDATE SET vals = excluded.vals
 
 -- name: insert_events
 WITH sent AS (
@@ -67,8 +68,8 @@ SELECT e.device_no, (extract(epoch FROM e.ts) * 1000)::bigint AS ts_ms, e.event,
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS asked (device_no, ts_ms, event)
 JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event
     AND e.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
-WHERE e.ts BETWEEN (timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC'
-              AND (timestamp 'epoch' + $5::bigint * interval '1 ms') AT TIME ZONE 'UTC'
+WHERE e.ts BETWEEN ((timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC')
+              AND ((timestamp 'epoch' + $5::bigint * interval '1 ms') AT TIME ZONE 'UTC')
 
 -- name: answered_events
 SELECT e.device_no, e.event, e.message_id

@@ -21,7 +21,7 @@ from services.ingest.database import TROUBLE
 log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
 
-_LOCK = 7236007
+SWEEP_LOCK = 7236007
 """Advisory lock of the one that sweeps."""
 _LANES = (0, 1)
 _LOCK_WAIT = "200ms"
@@ -81,7 +81,7 @@ async def keep_swept(pool: asyncpg.Pool[Any], kept: Kept, every_s: float) -> Non
 async def sweep(pool: asyncpg.Pool[Any], kept: Kept) -> Swept | None:
     """One round; None where another worker is at it. Raises what the database says; what was done before stands."""
     async with pool.acquire(timeout=5) as connection:
-        if not await connection.fetchval(Q["sweep_begin"], _LOCK, timeout=_ANSWER_S):
+        if not await connection.fetchval(Q["sweep_begin"], SWEEP_LOCK, timeout=_ANSWER_S):
             metrics.SWEEPS.labels("elsewhere").inc()
             return None
         try:
@@ -94,7 +94,7 @@ async def sweep(pool: asyncpg.Pool[Any], kept: Kept) -> Swept | None:
             swept.quarantine_rows = await _purge_quarantine(connection, kept)
         finally:
             if not connection.is_closed():
-                await connection.fetchval(Q["sweep_end"], _LOCK, timeout=_ANSWER_S)
+                await connection.fetchval(Q["sweep_end"], SWEEP_LOCK, timeout=_ANSWER_S)
     metrics.SWEEPS.labels("done").inc()
     return swept
 
