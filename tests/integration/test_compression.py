@@ -1,4 +1,4 @@
-"""Compression of old readings: nothing on the edition that cannot; what the other would be told, as far as it can be read."""
+"""Compression of old readings: none on the edition that cannot; of the other, what can be proven without it."""
 
 from __future__ import annotations
 
