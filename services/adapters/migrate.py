@@ -96,6 +96,8 @@ async def migrate(
 ) -> MigrationStatus:
     """Applies what is pending, each file in one transaction with its checksum, then writes the device catalogue.
 
+    Old readings are compressed from then on where the server's edition can.
+
     Raises MigrationError when a file was edited after it was applied, or fails.
     """
     files = _read(folder)
@@ -109,6 +111,8 @@ async def migrate(
             except asyncpg.PostgresError as error:
                 raise MigrationError(f"{file.id} failed and was rolled back: {error}") from error
         await _write_catalogue(connection)
+        if await connection.fetchval("SELECT to_regproc('storage_compression') IS NOT NULL"):
+            await connection.execute("SELECT storage_compression()")
     return MigrationStatus(tuple(file.id for file in files), ())
 
 

@@ -50,13 +50,22 @@ async def open_pool(
     max_size: int = 4,
     retry_s: float = 1.0,
     idle_in_transaction_s: float = 0.0,
+    reads_history: bool = True,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
 
+    `reads_history` has each run of a statement planned for its own times. A plan made once for all times would lock
+    every chunk of history at each run, and fail whenever the oldest is just being dropped.
     `idle_in_transaction_s`: a process that stops in the middle of a transaction loses it, and its locks, after so long.
-
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
+    settings = {
+        "application_name": name,
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": str(round(idle_in_transaction_s * 1000)),
+    }
+    if reads_history:
+        settings["plan_cache_mode"] = "force_custom_plan"
     said = ""
     while True:
         try:
@@ -67,11 +76,7 @@ async def open_pool(
                     min_size=min_size,
                     max_size=max_size,
                     init=_prepare,
-                    server_settings={
-                        "application_name": name,
-                        "timezone": "UTC",
-                        "idle_in_transaction_session_timeout": str(round(idle_in_transaction_s * 1000)),
-                    },
+                    server_settings=settings,
                 )
             waiting = "schema is behind, run `linhub migrate`: " + ", ".join(pending)
         except asyncpg.InvalidCatalogNameError as error:

@@ -38,7 +38,9 @@ async def run(settings: AlertSettings, stop: asyncio.Event, on_ready: Callable[[
         port = await stack.enter_async_context(serve_health(settings.health_host, settings.health_port, readiness))
         on_ready(port)
         opening = asyncio.create_task(
-            open_pool(settings.database_url, name="linhub-alerts", max_size=settings.alerts_pool_size)
+            open_pool(
+                settings.database_url, name="linhub-alerts", max_size=settings.alerts_pool_size, reads_history=False
+            )
         )
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -157,6 +157,7 @@ async def _database(url: str, expected: bool) -> list[Finding]:
         before = time.time()
         row = dict(await connection.fetchrow(SQL["versions"]))
         after = time.time()
+        compression = dict(await connection.fetchrow(SQL["compression"])) if row["timescaledb"] else None
     finally:
         await connection.close()
     findings = [*judge_database(row), judge_clock(row["now"], before, after)]
@@ -166,7 +167,8 @@ async def _database(url: str, expected: bool) -> list[Finding]:
         return [*findings, Finding("schema", "broken", str(error), "see above")]
     if pending:
         return [*findings, Finding("schema", "broken", f"behind: {', '.join(pending)}", "linhub migrate")]
-    return [*findings, Finding("schema", "ok", "up to date")]
+    findings.append(Finding("schema", "ok", "up to date"))
+    return findings if compression is None else [*findings, judge_compression(compression)]
 
 
 def judge_database(row: Mapping[str, Any]) -> Iterator[Finding]:
@@ -200,6 +202,15 @@ def judge_database(row: Mapping[str, Any]) -> Iterator[Finding]:
     if row["max_connections"] < 50:
         todo = "set max_connections to 100 or more"
         yield Finding("connections", "warning", f"at most {row['max_connections']}", todo)
+
+
+def judge_compression(row: Mapping[str, Any]) -> Finding:
+    """Whether old readings are compressed; only TimescaleDB's community edition can."""
+    if row["active"]:
+        return Finding("compression", "ok", "readings older than 8 days are compressed")
+    if row["license"] == "timescale":
+        return Finding("compression", "warning", "off, though this edition has it", "linhub migrate")
+    return Finding("compression", "note", f"off: not in the {row['license']} edition; old readings keep their size")
 
 
 def judge_clock(database: float, before: float, after: float) -> Finding:

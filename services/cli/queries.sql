@@ -13,6 +13,11 @@ SELECT current_setting('server_version') AS server,
        extract(epoch FROM clock_timestamp())::float8 AS now,
        pg_database_size(current_database()) AS bytes;
 
+-- name: compression
+SELECT coalesce(current_setting('timescaledb.license', true), '') AS license,
+       EXISTS (SELECT FROM timescaledb_information.jobs
+               WHERE proc_name = 'policy_compression' AND hypertable_name = 'reading') AS active
+
 -- name: devices
 SELECT count(*) AS registered,
        count(*) FILTER (WHERE s.online) AS online,

@@ -65,6 +65,11 @@ def _show_contents(line: Any, database: dict[str, Any]) -> None:
         return
     versions = database["versions"]
     line(f"PostgreSQL {versions['server']}, TimescaleDB {versions['timescaledb']}, {versions['bytes'] / 1e6:,.0f} MB")
+    if database["compression"]["active"]:
+        line(tr("compression of old readings: on", "历史数据压缩：已启用"))
+    else:
+        edition = database["compression"]["license"]
+        line(tr(f"compression of old readings: off ({edition} edition)", f"历史数据压缩：未启用（{edition} 版）"))
     devices, ledger = database["devices"], database["ledger"]
     line(
         tr("devices", "设备")

@@ -118,6 +118,7 @@ async def _contents(connection: Any, url: str) -> dict[str, Any]:
     latest = [plain(row) for row in await connection.fetch(SQL["quarantine_latest"], LATEST)]
     return {
         "migrations": schema,
+        "compression": plain(await connection.fetchrow(SQL["compression"])),
         "devices": plain(await connection.fetchrow(SQL["devices"])),
         "ledger": plain(await connection.fetchrow(SQL["ledger"])),
         "quarantine": {"total": sum(row["count"] for row in reasons), "by_reason": reasons, "latest": latest},

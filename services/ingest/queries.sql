@@ -43,12 +43,13 @@ FROM stored
 SELECT r.device_no, (extract(epoch FROM r.ts) * 1000)::bigint AS ts_ms, r.vals
 FROM unnest($1::integer[], $2::bigint[]) AS asked (device_no, ts_ms)
 JOIN reading r ON r.device_no = asked.device_no AND r.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
-WHERE r.ts BETWEEN 'epoch'::timestamptz + $3::bigint * interval '1 ms'
-              AND 'epoch'::timestamptz + $4::bigint * interval '1 ms'
+WHERE r.ts BETWEEN ((timestamp 'epoch' + $3::bigint * interval '1 ms') AT TIME ZONE 'UTC')
+              AND ((timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC')
 
 -- name: fill_reading
-UPDATE reading SET vals = $3
-WHERE device_no = $1 AND ts = 'epoch'::timestamptz + $2::bigint * interval '1 ms'
+INSERT INTO reading (device_no, ts, vals)
+VALUES ($1, 'epoch'::timestamptz + $2::bigint * interval '1 ms', $3)
+ON CONFLICT (device_no, ts) DO UPDATE SET vals = excluded.vals
 
 -- name: insert_events
 WITH sent AS (
@@ -67,8 +68,8 @@ SELECT e.device_no, (extract(epoch FROM e.ts) * 1000)::bigint AS ts_ms, e.event,
 FROM unnest($1::integer[], $2::bigint[], $3::text[]) AS asked (device_no, ts_ms, event)
 JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event
     AND e.ts = 'epoch'::timestamptz + asked.ts_ms * interval '1 ms'
-WHERE e.ts BETWEEN 'epoch'::timestamptz + $4::bigint * interval '1 ms'
-              AND 'epoch'::timestamptz + $5::bigint * interval '1 ms'
+WHERE e.ts BETWEEN ((timestamp 'epoch' + $4::bigint * interval '1 ms') AT TIME ZONE 'UTC')
+              AND ((timestamp 'epoch' + $5::bigint * interval '1 ms') AT TIME ZONE 'UTC')
 
 -- name: answered_events
 SELECT e.device_no, e.event, e.message_id
@@ -175,16 +176,61 @@ ON CONFLICT (device_no) DO UPDATE SET
     last_event_ts = greatest(s.last_event_ts, excluded.last_event_ts),
     clock_offset_ms = excluded.clock_offset_ms
 
+-- name: sweep_begin
+SELECT pg_try_advisory_lock($1)
+
+-- name: sweep_end
+SELECT pg_advisory_unlock($1)
+
 -- name: purge_log
 DELETE FROM ingest_log
 WHERE partition = $1 AND lane = $2 AND seq IN (
     SELECT oldest.seq
-    FROM (SELECT seq, committed_at FROM ingest_log WHERE partition = $1 AND lane = $2 ORDER BY seq LIMIT 200) AS oldest
+    FROM (SELECT seq, committed_at FROM ingest_log WHERE partition = $1 AND lane = $2 ORDER BY seq LIMIT 100) AS oldest
     WHERE oldest.committed_at < now() - $3::interval
       AND oldest.seq < (SELECT max(seq) FROM ingest_log WHERE partition = $1 AND lane = $2)
+      AND oldest.seq <= ALL (SELECT c.seq FROM checkpoint c WHERE c.partition = $1 AND c.lane = $2)
 )
+
+-- name: unread_log
+SELECT c.consumer, c.partition, c.lane, c.seq, extract(epoch FROM now() - next.committed_at)::float8 AS age_s
+FROM checkpoint c
+CROSS JOIN LATERAL (
+    SELECT l.committed_at FROM ingest_log l
+    WHERE l.partition = c.partition AND l.lane = c.lane AND l.seq > c.seq
+    ORDER BY l.seq LIMIT 1
+) AS next
+WHERE next.committed_at < now() - $1::interval
+ORDER BY c.consumer, c.partition, c.lane
+
+-- name: expired_chunks
+SELECT chunk_schema || '.' || chunk_name AS name, range_end
+FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'public' AND hypertable_name = $1 AND range_end <= now() - $2::interval
+ORDER BY range_end
+LIMIT $3
+
+-- name: lock_briefly
+SELECT set_config('lock_timeout', $1, true)
+
+-- name: drop_chunk
+SELECT count(*) FROM drop_chunks($1::text::regclass, older_than => $2::timestamptz)
 
 -- name: purge_quarantine
 DELETE FROM quarantine WHERE id IN (
     SELECT id FROM quarantine WHERE received_at < now() - $1::interval ORDER BY received_at LIMIT 1000
 )
+
+-- name: quarantine_size
+SELECT pg_total_relation_size('quarantine')
+
+-- name: quarantine_overflow
+SELECT max(id) FROM (
+    SELECT id, sum(pg_column_size(payload) + pg_column_size(detail) + pg_column_size(topic) + 200)
+                   OVER (ORDER BY id DESC) AS total
+    FROM quarantine
+) AS newest_first
+WHERE total > $1
+
+-- name: trim_quarantine
+DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE id <= $1 ORDER BY id LIMIT 1000)

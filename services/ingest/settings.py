@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field, field_validator
 
 from services.adapters.mqtt import Address
 from services.adapters.settings import ServiceSettings
 from services.ingest import failpoints
+from services.ingest.retention import Kept
 
 
 class IngestSettings(ServiceSettings):
@@ -37,7 +40,12 @@ class IngestSettings(ServiceSettings):
     drain_s: float = Field(default=8, gt=0)
     """How long a stop waits for the batches at hand."""
     log_kept_h: int = Field(default=48, ge=1)
+    reading_kept_days: int = Field(default=400, ge=30)
+    """Readings as they came: a year and the month to compare it with. Roll-ups stay when these go."""
+    event_kept_days: int = Field(default=1830, ge=30)
+    """Events of devices, which are few and are evidence: five years."""
     quarantine_kept_days: int = Field(default=30, ge=1)
+    quarantine_kept_mb: int = Field(default=1024, ge=1)
     purge_every_s: float = Field(default=60, gt=0)
     failpoint: str = ""
     """Where this process fails on purpose (services.ingest.failpoints); empty outside of tests."""
@@ -54,3 +62,13 @@ class IngestSettings(ServiceSettings):
         if text:
             failpoints.parse(text)
         return text
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(
+            readings=timedelta(days=self.reading_kept_days),
+            events=timedelta(days=self.event_kept_days),
+            log=timedelta(hours=self.log_kept_h),
+            quarantine=timedelta(days=self.quarantine_kept_days),
+            quarantine_bytes=self.quarantine_kept_mb * 1024 * 1024,
+        )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -20,7 +18,7 @@ from services.ingest.readings import Bulk, NotAllNew, copy_readings, insert_read
 
 Q = Queries.beside(__file__)
 
-__all__ = ["Batch", "Bulk", "Fenced", "Owner", "Written", "claim", "purge", "write"]
+__all__ = ["Batch", "Bulk", "Fenced", "Owner", "Written", "claim", "write"]
 
 
 async def claim(connection: asyncpg.Connection[Any], owner: Owner) -> dict[int, int]:
@@ -85,27 +83,3 @@ async def _transaction(
         await quarantine.keep(connection, owner, batch)
         await ledger.count(connection, owner, batch)
         failpoints.reach("before_commit")
-
-
-async def purge(
-    connection: asyncpg.Connection[Any], owner: Owner, log_age: timedelta, quarantine_age: timedelta
-) -> int:
-    """Deletes what is too old, a little at a time; how many rows.
-
-    The last log row of a partition always stays: its numbers never start again.
-    """
-    work: list[tuple[str, tuple[Any, ...]]] = [
-        (Q["purge_log"], (partition, owner.lane, log_age)) for partition in owner.partitions
-    ]
-    if owner.lane == 0:
-        work.append((Q["purge_quarantine"], (quarantine_age,)))
-    deleted = 0
-    for statement, arguments in work:
-        while rows := _rows(await connection.execute(statement, *arguments)):
-            deleted += rows
-            await asyncio.sleep(0.02)
-    return deleted
-
-
-def _rows(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +16,7 @@ from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.devices import CATALOGUE
 from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
-from services.ingest import former, metrics, state_store, store
+from services.ingest import former, metrics, retention, state_store
 from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import CHANNELS_OF, of_former_versions
@@ -133,7 +131,7 @@ class Worker:
                 self._tasks = tasks
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
-                tasks.create_task(self._sweep())
+                tasks.create_task(retention.keep_swept(self._pool, self._settings.kept, self._settings.purge_every_s))
                 for line in self._lines:
                     tasks.create_task(line.merged.run())
                     line.lane.task = tasks.create_task(line.lane.run())
@@ -235,17 +233,6 @@ class Worker:
             if pending:
                 await self._writer.patiently(lambda c: state_store.save(c, pending, positions), lambda: None)
                 metrics.STATES.inc(len(pending))
-
-    async def _sweep(self) -> None:
-        log_age = timedelta(hours=self._settings.log_kept_h)
-        quarantine_age = timedelta(days=self._settings.quarantine_kept_days)
-        while True:
-            with suppress(*TROUBLE):
-                for line in self._lines[:2]:
-                    owner = replace(line.lane.options.owner, partitions=self.owned)
-                    async with self._pool.acquire(timeout=5) as connection:
-                        await store.purge(connection, owner, log_age, quarantine_age)
-            await asyncio.sleep(self._settings.purge_every_s)
 
     # What earlier versions left at the broker
 

@@ -1,0 +1,144 @@
+"""How many chunks each question touches: as many as its stretch of time has, however long the history is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.adapters.postgres import open_pool
+from services.adapters.queries import Queries
+
+SERVICES = Path(__file__).resolve().parents[2] / "services"
+HYPERTABLES = ("reading", "device_event")
+HISTORY_DAYS, HISTORY_WEEKS = 40, 30
+PAST_THE_CUSTOM_PLANS = 8
+"""The server plans a prepared statement anew five times before it may settle on one plan for all."""
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+YESTERDAY = NOW - DAY
+TWO_DAYS_AGO_MS = round((NOW - 2 * DAY).timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`chunks`: the most that may be looked at, of 40 (reading) or 30 (device_event)."""
+
+    arguments: tuple[Any, ...]
+    chunks: int
+
+
+QUESTIONS: Mapping[str, Mapping[str, Question]] = {
+    "ingest": {
+        "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1]), 1),
+        "stored_readings": Question(([1, 2], [TWO_DAYS_AGO_MS] * 2, TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
+        "fill_reading": Question((1, TWO_DAYS_AGO_MS, [1.0, 2.0]), 1),
+        "insert_events": Question(([1], [TWO_DAYS_AGO_MS], ["pressed"], [{}], ["m"], [TWO_DAYS_AGO_MS]), 1),
+        "stored_events": Question(([1], [TWO_DAYS_AGO_MS], ["pressed"], TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
+        # A week touches two weeks.
+        "answered_events": Question(([1], ["pressed"], ["m"]), 2),
+    },
+    "api/store": {
+        "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1), 2),
+        # The day before is where the first step starts from.
+        "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY), 3),
+        "raw_readings": Question((1, YESTERDAY, NOW, 1, 500), 2),
+    },
+}
+
+
+@pytest.fixture
+async def history(database_url: str) -> Any:
+    """Six weeks of readings and thirty weeks of events of a few devices."""
+    async with await open_pool(database_url, name="plans") as pool, pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO reading (device_no, ts, vals) "
+            "SELECT device, $1::timestamptz - make_interval(days => day, hours => h), ARRAY[day, h] "
+            "FROM generate_series(1, 20) AS device, generate_series(0, $2 - 1) AS day, generate_series(0, 23) AS h",
+            NOW,
+            HISTORY_DAYS,
+        )
+        await connection.execute(
+            "INSERT INTO device_event (device_no, ts, event, message_id, received_at) "
+            "SELECT device, $1::timestamptz - make_interval(days => day), 'pressed', day::text, now() "
+            "FROM generate_series(1, 20) AS device, generate_series(0, $2 * 7 - 1) AS day",
+            NOW,
+            HISTORY_WEEKS,
+        )
+        await connection.execute("ANALYZE reading")
+        await connection.execute("ANALYZE device_event")
+        yield connection
+
+
+async def _touched(connection: asyncpg.Connection[Any], sql: str, arguments: tuple[Any, ...]) -> int:
+    """Chunks that the statement locked to plan and run, which are all that it looked at or weighed to look at.
+
+    Run as the services run it, prepared and often; what it wrote is taken back.
+    """
+    statement = await connection.prepare(sql)
+    most = 0
+    for _ in range(PAST_THE_CUSTOM_PLANS):
+        transaction = connection.transaction()
+        await transaction.start()
+        await statement.fetch(*arguments)
+        most = max(
+            most,
+            await connection.fetchval(
+                "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                "WHERE l.pid = pg_backend_pid() AND c.relkind = 'r' AND c.relname ~ '^_hyper_.*_chunk$'"
+            ),
+        )
+        await transaction.rollback()
+    return most
+
+
+@pytest.mark.parametrize(
+    ("room", "name"), [(room, name) for room, questions in QUESTIONS.items() for name in questions]
+)
+async def test_question_touches_only_the_chunks_of_its_time(history: Any, room: str, name: str) -> None:
+    question = QUESTIONS[room][name]
+    sql = Queries(SERVICES / room / "queries.sql")[name]
+    assert await _touched(history, sql, question.arguments) <= question.chunks
+
+
+async def test_plan_made_once_for_all_times_would_be_seen(history: Any) -> None:
+    await history.execute("SET plan_cache_mode = force_generic_plan")
+    sql = Queries(SERVICES / "api/store" / "queries.sql")["raw_readings"]
+    assert await _touched(history, sql, QUESTIONS["api/store"]["raw_readings"].arguments) >= HISTORY_DAYS
+
+
+async def test_question_without_bounds_would_be_seen(history: Any) -> None:
+    chunks = await history.fetchval("SELECT count(*) FROM show_chunks('reading')")
+    assert chunks >= HISTORY_DAYS
+    assert await _touched(history, "SELECT max(vals[1]) FROM reading WHERE device_no = $1", (1,)) == chunks
+
+
+async def test_questions_find_what_is_there(history: Any) -> None:
+    """A bound that is wrong would touch few chunks, too."""
+    ingest = Queries(SERVICES / "ingest" / "queries.sql")
+    for name, column in (("stored_readings", "vals"), ("stored_events", "data")):
+        rows = await history.fetch(ingest[name], *QUESTIONS["ingest"][name].arguments)
+        assert {row["ts_ms"] for row in rows} == {TWO_DAYS_AGO_MS} and all(row[column] is not None for row in rows)
+    odd_ms = TWO_DAYS_AGO_MS + 123
+    await history.execute("INSERT INTO reading VALUES (1, $1, '{1,NULL}')", NOW - 2 * DAY + timedelta(milliseconds=123))
+    assert await history.execute(ingest["fill_reading"], 1, odd_ms, [1.0, 2.0]) == "INSERT 0 1"
+    rows = await history.fetch(ingest["stored_readings"], [1], [odd_ms], odd_ms, odd_ms)
+    assert [row["vals"] for row in rows] == [[1.0, 2.0]]
+
+
+def test_every_question_to_a_hypertable_has_its_measure() -> None:
+    asked = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric)\b", re.IGNORECASE)
+    for path in SERVICES.rglob("*.sql"):
+        room = path.parent.relative_to(SERVICES).as_posix()
+        if path.name != "queries.sql":
+            continue
+        found = {name for name, sql in Queries(path).items() if asked.search(sql)}
+        measured = set(QUESTIONS.get(room, {}))
+        assert found == measured, f"{room}: say in QUESTIONS how many chunks these may touch: {found ^ measured}"
