@@ -20,4 +20,6 @@ CONNECTIONS = Counter("linhub_ingest_broker_connections", "Times the broker conn
 CONNECTED = Gauge("linhub_ingest_broker_connected", "1 while subscribed", ["lane"])
 RETRIES = Counter("linhub_ingest_database_retries", "Attempts at a batch that the database did not take", ["lane"])
 STALE_ACKS = Counter("linhub_ingest_stale_acks", "Messages committed after their connection was gone", ["lane"])
+ROLLUP_HOURS = Counter("linhub_ingest_rollup_hours", "Hours of single devices rolled up", ["why"])
+ROLLUP_BEHIND = Gauge("linhub_ingest_rollup_behind_seconds", "Closed hours that are not yet rolled up")
 STATES = Counter("linhub_ingest_device_states", "Device states written")
