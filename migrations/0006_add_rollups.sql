@@ -205,6 +205,40 @@ $$;
 CREATE TRIGGER device_rollup_moved AFTER UPDATE ON device
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rollup_moved();
 
+-- Readings older than this may have been dropped: what was rolled up of them stands and cannot be worked out again.
+CREATE FUNCTION readings_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT coalesce(min(range_start), 'infinity') FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'reading'
+$$;
+
+-- A swap changes how the hour it falls into is counted, and that hour's day; every other is joined when it is read.
+CREATE FUNCTION meter_swap_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rollup_stale (device_no, hour)
+    SELECT DISTINCT row.device_no, date_trunc('hour', row.at)
+    FROM (SELECT old.device_no, old.at WHERE TG_OP <> 'INSERT'
+          UNION ALL SELECT new.device_no, new.at WHERE TG_OP <> 'DELETE') AS row
+    WHERE row.at >= readings_from();
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER meter_swap_changed AFTER INSERT OR UPDATE OR DELETE ON meter_swap
+    FOR EACH ROW EXECUTE FUNCTION meter_swap_changed();
+
+-- Another bound judges every step anew, as far back as there are readings to judge.
+CREATE FUNCTION meter_rating_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rollup_stale (device_no, hour)
+    SELECT h.device_no, h.bucket
+    FROM meter_hour h
+    WHERE h.device_no = coalesce(new.device_no, old.device_no) AND h.position = coalesce(new.position, old.position)
+      AND h.bucket >= readings_from();
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER meter_rating_changed AFTER INSERT OR UPDATE OR DELETE ON meter_rating
+    FOR EACH ROW EXECUTE FUNCTION meter_rating_changed();
+
 -- What both kinds of series begin with; no row where the community has no such device or the device no such metric.
 CREATE FUNCTION rollup_scope(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
                              p_bucket text, OUT slot integer, OUT zone text, OUT first timestamptz, OUT past timestamptz,

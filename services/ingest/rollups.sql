@@ -31,8 +31,7 @@ WHERE p.partition = $1
 FOR UPDATE OF p SKIP LOCKED
 
 -- name: earliest
-SELECT date_trunc('hour', min(range_start)) FROM timescaledb_information.chunks
-WHERE hypertable_name = 'reading' AND hypertable_schema = 'public'
+SELECT nullif(date_trunc('hour', readings_from()), 'infinity')
 
 -- name: save_progress
 UPDATE rollup_progress SET filled_to = $2, next_device = $3 WHERE partition = $1
