@@ -84,7 +84,7 @@ async def step(connection: Connection, partition: int, devices: int) -> Step:
         if progress is None or progress["closed_to"] is None:
             return Step()
         closed_to: datetime = progress["closed_to"]
-        filled_to: datetime = progress["filled_to"] or await connection.fetchval(Q["earliest"]) or closed_to
+        filled_to: datetime = progress["filled_to"] or await connection.fetchval(Q["first_hour"], closed_to)
         marks = {(row["device_no"], row["hour"]) for row in await connection.fetch(Q["take_marks"], partition, _MARKS)}
         await _fill(connection, sorted(marks), filled_to + HOUR)
         if filled_to >= closed_to:

@@ -30,8 +30,8 @@ JOIN rollup_boundary b USING (partition)
 WHERE p.partition = $1
 FOR UPDATE OF p SKIP LOCKED
 
--- name: earliest
-SELECT nullif(date_trunc('hour', readings_from()), 'infinity')
+-- name: first_hour
+SELECT least(date_trunc('hour', readings_from()), $1)
 
 -- name: save_progress
 UPDATE rollup_progress SET filled_to = $2, next_device = $3 WHERE partition = $1
