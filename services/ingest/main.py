@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 __all__ = ["Superseded", "run"]
 
-_CONNECTIONS = 12
-"""Three lanes, the states, the heart, the moves, the registry's listener and its reader, the broom, some to spare."""
+_CONNECTIONS = 13
+"""Three lanes, states, roll-ups, heart, moves, the registry's listener and its reader, the broom, some to spare."""
 
 _CANCELLED_S = 2.0
 """How long what was cancelled may take to let go of the database."""

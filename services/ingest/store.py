@@ -9,7 +9,7 @@ import asyncpg
 
 from services.adapters.queries import Queries
 from services.domain.ids import DeviceNo
-from services.ingest import failpoints, ledger, log, quarantine
+from services.ingest import failpoints, ledger, log, quarantine, rollups
 from services.ingest.batch import Batch, Fenced, Owner, Written
 from services.ingest.checked import Session
 from services.ingest.core import order_statuses
@@ -82,4 +82,13 @@ async def _transaction(
         await log.append(connection, owner, checked, numbers, written)
         await quarantine.keep(connection, owner, batch)
         await ledger.count(connection, owner, batch)
+        if written.readings:
+            # Last, so that the locks it takes are held for the commit alone.
+            stored = written.readings.values()
+            await rollups.mark_late(
+                connection,
+                sorted(written.readings),
+                [no for rows in stored for no in rows.device_nos],
+                [ts for rows in stored for ts in rows.ts_ms],
+            )
         failpoints.reach("before_commit")

@@ -16,7 +16,7 @@ from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.devices import CATALOGUE
 from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
-from services.ingest import former, metrics, retention, state_store
+from services.ingest import former, metrics, retention, rollups, state_store
 from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import CHANNELS_OF, of_former_versions
@@ -62,6 +62,9 @@ class Worker:
         heart = self._held("heart", timeout_s=settings.worker_ttl_s)
         self._reader, self._former = self._held("moves"), self._held("former")
         self.keeper = Keeper(heart, self._reader, self._instance, pace)
+        self._rollups = rollups.Rollups(
+            self._held("rollups"), lambda: self.owned, settings.rollup_lag_s, settings.rollup_every_s
+        )
 
     def _held(self, name: str, timeout_s: float | None = None) -> Held:
         settings = self._settings
@@ -131,6 +134,7 @@ class Worker:
                 self._tasks = tasks
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
+                tasks.create_task(self._rollups.run())
                 tasks.create_task(retention.keep_swept(self._pool, self._settings.kept, self._settings.purge_every_s))
                 for line in self._lines:
                     tasks.create_task(line.merged.run())
