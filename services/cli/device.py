@@ -335,7 +335,9 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
 ) -> None:
     """Devices by id, and whether they may log in."""
-    table = Table(*(tr(*words) for words in device_words.COLUMNS))
+    table = Table()
+    for words in device_words.COLUMNS:
+        table.add_column(tr(*words), overflow="fold")
 
     async def work(connection: asyncpg.Connection[Any]) -> int:
         count = 0
