@@ -75,7 +75,9 @@ def _ends(devices: Sequence[ShutOut], retained: dict[str, bytes], now_ms: int) -
             # Nobody knows the device any more: its status is not to be found again by whoever subscribes next.
             yield device.topic, b"", True
         elif online:
-            yield device.topic, _offline(now_ms, max(session, 0)), True
+            # One that is let in again may be back this very moment and have retained a newer session: that stays. In
+            # the order of the sessions this end is not after it, however late it comes.
+            yield device.topic, _offline(now_ms, max(session, 0)), not device.readmitted
         elif not said and device.online and not device.retired:
             yield device.topic, _offline(now_ms, device.session), False
 
