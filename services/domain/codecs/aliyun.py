@@ -70,7 +70,7 @@ def _reply(topic: Topic, payload: bytes, refused: str | None) -> tuple[str, byte
     """`{…}_reply` with code 200, or 460 (parameters not valid); none where `sys.ack` is 0 or it has no id."""
     try:
         message = json.obj(payload)
-        device, path = _route(topic, message)
+        _, path = _route(topic, message)
     except Bad:
         return None
     sender = message.get("sys")
