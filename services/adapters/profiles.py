@@ -23,7 +23,7 @@ class ProfileError(ValueError):
 def load(folder: Path | None = None) -> Profiles:
     """LinHub's own profiles and those of `folder`, which win over ours of the same name. Raises ProfileError."""
     if folder is not None and not folder.is_dir():
-        raise ProfileError(f"LINHUB_PROFILES: there is no folder {folder}")
+        raise ProfileError(f"there is no folder {folder}")
     found: dict[str, Profile] = {}
     for place in (BUILT_IN, folder):
         if place is None:

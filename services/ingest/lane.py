@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.adapters.mqtt import Inbound, Subscriber
-from services.domain.codecs import decode
+from services.domain.codecs import NATIVE, decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Reason, Rejected, Topic
 from services.ingest import core, metrics, store
-from services.ingest.acks import acknowledgements, outcome_counts
+from services.ingest.acks import acknowledgements, foreign_replies, outcome_counts
 from services.ingest.core import Checked, ClockOff, Outcome, Refusal, Session
 from services.ingest.database import POISON, Held
 from services.ingest.registry import Registry
@@ -137,6 +137,8 @@ class Lane:
             checked.refusals.append(Refusal(source, topic, None, core.NO_COMMUNITY))
             return
         publisher = registry.devices.get(topic.device)
+        if publisher is not None and publisher.codec != NATIVE:
+            checked.foreign[source] = publisher.codec
         try:
             parts = decode("native" if publisher is None else publisher.codec, topic, message.payload)
         except Exception:
@@ -180,7 +182,7 @@ class Lane:
             raise error
         topic = parse_topic(messages[0].topic)
         assert not isinstance(topic, Rejected)  # noqa: S101
-        checked = Checked()
+        checked = Checked(foreign=batch.checked.foreign)
         why = Rejected(Reason.MALFORMED, f"the database does not take it: {type(error).__name__}", topic.device)
         core.check(checked, 0, messages[0].received_ms, topic, why, self._registry.current)
         await self._store(self._batch(messages, checked))
@@ -189,6 +191,9 @@ class Lane:
         """After the commit: the promise to the devices first, then what is only for us."""
         for topic, payload in acknowledgements(batch.messages, batch.checked):
             self.subscriber.publish(topic, payload)
+        if batch.checked.foreign:
+            for topic, payload in foreign_replies(batch.messages, batch.checked):
+                self.subscriber.publish(topic, payload)
         self._numbers.update(batch.written.numbers)
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)

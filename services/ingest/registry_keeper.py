@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from services.domain.profiles.mapper import Profiles
 from services.ingest import store
 from services.ingest.database import TROUBLE
 from services.ingest.registry import KindSpec, Registry
@@ -24,9 +25,16 @@ _LONGEST_S = 300.0
 
 
 class RegistryKeeper:
-    def __init__(self, pool: asyncpg.Pool[Any], kinds: Mapping[str, KindSpec], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        kinds: Mapping[str, KindSpec],
+        changed: Callable[[], None],
+        profiles: Profiles | None = None,
+    ) -> None:
         self._pool = pool
         self._kinds = kinds
+        self._profiles = profiles or Profiles()
         self._changed = changed
         self._loaded_at = 0.0
         self._notice = asyncio.Event()
@@ -37,7 +45,7 @@ class RegistryKeeper:
         """Raises what the database raises."""
         async with self._loading, self._pool.acquire() as connection:
             began = time.monotonic()
-            fresh = await store.load_registry(connection, self._kinds)
+            fresh = await store.load_registry(connection, self._kinds, self._profiles)
             self._loaded_at = began
             if fresh != self.current:
                 self.current = fresh

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from services.adapters.mqtt import Address
+from services.adapters.profiles import load as load_profiles
 from services.adapters.settings import ServiceSettings
 from services.domain.ids import PARTITIONS
 
@@ -36,11 +38,21 @@ class IngestSettings(ServiceSettings):
     quarantine_kept_days: int = Field(default=30, ge=1)
     purge_every_s: float = Field(default=60, gt=0)
 
+    profiles: Path | None = None
+    """A folder of the community's own vendor profiles (YAML); they win over those that come with LinHub."""
+
     @field_validator("mqtt_url")
     @classmethod
     def _address(cls, url: str) -> str:
         Address.parse(url)
         return url
+
+    @field_validator("profiles")
+    @classmethod
+    def _usable(cls, folder: Path | None) -> Path | None:
+        if folder is not None:
+            load_profiles(folder)
+        return folder
 
     @field_validator("partitions")
     @classmethod

@@ -16,6 +16,7 @@ from services.adapters.mqtt import Inbound
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import Reason, Rejected, Reply
+from services.domain.profiles.mapper import Profiles
 from services.ingest.core import (
     DEVICE_TS,
     BadValue,
@@ -72,7 +73,9 @@ class Written:
     conflicts: list[BadValue] = field(default_factory=list)
 
 
-async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec]) -> Registry:
+async def load_registry(
+    connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec], profiles: Profiles | None = None
+) -> Registry:
     """Devices in use and all communities. A device of a kind that this version does not know has no metrics."""
     communities = {
         CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
@@ -98,7 +101,7 @@ async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str,
         devices[device.id] = device
         if device.gateway_no is not None and device.address is not None:
             addresses[device.gateway_no, device.address] = device
-    return Registry(devices, communities, addresses)
+    return Registry(devices, communities, addresses, profiles or Profiles())
 
 
 async def claim(connection: asyncpg.Connection[Any], owner: Owner) -> dict[int, int]:

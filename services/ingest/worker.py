@@ -13,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
+from services.adapters import profiles
 from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
 from services.domain.devices import CATALOGUE
 from services.domain.ids import DeviceNo
@@ -51,7 +52,9 @@ class Worker:
         self._tasks: asyncio.TaskGroup | None = None
         self._helds: list[Held] = []
         self._sessions: dict[DeviceNo, Session] = {}
-        self.registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter)
+        self.registry = RegistryKeeper(
+            pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter, profiles.load(settings.profiles)
+        )
         self.events = self._lane(
             LaneName.EVENT, "event", connect, settings.event_window, settings.event_batch_messages, 0.0
         )
@@ -109,7 +112,8 @@ class Worker:
             subscriber,
             self._held(role),
             self.registry,
-            self._sessions if name is LaneName.EVENT and not stray else {},
+            # Both lanes know them: foreign formats say on any channel whether a device is there.
+            self._sessions if not stray else {},
             lambda batch: self._committed(name, batch),
             _unregistered if stray else lambda topic, registry: True,
         )
