@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import struct
+from decimal import Decimal
 from typing import Any
 
 from services.domain.codecs.common.parts import Bad
@@ -89,11 +89,7 @@ class _Reader:
             or not -400 <= value[0] <= 400
         ):
             raise Bad("CBOR decimal fraction that is none")
-        try:
-            number = value[1] * 10.0 ** value[0]
-        except OverflowError:
-            number = math.inf
-        return number
+        return float(Decimal(value[1]).scaleb(value[0]))
 
     def _string(self, major: int, size: int | None, depth: int) -> Any:
         if size is not None:

@@ -13,6 +13,7 @@ from services.domain.ids import DeviceId
 from services.domain.messages import AT_ARRIVAL_MS, Reason, Rejected, Topic
 
 NEWEST_VERSION = 10
+NAMELESS = "value"
 RELATIVE_S = 2**28
 """Section 4.5.3: a smaller time counts from now."""
 _KNOWN = {"bn", "bt", "bu", "bv", "bs", "bver", "n", "u", "v", "vs", "vb", "vd", "s", "t", "ut"}
@@ -22,7 +23,7 @@ def resolve(topic: Topic, pack: Any) -> Iterator[Decoded]:
     """One part a device and time, in the order of their first record. `name [unit]` where a unit was given.
 
     A record under a base name belongs to the device that the base name (without a closing separator) names; the
-    rest of its name is the value's. Without a base name the publisher is meant.
+    rest of its name is the value's (none: `value`). Without a base name the publisher is meant.
     """
     if type(pack) is not list or not pack:
         raise Bad(f"a SenML pack is a list of records, got {shape(pack) if pack != [] else 'an empty list'}")
@@ -67,10 +68,9 @@ class _Base:
     def read(self, topic: Topic, record: dict[str, Any]) -> Iterator[tuple[DeviceId, int, str, Any]]:
         name = _text(record, "n", "")
         device = topic.device
-        if self.name and name:
+        if self.name:
             device = named(self.name.rstrip(":/._-") or self.name, "the base name")
-        elif self.name:
-            name = self.name
+            name = name or NAMELESS
         given = [label for label in ("v", "vs", "vb", "vd") if label in record]
         if not given and "s" not in record:
             if "v" in record or not any(label in record for label in ("bn", "bt", "bu", "bv", "bs", "bver")):
