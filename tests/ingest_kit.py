@@ -161,9 +161,9 @@ class Database:
     async def log_readings(self) -> list[tuple[int, int]]:
         """(device number, ts) of each reading the log names, in log order."""
         rows = await self.connection.fetch(
-            "SELECT device_nos, ts_ms FROM ingest_log WHERE lane = 1 ORDER BY partition, seq"
+            "SELECT device_no, ts_ms FROM ingest_log_reading WHERE lane = 1 ORDER BY partition, seq, place"
         )
-        return [pair for row in rows for pair in zip(row["device_nos"], row["ts_ms"], strict=True)]
+        return [(row["device_no"], row["ts_ms"]) for row in rows]
 
     async def log_bodies(self) -> list[dict[str, Any]]:
         rows = await self.connection.fetch("SELECT body FROM ingest_log WHERE lane = 0 ORDER BY partition, seq")

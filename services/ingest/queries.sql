@@ -78,8 +78,8 @@ WHERE e.ts > now() - interval '7 days'
 
 -- name: append_log
 WITH written AS (
-    INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    INSERT INTO ingest_log (partition, lane, seq, worker, readings, packed, body)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     RETURNING partition, lane, seq
 )
 SELECT pg_notify('ingest_log', partition || ':' || lane || ':' || seq) FROM written
@@ -111,7 +111,7 @@ WHERE s.session > 0
 SELECT partition, lane, seq FROM checkpoint WHERE consumer = 'device_state' AND partition = ANY ($1::smallint[])
 
 -- name: state_behind
-SELECT seq, device_nos, ts_ms, received_ms, widths, vals, body
+SELECT seq, readings, packed, body
 FROM ingest_log
 WHERE partition = $1 AND lane = $2 AND seq > $3
 ORDER BY seq

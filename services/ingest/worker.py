@@ -20,7 +20,7 @@ from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Rejected, Topic
 from services.ingest import metrics, state_store, store
-from services.ingest.core import ClockOff, Session
+from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import filters, stray_filters
 from services.ingest.lane import Lane, LaneOptions

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.adapters.log_rows import unpack
 from services.domain.devices import BY_NAME
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
@@ -97,7 +98,8 @@ async def test_ingest_fills_a_stored_row_and_logs_only_what_was_added(
         assert (await db.received(2))["stored"] == 2
     row = (await db.readings(device))[ts]
     assert (row[0], row[ENVIRONMENT.position("humidity")]) == (21.0, 40.0)  # type: ignore[index]
-    added = await db.connection.fetchval("SELECT vals FROM ingest_log WHERE lane = 1 ORDER BY seq DESC LIMIT 1")
+    logged = await db.connection.fetchrow("SELECT readings, packed FROM ingest_log WHERE lane = 1 ORDER BY seq DESC")
+    added = unpack(*logged).vals
     assert added[0] is None and added[ENVIRONMENT.position("humidity")] == 40.0
 
 

@@ -24,7 +24,8 @@ from services.domain.messages import (
 )
 from services.domain.profiles.mapper import Profiles
 from services.domain.profiles.units import conversion
-from services.ingest.core import Checked, check
+from services.ingest.checked import Checked
+from services.ingest.core import check
 from services.ingest.registry import KnownDevice, Registry, kind_spec
 from tests.codec_kit import golden, topic, written
 

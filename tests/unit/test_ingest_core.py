@@ -17,13 +17,15 @@ from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import DeviceEvent, Lane, Reason, Rejected, Reply, StatusChange, Telemetry, Topic
 from services.ingest.acks import acknowledgements
-from services.ingest.core import NO_COMMUNITY, Checked, Outcome, check, order_statuses, reconcile
+from services.ingest.checked import NO_COMMUNITY, Checked, Outcome
+from services.ingest.core import check, order_statuses
 from services.ingest.filters import filters, stray_filters
 from services.ingest.lane import portions
+from services.ingest.ledger import ledger
 from services.ingest.registry import KnownDevice, Registry, kind_spec
 from services.ingest.settings import IngestSettings
 from services.ingest.state import CLOCK_LIMIT_MS, StateFold
-from services.ingest.store import ledger
+from services.ingest.values import reconcile
 
 NOW = 1_800_000_000_000
 HOME = CommunityId("home")
