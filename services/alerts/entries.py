@@ -44,13 +44,16 @@ _NOWHERE: Mapping[str, int] = {}
 
 
 def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
-    """Every item of the row, in order."""
-    if row.lane == 1:
-        if why := wrong_columns(row):
-            yield Unreadable(why)
-        else:
-            yield from _readings(row, roster)
-        return
+    """Every item of the row: its readings, then what is told one by one. Foreign formats mix them on either lane."""
+    if why := wrong_columns(row):
+        yield Unreadable(why)
+    else:
+        yield from _readings(row, roster)
+    yield from told(row)
+
+
+def told(row: LogRow) -> Iterator[Item | Unreadable]:
+    """The row's events, statuses, clocks and replies, in order."""
     for entry in row.body:
         try:
             yield _entry(entry)

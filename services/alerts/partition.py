@@ -16,7 +16,7 @@ from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.alerts import metrics
 from services.alerts.core import Engine
-from services.alerts.entries import LogRow, Unreadable, items_of, wrong_columns
+from services.alerts.entries import LogRow, Unreadable, items_of, told, wrong_columns
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.loading import load_engine, load_roster, read_log
 from services.alerts.quiet import apply_readings
@@ -170,12 +170,10 @@ class PartitionWorker:
         self._lag((datetime.now(UTC) - rows[0].committed_at).total_seconds())
         evaluated, overtaken = engine.evaluations, engine.overtaken
         for row in rows:
-            if lane == 1 and not wrong_columns(row):
-                if unknown := apply_readings(engine, row):
-                    metrics.UNKNOWN.inc(unknown)
-                metrics.ITEMS.labels("telemetry").inc(row.size)
-                continue
-            for item in items_of(row, engine.roster):
+            readable = not wrong_columns(row)
+            if readable and row.device_nos and (unknown := apply_readings(engine, row)):
+                metrics.UNKNOWN.inc(unknown)
+            for item in told(row) if readable else items_of(row, engine.roster):
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
                     log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
