@@ -24,6 +24,7 @@ from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
 from services.domain.ids import DeviceId
 from tests.factory import put_community, small_community
+from tests.fault_rows import note
 from tests.ingest_kit import Database, Wire, now_ms, until
 
 KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
@@ -261,7 +262,7 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
     events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
     logged = len(readings) + len(events)
     ledger = await db.ledger()
-    tell(f"said {len(wanted)}, lost {len(lost)}, doubled {doubled}, logged {logged}, ledger {dict(ledger)}")
+    note(sent=len(wanted), lost=len(lost), doubled=doubled, logged=logged, duplicates_heard=ledger["duplicate"])
     assert not lost and not doubled and len(found) == len(said.sent)
     assert len(events) == len(set(events)) == await db.count("device_event")
     assert len(readings) == len(set(readings)) == await db.count("reading")
@@ -269,6 +270,24 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
     assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
     for numbers in (await db.log_numbers()).values():
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def assert_ledger_whole(db: Database) -> None:
+    """received = stored + duplicate + rejected in each row, stored is what the log holds, rejected what was set aside.
+
+    Ingest writes the three sides of this apart from each other: counts, log and quarantine.
+    """
+    rows = await db.connection.fetch("SELECT * FROM ingest_ledger")
+    odd = [dict(row) for row in rows if row["received"] != row["stored"] + row["duplicate"] + row["rejected"]]
+    assert not odd, odd
+    ledger = await db.ledger()
+    logged = len(await db.log_readings()) + sum(item["type"] != "clock" for item in await db.log_bodies())
+    assert ledger["stored"] == logged, f"the ledger counts {ledger['stored']} stored, the log holds {logged}"
+    aside = [reason for scope, reason, _ in await db.quarantine() if scope == "message"]
+    # Of a flood the first are kept and the rest is counted.
+    assert ledger["rejected"] == len(aside) or ("flood" in aside and ledger["rejected"] > len(aside)), (ledger, aside)
+    for (partition, lane), numbers in (await db.log_numbers()).items():
+        assert numbers == list(range(1, len(numbers) + 1)), f"log of partition {partition} lane {lane} has gaps"
 
 
 async def many_buttons(database_url: str, community: str, count: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,6 +32,7 @@ from tests.fault_kit import (
     stored,
     tell,
 )
+from tests.fault_rows import note, row
 from tests.ingest_kit import Database, Wire, database, until
 
 FREEZE_S = float(os.environ.get("LINHUB_FAULT_FREEZE_S", "3"))
@@ -95,6 +97,7 @@ async def scene(servers: Servers, rounds: int) -> AsyncIterator[Scene]:
         wire.close()
 
 
+@row(6)
 async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable: Servers) -> None:
     """While it is away ingest is killed too in the last round: only the broker remembers what was not committed."""
     tell(f"seed {SEED}, kills {KILLS}")
@@ -103,7 +106,11 @@ async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable
         for turn in range(KILLS):
             await s.ready()
             await s.stream(chance.uniform(0.05, 0.8), turn)
-            s.postgres.kill()
+            if turn % 2:
+                # What `pg_ctl stop -m immediate` does: gone at once, with no checkpoint.
+                s.postgres.signal(signal.SIGQUIT)
+            else:
+                s.postgres.kill()
             words, seen = await s.waits()
             s.said.say(100)
             s.ingest.freeze()
@@ -117,13 +124,14 @@ async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable
             back = time.monotonic()
             s.ingest.thaw()
             await s.ready()
-            tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the database")
+            note(kills=1, seen_s=seen, ready_s=time.monotonic() - back, said=words)
         assert s.alerts.alive
         faults = [*s.alerts.said("partition_failed"), *s.alerts.said("loop_failed")]
         assert not faults, "a database that is away is no fault of the engine"
         await s.assert_whole()
 
 
+@row(7)
 async def test_database_frozen_in_mid_stream_loses_and_doubles_nothing(breakable: Servers) -> None:
     async with scene(breakable, 2) as s:
         for turn in range(2):
@@ -137,7 +145,7 @@ async def test_database_frozen_in_mid_stream_loses_and_doubles_nothing(breakable
             s.postgres.thaw()
             back = time.monotonic()
             await s.ready()
-            tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the thaw")
+            note(frozen_s=FREEZE_S, seen_s=seen, ready_s=time.monotonic() - back, said=words)
         assert s.ingest.alive and s.alerts.alive
         await s.assert_whole()
 
