@@ -32,6 +32,9 @@ KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
 SEED = int(os.environ.get("LINHUB_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 """Of the moments; repeats a run."""
 
+FREEZE_S = float(os.environ.get("LINHUB_FAULT_FREEZE_S", "3"))
+"""How long a server or a service stays frozen; campaigns take 90."""
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -187,6 +190,10 @@ class Stubborn:
         """message id → (device, ts)."""
         self._waiting: dict[str, tuple[str, dict[str, object]]] = {}
 
+    @property
+    def devices(self) -> set[str]:
+        return {device for device, _ in self.sent.values()}
+
     def say(self, count: int) -> None:
         """So many new messages, one in twenty of them an event."""
         for _ in range(count):
@@ -244,19 +251,13 @@ class Stubborn:
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
 
 
-async def stored(db: Database) -> list[tuple[str, int]]:
-    """(device, ts) of each reading and each event in the database."""
-    rows = await db.connection.fetch(
-        "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts "
-        "FROM (SELECT device_no, ts FROM reading UNION ALL SELECT device_no, ts FROM device_event) AS said "
-        "JOIN device d USING (device_no)"
-    )
-    return [(row["id"], row["ts"]) for row in rows]
+async def all_stored(db: Database, said: Stubborn) -> bool:
+    return (await db.ledger())["stored"] >= len(said.sent)
 
 
 async def assert_each_once(db: Database, said: Stubborn) -> None:
     """Everything said is stored once, stands in the log once, and the ledger balances."""
-    wanted, found = set(said.sent.values()), await stored(db)
+    wanted, found = set(said.sent.values()), await db.stored()
     lost, doubled = wanted - set(found), len(found) - len(set(found))
     readings = await db.log_readings()
     events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from deploy.embedded.postgres import DATABASE
 from tests.conftest import Mqtt, run, with_database
@@ -17,6 +18,13 @@ from tests.ingest_kit import Database, Wire, database
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(row): the row of the fault table that this test proves")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Services in this process show a fault as in use: a picture of every local variable takes seconds to draw."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.stdlib.add_log_level, structlog.processors.StackInfoRenderer(), plain])
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,6 @@ async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
     database_url: str, mqtt: Mqtt, count: int
 ) -> None:
     """Alarms are pressed from before each kill until after it; the victim is the engine that evaluates them."""
-    tell(f"seed {SEED}, kills {KILLS}, engines {count}")
     chance = random.Random(SEED)
     home = f"f{uuid4().hex[:10]}"
     buttons = await many_buttons(database_url, home, KILLS * BUTTONS)

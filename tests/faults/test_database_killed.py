@@ -7,7 +7,6 @@ LINHUB_FAULT_KILLS and LINHUB_FAULT_SEED as in `tests.fault_kit`; LINHUB_FAULT_F
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import time
@@ -20,22 +19,22 @@ from deploy.embedded.service import Service
 from tests.api_server import KEY
 from tests.conftest import Servers, with_database
 from tests.fault_kit import (
+    FREEZE_S,
     KILLS,
     SEED,
     IngestProcess,
     ServiceProcess,
     Stubborn,
+    all_stored,
     assert_each_once,
     assert_one_order_each,
     many_buttons,
     revive,
-    stored,
     tell,
 )
 from tests.fault_rows import note, row
 from tests.ingest_kit import Database, Wire, database, until
 
-FREEZE_S = float(os.environ.get("LINHUB_FAULT_FREEZE_S", "3"))
 BUTTONS = 40
 """Pressed in each round, each once."""
 
@@ -75,10 +74,6 @@ class Scene:
         assert await self.said.until_acknowledged() == 0
 
 
-async def all_stored(db: Database, said: Stubborn) -> bool:
-    return (await db.ledger())["stored"] >= len(said.sent)
-
-
 @asynccontextmanager
 async def scene(servers: Servers, rounds: int) -> AsyncIterator[Scene]:
     assert servers.stack is not None
@@ -100,7 +95,6 @@ async def scene(servers: Servers, rounds: int) -> AsyncIterator[Scene]:
 @row(6)
 async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable: Servers) -> None:
     """While it is away ingest is killed too in the last round: only the broker remembers what was not committed."""
-    tell(f"seed {SEED}, kills {KILLS}")
     chance = random.Random(SEED)
     async with scene(breakable, KILLS) as s:
         for turn in range(KILLS):
@@ -117,7 +111,7 @@ async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable
             acknowledged = s.said.acknowledged()
             await revive(s.postgres)
             async with database(s.url) as db:
-                assert acknowledged <= set(await stored(db)), "acknowledged and not committed"
+                assert acknowledged <= set(await db.stored()), "acknowledged and not committed"
             if turn == KILLS - 1:
                 await s.ingest.kill()
                 await s.ingest.start()

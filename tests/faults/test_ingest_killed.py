@@ -26,7 +26,6 @@ def devices(wire: Wire, home: str) -> Stubborn:
 async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
-    tell(f"seed {SEED}, kills {KILLS}")
     chance = random.Random(SEED)
     said = devices(wire, home)
     process = IngestProcess(database_url, mqtt.url, f"t-{home}")
