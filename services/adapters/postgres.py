@@ -43,9 +43,18 @@ async def _prepare(connection: asyncpg.Connection[Any]) -> None:
 
 
 async def open_pool(
-    database_url: str, *, name: str, min_size: int = 1, max_size: int = 4, retry_s: float = 1.0
+    database_url: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 4,
+    retry_s: float = 1.0,
+    abandoned_s: float = 60.0,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
+
+    The server ends a transaction of ours that has been silent for `abandoned_s`: where a line goes dead without a
+    word, its locks would otherwise keep everybody waiting until TCP gives up, two hours later.
 
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
@@ -59,7 +68,11 @@ async def open_pool(
                     min_size=min_size,
                     max_size=max_size,
                     init=_prepare,
-                    server_settings={"application_name": name, "timezone": "UTC"},
+                    server_settings={
+                        "application_name": name,
+                        "timezone": "UTC",
+                        "idle_in_transaction_session_timeout": f"{abandoned_s * 1000:.0f}",
+                    },
                 )
             waiting = "schema is behind, run `linhub migrate`: " + ", ".join(pending)
         except asyncpg.InvalidCatalogNameError as error:

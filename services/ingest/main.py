@@ -51,7 +51,13 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
 
         port = await stack.enter_async_context(serve_health(settings.health_host, settings.health_port, readiness))
         opening = asyncio.create_task(
-            open_pool(settings.database_url, name=f"linhub-{settings.worker}", max_size=_CONNECTIONS)
+            open_pool(
+                settings.database_url,
+                name=f"linhub-{settings.worker}",
+                max_size=_CONNECTIONS,
+                # We give up a transaction after this long ourselves; whatever is still open then is nobody's.
+                abandoned_s=settings.commit_timeout_s,
+            )
         )
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
