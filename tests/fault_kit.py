@@ -24,12 +24,16 @@ from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
 from services.domain.ids import DeviceId
 from tests.factory import put_community, small_community
+from tests.fault_rows import note
 from tests.ingest_kit import Database, Wire, client_prefix, now_ms, until
 
 KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
 """Kill points a test; campaigns use 20 and more."""
 SEED = int(os.environ.get("LINHUB_FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 """Of the moments; repeats a run."""
+
+FREEZE_S = float(os.environ.get("LINHUB_FAULT_FREEZE_S", "3"))
+"""How long a server or a service stays frozen; campaigns take 90."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -189,6 +193,10 @@ class Stubborn:
         """message id → (device, ts)."""
         self._waiting: dict[str, tuple[str, dict[str, object]]] = {}
 
+    @property
+    def devices(self) -> set[str]:
+        return {device for device, _ in self.sent.values()}
+
     def say(self, count: int) -> None:
         """So many new messages, one in twenty of them an event."""
         for _ in range(count):
@@ -246,25 +254,19 @@ class Stubborn:
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
 
 
-async def stored(db: Database) -> list[tuple[str, int]]:
-    """(device, ts) of each reading and each event in the database."""
-    rows = await db.connection.fetch(
-        "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts "
-        "FROM (SELECT device_no, ts FROM reading UNION ALL SELECT device_no, ts FROM device_event) AS said "
-        "JOIN device d USING (device_no)"
-    )
-    return [(row["id"], row["ts"]) for row in rows]
+async def all_stored(db: Database, said: Stubborn) -> bool:
+    return (await db.ledger())["stored"] >= len(said.sent)
 
 
 async def assert_each_once(db: Database, said: Stubborn) -> None:
     """Everything said is stored once, stands in the log once, and the ledger balances."""
-    wanted, found = set(said.sent.values()), await stored(db)
+    wanted, found = set(said.sent.values()), await db.stored()
     lost, doubled = wanted - set(found), len(found) - len(set(found))
     readings = await db.log_readings()
     events = [(item["device_no"], item["ts_ms"]) for item in await db.log_bodies() if item["type"] == "event"]
     logged = len(readings) + len(events)
     ledger = await db.ledger()
-    tell(f"said {len(wanted)}, lost {len(lost)}, doubled {doubled}, logged {logged}, ledger {dict(ledger)}")
+    note(sent=len(wanted), lost=len(lost), doubled=doubled, logged=logged, duplicates_heard=ledger["duplicate"])
     assert not lost and not doubled and len(found) == len(said.sent)
     assert len(events) == len(set(events)) == await db.count("device_event")
     assert len(readings) == len(set(readings)) == await db.count("reading")
@@ -272,6 +274,24 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
     assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
     for numbers in (await db.log_numbers()).values():
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def assert_ledger_whole(db: Database) -> None:
+    """received = stored + duplicate + rejected in each row, stored is what the log holds, rejected what was set aside.
+
+    Ingest writes the three sides of this apart from each other: counts, log and quarantine.
+    """
+    rows = await db.connection.fetch("SELECT * FROM ingest_ledger")
+    odd = [dict(row) for row in rows if row["received"] != row["stored"] + row["duplicate"] + row["rejected"]]
+    assert not odd, odd
+    ledger = await db.ledger()
+    logged = len(await db.log_readings()) + sum(item["type"] != "clock" for item in await db.log_bodies())
+    assert ledger["stored"] == logged, f"the ledger counts {ledger['stored']} stored, the log holds {logged}"
+    aside = [reason for scope, reason, _ in await db.quarantine() if scope == "message"]
+    # Of a flood the first are kept and the rest is counted.
+    assert ledger["rejected"] == len(aside) or ("flood" in aside and ledger["rejected"] > len(aside)), (ledger, aside)
+    for (partition, lane), numbers in (await db.log_numbers()).items():
+        assert numbers == list(range(1, len(numbers) + 1)), f"log of partition {partition} lane {lane} has gaps"
 
 
 async def many_buttons(database_url: str, community: str, count: int) -> list[str]:

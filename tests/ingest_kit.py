@@ -159,6 +159,15 @@ class Database:
         assert ledger is not None
         return ledger
 
+    async def stored(self) -> list[tuple[str, int]]:
+        """(device, ts) of each reading and each event."""
+        rows = await self.connection.fetch(
+            "SELECT d.id, (extract(epoch FROM ts) * 1000)::bigint AS ts "
+            "FROM (SELECT device_no, ts FROM reading UNION ALL SELECT device_no, ts FROM device_event) AS said "
+            "JOIN device d USING (device_no)"
+        )
+        return [(row["id"], row["ts"]) for row in rows]
+
     async def quarantine(self) -> list[tuple[str, str, str | None]]:
         """(scope, reason, device), in order."""
         rows = await self.connection.fetch("SELECT scope, reason, device_id FROM quarantine ORDER BY id")

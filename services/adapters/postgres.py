@@ -49,14 +49,15 @@ async def open_pool(
     min_size: int = 1,
     max_size: int = 4,
     retry_s: float = 1.0,
-    idle_in_transaction_s: float = 0.0,
+    idle_in_transaction_s: float = 60.0,
     reads_history: bool = True,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
 
     `reads_history` has each run of a statement planned for its own times. A plan made once for all times would lock
     every chunk of history at each run, and fail whenever the oldest is just being dropped.
-    `idle_in_transaction_s`: a process that stops in the middle of a transaction loses it, and its locks, after so long.
+    `idle_in_transaction_s`: a transaction of ours that has been silent for so long is ended by the server. Where a process
+    stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up, two hours on.
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
     settings = {

@@ -35,6 +35,7 @@ _PLAIN_SLICE = 1_000
 """The same for messages that go the short way."""
 _STRANGERS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_COMMUNITY, Reason.NOT_YOUR_DEVICE)
 _SAY_EVERY_S = 10.0
+_FAULTS = 2
 
 
 _PORTION_BYTES = 1024 * 1024
@@ -265,9 +266,9 @@ class Lane:
             await self._store(self._batch((), Checked(clocks=clocks)))
 
     async def _after_fault(self, batch: Batch, error: Exception) -> None:
-        """A fault of ours. It may pass, so the batch has another try; then the culprit is looked for."""
+        """A fault of ours. It may pass, so the batch has two more tries; then the culprit is looked for."""
         log.exception("store_fault", attempts=batch.attempts, messages=len(batch.messages))
-        if batch.faults:
+        if batch.faults >= _FAULTS:
             await self._isolate(batch, error)
             return
         batch.faults += 1

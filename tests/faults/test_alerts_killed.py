@@ -23,20 +23,21 @@ from tests.fault_kit import (
     assert_each_once,
     assert_one_order_each,
     many_buttons,
-    tell,
 )
+from tests.fault_rows import note
 from tests.ingest_kit import Database, Wire, database, until
 
 BUTTONS = 60
 """Pressed in each round, each once."""
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    "count", [pytest.param(1, marks=pytest.mark.fault(row=28)), pytest.param(2, marks=pytest.mark.fault(row=29))]
+)
 async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
     database_url: str, mqtt: Mqtt, count: int
 ) -> None:
     """Alarms are pressed from before each kill until after it; the victim is the engine that evaluates them."""
-    tell(f"seed {SEED}, kills {KILLS}, engines {count}")
     chance = random.Random(SEED)
     home = f"f{uuid4().hex[:10]}"
     buttons = await many_buttons(database_url, home, KILLS * BUTTONS)
@@ -66,6 +67,7 @@ async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
             await said.until_acknowledged()
             await assert_each_once(db, said)
             await assert_one_order_each(db, buttons)
+            note(kills=KILLS)
     finally:
         wire.close()
 

@@ -7,8 +7,8 @@ LINHUB_FAULT_KILLS and LINHUB_FAULT_SEED as in `tests.fault_kit`; LINHUB_FAULT_F
 from __future__ import annotations
 
 import asyncio
-import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,21 +19,22 @@ from deploy.embedded.service import Service
 from tests.api_server import KEY
 from tests.conftest import Servers, with_database
 from tests.fault_kit import (
+    FREEZE_S,
     KILLS,
     SEED,
     IngestProcess,
     ServiceProcess,
     Stubborn,
+    all_stored,
     assert_each_once,
     assert_one_order_each,
     many_buttons,
     revive,
-    stored,
     tell,
 )
-from tests.ingest_kit import Database, Wire, database, until
+from tests.fault_rows import note, row
+from tests.ingest_kit import Wire, database, until
 
-FREEZE_S = float(os.environ.get("LINHUB_FAULT_FREEZE_S", "3"))
 BUTTONS = 40
 """Pressed in each round, each once."""
 
@@ -73,10 +74,6 @@ class Scene:
         assert await self.said.until_acknowledged() == 0
 
 
-async def all_stored(db: Database, said: Stubborn) -> bool:
-    return (await db.ledger())["stored"] >= len(said.sent)
-
-
 @asynccontextmanager
 async def scene(servers: Servers, rounds: int) -> AsyncIterator[Scene]:
     assert servers.stack is not None
@@ -95,35 +92,40 @@ async def scene(servers: Servers, rounds: int) -> AsyncIterator[Scene]:
         wire.close()
 
 
+@row(6)
 async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable: Servers) -> None:
     """While it is away ingest is killed too in the last round: only the broker remembers what was not committed."""
-    tell(f"seed {SEED}, kills {KILLS}")
     chance = random.Random(SEED)
     async with scene(breakable, KILLS) as s:
         for turn in range(KILLS):
             await s.ready()
             await s.stream(chance.uniform(0.05, 0.8), turn)
-            s.postgres.kill()
+            if turn % 2:
+                # What `pg_ctl stop -m immediate` does: gone at once, with no checkpoint.
+                s.postgres.signal(signal.SIGQUIT)
+            else:
+                s.postgres.kill()
             words, seen = await s.waits()
             s.said.say(100)
             s.ingest.freeze()
             acknowledged = s.said.acknowledged()
             await revive(s.postgres)
             async with database(s.url) as db:
-                assert acknowledged <= set(await stored(db)), "acknowledged and not committed"
+                assert acknowledged <= set(await db.stored()), "acknowledged and not committed"
             if turn == KILLS - 1:
                 await s.ingest.kill()
                 await s.ingest.start()
             back = time.monotonic()
             s.ingest.thaw()
             await s.ready()
-            tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the database")
+            note(kills=1, seen_s=seen, ready_s=time.monotonic() - back, said=words)
         assert s.alerts.alive
         faults = [*s.alerts.said("partition_failed"), *s.alerts.said("loop_failed")]
         assert not faults, "a database that is away is no fault of the engine"
         await s.assert_whole()
 
 
+@row(7)
 async def test_database_frozen_in_mid_stream_loses_and_doubles_nothing(breakable: Servers) -> None:
     async with scene(breakable, 2) as s:
         for turn in range(2):
@@ -137,7 +139,7 @@ async def test_database_frozen_in_mid_stream_loses_and_doubles_nothing(breakable
             s.postgres.thaw()
             back = time.monotonic()
             await s.ready()
-            tell(f"{words!r} after {seen:.2f} s, ready {time.monotonic() - back:.2f} s after the thaw")
+            note(frozen_s=FREEZE_S, seen_s=seen, ready_s=time.monotonic() - back, said=words)
         assert s.ingest.alive and s.alerts.alive
         await s.assert_whole()
 

@@ -1,4 +1,4 @@
-"""Faults 3, 4, 15 and kin: ingest killed or cut off at any moment loses nothing and doubles nothing.
+"""Faults 3, 15 and kin: ingest killed or cut off at any moment loses nothing and doubles nothing.
 
 LINHUB_FAULT_KILLS sets the kill points (default 3; campaigns use 20 and more), LINHUB_FAULT_SEED repeats a run.
 """
@@ -7,47 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from services.ingest import store
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
-from tests.factory import put_community, small_community
-from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once, tell
+from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once
+from tests.fault_rows import note, row
 from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
-
-
-@pytest.fixture
-def home() -> str:
-    return f"f{uuid4().hex[:10]}"
-
-
-@pytest.fixture
-def wire(mqtt: Mqtt) -> Iterator[Wire]:
-    client = Wire(mqtt.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-async def db(database_url: str, home: str) -> AsyncIterator[Database]:
-    await put_community(database_url, small_community(home, prefix=f"{home}-"))
-    async with database(database_url) as questions:
-        yield questions
 
 
 def devices(wire: Wire, home: str) -> Stubborn:
     return Stubborn(wire, home, [f"{home}-environment-1"], f"{home}-sos_button-1")
 
 
+@row(3)
 async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
-    tell(f"seed {SEED}, kills {KILLS}")
     chance = random.Random(SEED)
     said = devices(wire, home)
     process = IngestProcess(database_url, mqtt.url, f"t-{home}")
@@ -61,47 +39,17 @@ async def test_ingest_killed_at_random_moments_loses_and_doubles_nothing(
             await process.start()
         await process.ready()
         again = await said.until_acknowledged()
-        tell(f"sent again {again}")
+        note(kills=KILLS, sent_again=again)
     finally:
         await process.stop()
     await assert_each_once(db, said)
-
-
-async def test_ingest_that_dies_between_commit_and_ack_hears_it_again_and_stores_it_once(
-    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said, worker = devices(wire, home), f"t-{home}"
-    whole = store.write
-    died = asyncio.Event()
-
-    async def commits_and_dies(*arguments: object) -> None:
-        await whole(*arguments)  # type: ignore[arg-type]
-        died.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(store, "write", commits_and_dies)
-    async with ingest(database_url, mqtt.url, worker=worker, drain_s=0.1):
-        said.say(100)
-        await asyncio.wait_for(died.wait(), 10)
-        await until(lambda: at_least(db, 6))
-    assert said.forget_acknowledged() == 100
-    monkeypatch.setattr(store, "write", whole)
-    async with ingest(database_url, mqtt.url, worker=worker):
-        # Not one is sent again by the device: the broker still has them, for it was never told.
-        ledger = await db.received(101)
-        await until(lambda: none_waiting(said))
-    assert ledger["duplicate"] > 0
-    await assert_each_once(db, said)
-
-
-async def at_least(db: Database, count: int) -> bool:
-    return (await db.ledger())["received"] >= count
 
 
 async def none_waiting(said: Stubborn) -> bool:
     return said.forget_acknowledged() == 0
 
 
+@row(15)
 async def test_ingest_counts_once_when_the_reply_to_a_commit_is_lost(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
