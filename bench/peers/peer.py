@@ -28,7 +28,9 @@ from services.adapters.mqtt import Address
 
 _TABLE = "CREATE TABLE message (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT now(), payload bytea)"
 _SO_FAR = "SELECT coalesce(max(id), 0) FROM message"
-_COUNT = "SELECT count(*) AS rows, count(DISTINCT (convert_from(payload, 'UTF8')::json->>'n')::bigint) AS messages FROM message"
+_COUNT = """
+SELECT count(*) AS rows, count(DISTINCT (convert_from(payload, 'UTF8')::json->>'n')::bigint) AS messages FROM message
+"""
 _QUIET_S = 8.0
 """Nothing new for so long: nothing more comes."""
 
