@@ -42,6 +42,10 @@ class Command:
     client_id: str
 
 
+Make = Callable[[Path, str, str], Command]
+"""(folder, mqtt_url, database_url) → how to start the peer on them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerResult:
     """As bench.ingest.Result; `lost` and `doubled` are messages, after `kills` kills in the middle of the stream."""
@@ -57,13 +61,13 @@ class PeerResult:
 
 async def measure(
     servers: BenchServers,
-    make: Callable[[Path, str, str], Command],
+    make: Make,
     *,
     messages: int,
     kills: int = 0,
     devices: int = 5000,
 ) -> PeerResult:
-    """Runs the command that `make(folder, mqtt_url, database_url)` gives. A kill is SIGKILL; it is started again."""
+    """Runs the command that `make` gives. A kill is SIGKILL; it is started again a second later."""
     name = f"bench{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linhub-peer-")))
