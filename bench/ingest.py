@@ -153,7 +153,7 @@ async def _run(
     spent = await cpu.end(connection)
     row = await connection.fetchrow(_ENDED)
     rows = await connection.fetchval("SELECT count(*) FROM reading")
-    logged = await connection.fetchval("SELECT coalesce(sum(cardinality(device_nos)), 0)::bigint FROM ingest_log")
+    logged = await connection.fetchval("SELECT coalesce(sum(readings), 0)::bigint FROM ingest_log")
     count = row["stored"] // load.batch
     expected = (load.messages if seconds is None else sent.value) * load.batch
     per_message = load.batch * len(load.metrics)
