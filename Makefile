@@ -32,9 +32,9 @@ check: python ## formatting, lint, types, import rules, the cockpit's own checks
 	@$(PYTHON) -m deploy.prepare check
 	@exec $(VENV)/python -m deploy.testrun check
 
-bench: python ## what it can carry, as a table and in bench/results/latest.json
+bench: python ## what it can carry, as a table and in bench/results/latest.json (BENCH=--peers: beside others)
 	@$(PYTHON) -m deploy.prepare test
-	@exec $(VENV)/python -m bench.run
+	@exec $(VENV)/python -m bench.run $(BENCH)
 
 venv: python ## the Python environment with everything the tests need, in .venv
 	@$(PYTHON) -m deploy.prepare check

@@ -1,45 +1,50 @@
-"""How fast ingest stores: real broker, real database, the real service, and what each process spends on a message."""
+"""How fast ingest stores: real broker, real database, the real services, and what each process spends on a message."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
 import os
-import resource
 import secrets
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
-import psutil
 
-from bench.publish import Load, generate
+from bench.cpu import CpuMeter
+from bench.publish import Load, Metric, Publisher, generate
 from bench.servers import BenchServers
-from services.adapters.migrate import migrate
+from bench.system import Service, community, database, put, service
 from services.adapters.mqtt import Address
-from services.adapters.registry import import_community
-from services.domain.devices import BY_NAME
-from services.domain.ids import CommunityId, DeviceId
-from services.domain.registry import GATEWAY_KIND, Community, Device
+from services.domain.registry import Community
 
 KIND = "manhole"
-"""Three metrics, as in the target."""
-ROOT = Path(__file__).resolve().parents[1]
+METRICS = (Metric("tilt", 0, 3), Metric("water_level", 5, 30), Metric("battery", 60, 100))
+"""Three metrics, as in the target, where no rule has anything to report."""
+COMMUNITIES = 8
+AHEAD = 40_000
+
+_RECEIVED = "SELECT coalesce(sum(received), 0)::bigint FROM ingest_ledger"
+_ENDED = "SELECT sum(stored)::bigint AS stored, sum(duplicate)::bigint AS duplicate, sum(rejected)::bigint AS rejected FROM ingest_ledger"  # noqa: E501
+_BEHIND = """
+SELECT coalesce(sum(l.last - coalesce(c.seq, 0)), 0)::bigint
+FROM (SELECT partition, lane, max(seq) AS last FROM ingest_log GROUP BY partition, lane) AS l
+LEFT JOIN checkpoint c ON c.consumer = 'alerts' AND c.partition = l.partition AND c.lane = l.lane
+"""
+"""Log rows that the alert engine has not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Rates count what is stored, from the first publish to the last commit. CPU in µs a message, None where unseen."""
+    """Rates count what is stored, from the first publish to the last commit. CPU in µs a message, None where unseen.
+
+    `alerts_behind_s`: how long after the last commit the alert engine had read all of it; None where it did not run.
+    """
 
     messages: int
     readings_per_message: int
@@ -49,7 +54,9 @@ class Result:
     lost: int
     duplicates: int
     rejected: int
+    alerts_behind_s: float | None
     cpu_us_per_message: dict[str, float | None]
+    workers: int
     cores: int
     command: str
 
@@ -60,246 +67,137 @@ async def measure(
     seconds: float = 10.0,
     messages: int | None = None,
     batch: int = 1,
-    devices: int = 1000,
+    devices: int = 5000,
+    alerts: bool = True,
+    workers: int = 1,
     progress: Callable[[int], None] = lambda stored: None,
 ) -> Result:
     """Publishes for `seconds`, or `messages` of them, and waits until all are stored. Leaves nothing behind."""
     name = f"bench{secrets.token_hex(4)}"
-    async with _database(servers.database_url, name) as url:
-        community = _community(name, devices)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(database(servers.database_url, name))
         connection = await asyncpg.connect(url)
-        try:
-            await import_community(connection, community, secret_hashes={}, password_hashes={})
-            with _ingest(url, servers.ingest_url, name) as ingest:
-                await _ready(ingest)
-                return await _run(connection, ingest, servers.load_url, community, seconds, messages, batch, progress)
-        finally:
-            await connection.close()
+        stack.push_async_callback(connection.close)
+        homes = tuple(
+            community(f"{name}-{n}", KIND, max(1, devices // COMMUNITIES), gateways=2) for n in range(COMMUNITIES)
+        )
+        await put(connection, homes)
+        common = {"LINHUB_DATABASE_URL": url, "LINHUB_MQTT_URL": servers.ingest_url}
+        running = [
+            stack.enter_context(service("ingest", {**common, "LINHUB_WORKER": f"{name}-{n}"})) for n in range(workers)
+        ]
+        if alerts:
+            running.append(stack.enter_context(service("alerts", {**common, "LINHUB_WORKER": f"{name}-alerts"})))
+        for one in running:
+            await one.ready()
+        total = messages if messages is not None else max(1, int(seconds * 200_000 / batch))
+        load = Load(
+            servers.load_url, name, publishers(homes, batch), METRICS, total, batch, AHEAD if batch == 1 else 1000
+        )
+        if batch > 1:
+            load = replace(load, connections=2)
+        return await _run(connection, running, load, None if messages is not None else seconds, workers, progress)
+
+
+def publishers(homes: tuple[Community, ...], batch: int) -> tuple[Publisher, ...]:
+    """Devices for single messages, gateways for batches; each connection gets some of each community."""
+    if batch == 1:
+        return tuple(
+            Publisher(f"sc/{home.id}/{device.id}/up/telemetry")
+            for home in homes
+            for device in home.devices
+            if device.kind == KIND
+        )
+    behind: dict[str, list[str]] = {}
+    for home in homes:
+        for device in home.devices:
+            if device.gateway_id is not None:
+                behind.setdefault(f"sc/{home.id}/{device.gateway_id}/up/telemetry", []).append(device.id)
+    return tuple(Publisher(topic, tuple(devices)) for topic, devices in behind.items())
 
 
 async def _run(
     connection: asyncpg.Connection[Any],
-    ingest: _Ingest,
-    mqtt_url: str,
-    community: Community,
-    seconds: float,
-    messages: int | None,
-    batch: int,
+    running: list[Service],
+    load: Load,
+    seconds: float | None,
+    workers: int,
     progress: Callable[[int], None],
 ) -> Result:
-    kind = BY_NAME[KIND]
-    metrics = tuple(metric.name for metric in kind.metrics[:3])
-    total = messages if messages is not None else 1 << 40
     stored = multiprocessing.Value("q", 0)
     sent = multiprocessing.Value("q", 0)
-    gateways = tuple(device.id for device in community.devices if device.kind == GATEWAY_KIND)
-    meters = tuple(device.id for device in community.devices if device.kind == KIND)
-    rounds = total if messages is not None else max(1, int(seconds * 200_000 / batch))
-    load = Load(mqtt_url, community.id, meters, gateways, metrics, rounds, batch, 40_000 if batch == 1 else 1_000)
-    if batch > 1:
-        load = Load(**{**asdict(load), "connections": 2})
     generator = multiprocessing.Process(target=generate, args=(load, stored, sent), daemon=True)
-    cpu = _Cpu(ingest.process.pid, Address.parse(mqtt_url).port)
+    pids = {one.name if one.name != "ingest" else f"ingest{n or ''}": one.process.pid for n, one in enumerate(running)}
+    cpu = CpuMeter(pids, Address.parse(load.url).port)
     await cpu.begin(connection)
-    children = _children()
     began = time.perf_counter()
     generator.start()
-    stopped = False
-    while True:
-        await asyncio.sleep(0.05)
-        if ingest.process.poll() is not None:
-            raise RuntimeError(f"ingest ended with {ingest.process.returncode}:\n{ingest.log()}")
-        received = await connection.fetchval("SELECT coalesce(sum(received), 0)::bigint FROM ingest_ledger")
-        stored.value = received // batch
-        progress(received // batch)
-        if generator.is_alive():
-            if messages is None and time.perf_counter() - began >= seconds and not stopped:
-                generator.terminate()
-                generator.join()
-                stopped = True
-        elif stopped or received >= rounds * batch:
-            break
-    # After a timed run the broker may still hold some; all is over when nothing more comes.
+    received = await _until_stored(connection, running, load, seconds, generator, stored, sent, progress)
     elapsed = time.perf_counter() - began
-    settled = -1
-    while messages is None and settled != received:
-        settled = received
-        await asyncio.sleep(0.5)
-        received = await connection.fetchval("SELECT coalesce(sum(received), 0)::bigint FROM ingest_ledger")
-        if settled != received:
-            elapsed = time.perf_counter() - began
+    if seconds is not None:
+        # After a timed run the broker may still hold some; all is over when nothing more comes.
+        settled = -1
+        while settled != received:
+            settled = received
+            await asyncio.sleep(0.5)
+            received = await connection.fetchval(_RECEIVED)
+            if settled != received:
+                elapsed = time.perf_counter() - began
     generator.join()
-    spent = await cpu.end(connection, _children() - children)
-    row = await connection.fetchrow(
-        "SELECT sum(stored)::bigint AS stored, sum(duplicate)::bigint AS duplicate, sum(rejected)::bigint AS rejected "
-        "FROM ingest_ledger"
-    )
+    behind_s = None
+    if any(one.name == "alerts" for one in running):
+        waiting = time.perf_counter()
+        while await connection.fetchval(_BEHIND):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        behind_s = round(time.perf_counter() - waiting, 2)
+    spent = await cpu.end(connection)
+    row = await connection.fetchrow(_ENDED)
     rows = await connection.fetchval("SELECT count(*) FROM reading")
     logged = await connection.fetchval("SELECT coalesce(sum(readings), 0)::bigint FROM ingest_log")
-    count = row["stored"] // batch
-    expected = (sent.value if messages is None else rounds) * batch
+    count = row["stored"] // load.batch
+    expected = (load.messages if seconds is None else sent.value) * load.batch
+    per_message = load.batch * len(load.metrics)
     return Result(
         messages=count,
-        readings_per_message=batch * len(metrics),
+        readings_per_message=per_message,
         seconds=round(elapsed, 2),
         messages_per_s=round(count / elapsed),
-        readings_per_s=round(count * batch * len(metrics) / elapsed),
+        readings_per_s=round(count * per_message / elapsed),
         lost=max(0, expected - rows),
         duplicates=(logged - rows) + row["duplicate"],
         rejected=row["rejected"],
+        alerts_behind_s=behind_s,
         cpu_us_per_message={who: None if s is None else round(s / count * 1e6, 1) for who, s in spent.items()},
+        workers=workers,
         cores=os.cpu_count() or 0,
         command=" ".join(["linhub", *sys.argv[1:]]),
     )
 
 
-class _Cpu:
-    """Seconds of CPU by who spent them; processes of another machine or user cannot be seen."""
-
-    def __init__(self, ingest: int, broker_port: int) -> None:
-        self._ingest = psutil.Process(ingest)
-        self._broker = _listening(broker_port)
-        self._before: dict[str, float | None] = {}
-
-    async def begin(self, connection: asyncpg.Connection[Any]) -> None:
-        self._before = await self._now(connection)
-
-    async def end(self, connection: asyncpg.Connection[Any], generator: float) -> dict[str, float | None]:
-        after = await self._now(connection)
-        spent: dict[str, float | None] = {"generator": generator}
-        for who, before in self._before.items():
-            now = after[who]
-            spent[who] = None if now is None or before is None else now - before
-        return spent
-
-    async def _now(self, connection: asyncpg.Connection[Any]) -> dict[str, float | None]:
-        # By title, not by the number the server gives: that one may be of its sandbox's own counting.
-        name = await connection.fetchval("SELECT current_database()")
-        backends = [
-            _seconds(process.pid)
-            for process in psutil.process_iter(["cmdline"])
-            if (title := " ".join(process.info["cmdline"] or ())).startswith("postgres:") and f" {name} " in title
-        ]
-        known = [s for s in backends if s is not None]
-        return {
-            "ingest": _seconds(self._ingest.pid),
-            "postgres": sum(known) if known else None,
-            "mosquitto": None if self._broker is None else _seconds(self._broker),
-        }
-
-
-def _children() -> float:
-    """CPU seconds of the children that have ended: here, the generator alone."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _seconds(pid: int) -> float | None:
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error:
-        return None
-    return float(times.user + times.system)
-
-
-def _listening(port: int) -> int | None:
-    try:
-        found = [c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr[1:] == (port,)]
-    except psutil.Error:
-        return None
-    return next((pid for pid in found if pid), None)
-
-
-class _Ingest:
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process, self.port, self._log = process, port, log
-
-    def log(self) -> str:
-        return self._log.read_text()[-2000:]
-
-    def __enter__(self) -> _Ingest:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        self._log.unlink(missing_ok=True)
-
-
-def _ingest(url: str, mqtt_url: str, name: str) -> _Ingest:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.NamedTemporaryFile(prefix="linhub-bench-", delete=False) as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.ingest.main"],
-            cwd=ROOT,
-            stderr=log,
-            env={
-                **os.environ,
-                "LINHUB_DATABASE_URL": url,
-                "LINHUB_MQTT_URL": mqtt_url,
-                "LINHUB_WORKER": name,
-                "LINHUB_HEALTH_PORT": str(port),
-                "LINHUB_LOG_LEVEL": "WARNING",
-            },
-        )
-    return _Ingest(process, port, Path(log.name))
-
-
-async def _ready(ingest: _Ingest) -> None:
-    async with httpx.AsyncClient() as client:
-        for _ in range(600):
-            if ingest.process.poll() is not None:
-                break
-            try:
-                if (await client.get(f"http://127.0.0.1:{ingest.port}/health/ready")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.05)
-    raise RuntimeError(f"ingest did not get ready:\n{ingest.log()}")
-
-
-@asynccontextmanager
-async def _database(url: str, name: str) -> AsyncIterator[str]:
-    maintenance = await asyncpg.connect(url)
-    own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-    try:
-        await maintenance.execute(f'CREATE DATABASE "{name}"')
-        await migrate(own)
-        yield own
-    finally:
-        await maintenance.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await maintenance.close()
-
-
-def _community(name: str, devices: int) -> Community:
-    """Devices behind two gateways each connection of the generator has one of."""
-    gateways = [DeviceId(f"{name}-g{n}") for n in range(2)]
-    return Community(
-        id=CommunityId(name),
-        name=name,
-        city="bench",
-        district="bench",
-        street=name,
-        latitude=30.0,
-        longitude=120.0,
-        plan={},
-        compounds=(),
-        grids=(),
-        buildings=(),
-        units=(),
-        households=(),
-        people=(),
-        devices=(
-            *(Device(gateway, GATEWAY_KIND, gateway, "", 0, 0) for gateway in gateways),
-            *(
-                Device(DeviceId(f"{name}-{n}"), KIND, str(n), "", 0, 0, gateway_id=gateways[n % 2])
-                for n in range(devices)
-            ),
-        ),
-    )
+async def _until_stored(
+    connection: asyncpg.Connection[Any],
+    running: list[Service],
+    load: Load,
+    seconds: float | None,
+    generator: multiprocessing.Process,
+    stored: Synchronized[int],
+    sent: Synchronized[int],
+    progress: Callable[[int], None],
+) -> int:
+    """How many readings were received when all that was to come had come, or the time was over."""
+    began = time.perf_counter()
+    while True:
+        await asyncio.sleep(0.05)
+        for one in running:
+            one.check()
+        received: int = await connection.fetchval(_RECEIVED)
+        stored.value = received // load.batch
+        progress(received // load.batch)
+        if seconds is not None and time.perf_counter() - began >= seconds:
+            if generator.is_alive():
+                generator.terminate()
+            return received
+        if not generator.is_alive() and (generator.exitcode or received >= load.messages * load.batch):
+            if generator.exitcode:
+                raise RuntimeError(f"the load generator ended with {generator.exitcode} after {sent.value} messages")
+            return received

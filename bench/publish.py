@@ -23,20 +23,40 @@ _CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric and between what its values are drawn."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who publishes where. `devices` empty: it speaks for itself; else it is a gateway that lists them in turn."""
+
+    topic: str
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
-    """`batch` > 1: so many readings a message, sent by gateways. Values are drawn before the clock starts."""
+    """`batch` readings a message (1 for devices that speak for themselves). Values are drawn before the clock starts.
+
+    `numbered`: each message also carries a number of its own, `n`, so that a receiver without keys can be checked.
+    """
 
     url: str
-    community: str
-    devices: tuple[str, ...]
-    gateways: tuple[str, ...]
-    metrics: tuple[str, ...]
+    name: str
+    publishers: tuple[Publisher, ...]
+    metrics: tuple[Metric, ...]
     messages: int
     batch: int
     ahead: int
-    """Most messages that may be on their way (broker, ingest) at a time."""
+    """Most messages that may be on their way (broker, receiver) at a time."""
     connections: int = 4
     seed: int = 1
+    numbered: bool = False
 
 
 def generate(load: Load, stored: Synchronized[int], sent: Synchronized[int]) -> None:
@@ -47,10 +67,76 @@ def generate(load: Load, stored: Synchronized[int], sent: Synchronized[int]) -> 
 async def _generate(load: Load, stored: Synchronized[int], sent: Synchronized[int]) -> None:
     shares = [load.messages // load.connections] * load.connections
     shares[0] += load.messages - sum(shares)
-    start_ms = time.time_ns() // 1_000_000 - 86_400_000
+    start_ms = time.time_ns() // 1_000_000
     await asyncio.gather(
         *(_connection(load, number, share, start_ms, stored, sent) for number, share in enumerate(shares))
     )
+
+
+class _Messages:
+    """Packets of one connection's publishers, in turn. A device's readings are a millisecond apart."""
+
+    def __init__(self, load: Load, number: int, start_ms: int) -> None:
+        chance = random.Random(load.seed + number)
+        self._texts = [
+            json.dumps({m.name: round(chance.uniform(m.low, m.high), 2) for m in load.metrics}) for _ in range(997)
+        ]
+        self._load, self._start_ms, self._first = load, start_ms, number * load.messages
+        mine = load.publishers[number :: load.connections]
+        self._topics = [_string(publisher.topic) for publisher in mine]
+        self._devices = [publisher.devices for publisher in mine]
+
+    def packet(self, n: int) -> bytes:
+        which, turn = n % len(self._topics), n // len(self._topics)
+        devices = self._devices[which]
+        if devices:
+            first = turn * self._load.batch
+            body = "[" + ",".join(self._part(devices, i) for i in range(first, first + self._load.batch)) + "]"
+        else:
+            mark = f'"n":{self._first + n},' if self._load.numbered else ""
+            body = f'{{{mark}"ts":{self._start_ms + turn},"values":{self._texts[n % 997]}}}'
+        return _packet(0x32, self._topics[which] + struct.pack("!H", n % 65535 + 1) + body.encode())
+
+    def _part(self, devices: tuple[str, ...], i: int) -> str:
+        ts = self._start_ms + i // len(devices)
+        return f'{{"device":"{devices[i % len(devices)]}","ts":{ts},"values":{self._texts[i % 997]}}}'
+
+
+async def _connection(
+    load: Load, number: int, share: int, start_ms: int, stored: Synchronized[int], sent: Synchronized[int]
+) -> None:
+    address = Address.parse(load.url)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(_connect(address, f"bench-{load.name}-{number}"))
+    await reader.readexactly(4)
+    acknowledged = 0
+
+    async def acknowledgements() -> None:
+        nonlocal acknowledged
+        left = b""
+        while data := await reader.read(1 << 16):
+            left += data
+            whole = len(left) // 4
+            acknowledged += whole
+            with sent.get_lock():
+                sent.value += whole
+            left = left[whole * 4 :]
+
+    listening = asyncio.create_task(acknowledgements())
+    messages = _Messages(load, number, start_ms)
+    done = 0
+    while done < share:
+        while done - acknowledged >= WINDOW or sent.value - stored.value > load.ahead:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        until = min(done + _CHUNK, share)
+        writer.write(b"".join(messages.packet(n) for n in range(done, until)))
+        done = until
+        await writer.drain()
+    while acknowledged < share:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    listening.cancel()
+    writer.write(b"\xe0\x00")
+    writer.close()
 
 
 def _string(text: str) -> bytes:
@@ -73,64 +159,3 @@ def _connect(address: Address, client_id: str) -> bytes:
         flags |= 0xC0
         tail += _string(address.username) + _string(address.password or "")
     return _packet(0x10, _string("MQTT") + bytes([4, flags]) + struct.pack("!H", 60) + tail)
-
-
-class _Values:
-    """Texts of values, drawn once: drawing them while measuring would cost more than sending them."""
-
-    def __init__(self, metrics: tuple[str, ...], chance: random.Random) -> None:
-        self.texts = [json.dumps({m: round(chance.uniform(1, 3), 2) for m in metrics}) for _ in range(997)]
-
-
-async def _connection(
-    load: Load, number: int, share: int, start_ms: int, stored: Synchronized[int], sent: Synchronized[int]
-) -> None:
-    address = Address.parse(load.url)
-    reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(_connect(address, f"bench-{load.community}-{number}"))
-    await reader.readexactly(4)
-    acknowledged = 0
-
-    async def acknowledgements() -> None:
-        nonlocal acknowledged
-        left = b""
-        while data := await reader.read(1 << 16):
-            left += data
-            whole = len(left) // 4
-            acknowledged += whole
-            with sent.get_lock():
-                sent.value += whole
-            left = left[whole * 4 :]
-
-    listening = asyncio.create_task(acknowledgements())
-    texts = _Values(load.metrics, random.Random(load.seed + number)).texts
-    mine = load.devices[number :: load.connections]
-    gateways = load.gateways[number :: load.connections]
-    prefix = [_string(f"sc/{load.community}/{device}/up/telemetry") for device in mine]
-    gateway_prefix = [_string(f"sc/{load.community}/{gateway}/up/telemetry") for gateway in gateways]
-    done = 0
-    while done < share:
-        while done - acknowledged >= WINDOW or sent.value - stored.value > load.ahead:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        chunk = bytearray()
-        for n in range(done, min(done + _CHUNK, share)):
-            mid = struct.pack("!H", n % 65535 + 1)
-            if load.batch == 1:
-                which, turn = n % len(mine), n // len(mine)
-                body = f'{{"ts":{start_ms + turn},"values":{texts[n % 997]}}}'.encode()
-                chunk += _packet(0x32, prefix[which] + mid + body)
-            else:
-                first = n * load.batch
-                parts = ",".join(
-                    f'{{"device":"{mine[i % len(mine)]}","ts":{start_ms + i // len(mine)},"values":{texts[i % 997]}}}'
-                    for i in range(first, first + load.batch)
-                )
-                chunk += _packet(0x32, gateway_prefix[n % len(gateways)] + mid + f"[{parts}]".encode())
-        done += min(_CHUNK, share - done)
-        writer.write(chunk)
-        await writer.drain()
-    while acknowledged < share:  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
-    listening.cancel()
-    writer.write(b"\xe0\x00")
-    writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -10,9 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,65 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import ingest, loop
-from bench.servers import bench_servers
+from bench import catchup, ingest, loop, simulator, storage
+from bench.peers import install, mq_bridge, node_red, peer
+from bench.servers import BenchServers, bench_servers
 from services.cli.home import database_url
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 PRESET, SCALE = "gongyuan", 0.02
 
+Figures = dict[str, Any]
+Say = Callable[[str], None]
 
-def measure_ingest(messages: int, batch: int) -> dict[str, Any]:
-    """So many messages, until the last is stored; a fresh broker and database, nothing else running."""
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything. `full` is what the targets speak of; `quick` shows that it all works."""
+
+    single_messages: int
+    gateway_messages: int
+    raw_s: float
+    alarms: int
+    readings: int
+    outage_min: float
+    devices: int
+    watch_s: float
+    peer_messages: int
+    peer_slow_messages: int
+
+
+FULL = Scale(1_000_000, 20_000, 8.0, 200, 100_000_000, 10.0, 100_000, 60.0, 500_000, 60_000)
+QUICK = Scale(100_000, 2_000, 3.0, 40, 2_000_000, 0.5, 4_000, 10.0, 60_000, 15_000)
+
+
+def single(scale: Scale, say: Say) -> Figures:
+    """P1. Single messages of three metrics, alert engine on."""
     with bench_servers() as servers:
-        found = asyncio.run(ingest.measure(servers, messages=messages, batch=batch))
-    figures = asdict(found)
+        return _ingest(servers, scale.single_messages, 1)
+
+
+def gateways(scale: Scale, say: Say) -> Figures:
+    """P2. Gateways of 100, against what the same server takes from a bare INSERT, in one run."""
+    with bench_servers() as servers:
+        raw = asyncio.run(storage.raw_insert_rate(servers, scale.raw_s))
+        found = _ingest(servers, scale.gateway_messages, 100)
+    return found | {
+        "raw_insert_readings_per_s": round(raw),
+        "of_raw_insert_percent": round(100 * found["readings_per_s"] / raw, 1),
+    }
+
+
+def _ingest(servers: BenchServers, messages: int, batch: int) -> Figures:
+    figures = asdict(asyncio.run(ingest.measure(servers, messages=messages, batch=batch)))
     spent = figures.pop("cpu_us_per_message")
     del figures["command"], figures["cores"]  # said once for all
     return figures | {f"cpu_us_per_message_{who}": value for who, value in spent.items()}
 
 
-def measure_loop(events: int) -> dict[str, Any]:
-    """From a published alarm to the committed order and to a reader of the live stream; the whole system, no load."""
+def alarms(scale: Scale, say: Say) -> Figures:
+    """P3 without load: from a published alarm to the committed order and to a reader of the live stream."""
     with tempfile.TemporaryDirectory(prefix="linhub-bench-") as folder, _system(Path(folder)) as (home, status):
         accounts = {a["username"]: a["password"] for a in json.loads((home / "sim" / "accounts.json").read_text())}
         devices = json.loads((home / "sim" / "credentials.json").read_text())
@@ -56,7 +95,7 @@ def measure_loop(events: int) -> dict[str, Any]:
                 device,
                 devices[device],
                 PRESET,
-                events,
+                scale.alarms,
             )
         )
     return found.as_dict()
@@ -87,6 +126,77 @@ def _database_url(home: Path) -> str:
     return url
 
 
+def stored(scale: Scale, say: Say) -> Figures:
+    """P5. Bytes of a reading with its indexes and its share of the log."""
+    with bench_servers() as servers:
+        found = asyncio.run(storage.measure_present(servers, scale.readings, say))
+    return found
+
+
+def outage(scale: Scale, say: Say) -> Figures:
+    """P8. The database away at 5,000 messages a second, then back."""
+    with bench_servers() as servers:
+        return asyncio.run(catchup.measure(servers, minutes=scale.outage_min, rate=5000, say=say)).as_dict()
+
+
+def simulated(scale: Scale, say: Say) -> Figures:
+    """P9. One simulator process at real intervals."""
+    with bench_servers() as servers:
+        found = asdict(
+            asyncio.run(simulator.measure(servers, devices=scale.devices, watch_s=scale.watch_s, say=say))
+        )
+    shares = found.pop("core_share")
+    return found | {f"core_share_{who}": share for who, share in shares.items()}
+
+
+def peers(scale: Scale, say: Say) -> Figures:
+    """The peers on the same load, broker and broker settings: rows of undecoded text in a table without keys."""
+    there = install.install()
+    cases: dict[str, tuple[peer.Make, int, int]] = {
+        "mq_bridge": (lambda f, m, d: mq_bridge.command(there, f, m, d), scale.peer_messages, 0),
+        "node_red": (lambda f, m, d: node_red.command(there, f, m, d, batched=False), scale.peer_slow_messages, 0),
+        "node_red_batched": (
+            lambda f, m, d: node_red.command(there, f, m, d, batched=True),
+            scale.peer_slow_messages * 3,
+            0,
+        ),
+    }
+    for name in ("mq_bridge", "node_red_batched"):
+        make, messages, _ = cases[name]
+        cases[f"{name}_killed"] = (make, messages, 3)
+    figures: Figures = {}
+    for name, (make, messages, kills) in cases.items():
+        say(f"{name}, {messages:,} messages")
+        with bench_servers() as servers:
+            found = asyncio.run(peer.measure(servers, make, messages=messages, kills=kills))
+        if kills:
+            figures |= {f"{name}_kills": found.kills, f"{name}_lost": found.lost, f"{name}_doubled": found.doubled}
+        else:
+            cpu = found.cpu_us_per_message
+            figures |= {f"{name}_messages_per_s": found.messages_per_s, f"{name}_cpu_us": cpu["peer"]}
+    return figures
+
+
+def ratios(figures: dict[str, Figures]) -> Figures:
+    """LinHub's single messages against each peer's, of the same run."""
+    ours = figures["P1 single messages"]
+    theirs = figures["peers"]
+    return {
+        f"times_{name}": round(ours["messages_per_s"] / theirs[f"{name}_messages_per_s"], 2)
+        for name in ("mq_bridge", "node_red", "node_red_batched")
+    }
+
+
+MEASURES: dict[str, Callable[[Scale, Say], Figures]] = {
+    "P1 single messages": single,
+    "P2 gateways of 100": gateways,
+    "P3 alarms": alarms,
+    "P5 storage": stored,
+    "P8 after an outage": outage,
+    "P9 simulator": simulated,
+}
+
+
 def show(console: Console, found: dict[str, Any]) -> None:
     table = Table(title=f"LinHub on {found['machine']['cores']} cores, {found['at']}")
     for column in ("what", "figure", "value"):
@@ -98,25 +208,37 @@ def show(console: Console, found: dict[str, Any]) -> None:
     console.print(table)
 
 
-MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    "ingest, single messages": lambda: measure_ingest(200_000, 1),
-    "ingest, gateways of 100": lambda: measure_ingest(5_000, 100),
-    "loop": lambda: measure_loop(100),
-}
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--peers", action="store_true", help="Node-RED and mq-bridge on the same load, with ratios")
+    parser.add_argument("--quick", action="store_true", help="small amounts: shows that it works, not what it can do")
+    parser.add_argument("--only", action="append", default=[], metavar="P1", help="may be given more than once")
+    given = parser.parse_args(arguments)
+    chosen = {
+        name: measure
+        for name, measure in MEASURES.items()
+        if not given.only or any(name.split()[0].lower() == one.lower() for one in given.only)
+    }
+    if given.peers:
+        chosen["peers"] = peers
+    if not chosen:
+        parser.error(f"--only takes {', '.join(name.split()[0] for name in MEASURES)}")
     console = Console(stderr=True)
+    scale = QUICK if given.quick else FULL
     started = time.monotonic()
-    figures: dict[str, dict[str, Any]] = {}
-    for name, measure in MEASURES.items():
-        with console.status(name):
-            figures[name] = measure()
+    figures: dict[str, Figures] = {}
+    for number, (name, measure) in enumerate(chosen.items(), start=1):
+        with console.status(f"{number} of {len(chosen)}: {name}") as status:
+            began = time.monotonic()
+            figures[name] = measure(scale, lambda text, n=name, s=status: s.update(f"{n}: {text}"))  # type: ignore[misc]
+            console.print(f"{name}: done in {time.monotonic() - began:.0f} s")
+    if {"peers", "P1 single messages"} <= figures.keys():
+        figures["ratios"] = ratios(figures)
     found = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
         "seconds": round(time.monotonic() - started, 1),
-        "command": "make bench",
+        "command": " ".join(["python -m bench.run", *(sys.argv[1:] if arguments is None else arguments)]),
         "figures": figures,
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

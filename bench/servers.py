@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded.stack import Stack
-from services.adapters.broker_identity import secret_hash
+from services.adapters.broker_identity import replace_file, secret_hash
 
 ROOT = Path(__file__).resolve().parents[1] / ".linhub" / "root"
 _ACCOUNT = "svc-bench"
@@ -27,6 +27,10 @@ class BenchServers:
     database_url: str
     ingest_url: str
     load_url: str
+    device_url: str | None = None
+    """Where devices log in with secrets of their own; None where the servers were there before."""
+    admit: Callable[[Mapping[str, str]], None] | None = None
+    """Lets devices (id → secret) log in; the broker knows them soon after."""
 
 
 @contextmanager
@@ -42,4 +46,17 @@ def bench_servers() -> Iterator[BenchServers]:
     ):
         stack.ensure_root()
         started = stack.start_servers()
-        yield BenchServers(started.maintenance_url, started.mqtt_url("svc-ingest"), started.mqtt_url(_ACCOUNT))
+
+        def admit(devices: Mapping[str, str]) -> None:
+            file = stack.mosquitto.password_file
+            lines = "".join(f"{device}:{secret_hash(secret)}\n" for device, secret in devices.items())
+            replace_file(file, file.read_bytes() + lines.encode(), 0o600)
+            stack.reload_broker()
+
+        yield BenchServers(
+            started.maintenance_url,
+            started.mqtt_url("svc-ingest"),
+            started.mqtt_url(_ACCOUNT),
+            started.device_url,
+            admit,
+        )

@@ -83,6 +83,9 @@ class Fleet:
         self.progress = Progress()
         self._file = home / "sim" / f"memory-{community.id}.json" if home else None
         self._with_backfill, self._speed = with_backfill, speed
+        self.connects_per_s = CONNECTS_PER_S
+        self.silent = False
+        """Nothing new is said; what is spooled still goes out."""
         held = Held(home / "sim" / "held.json") if home else (lambda _: False)
         lives = {device.id: live(device, surroundings.seed, speed) for device in community.devices}
         if self._file:
@@ -139,7 +142,7 @@ class Fleet:
             if stop.is_set():
                 return
             group.create_task(station.uplink.run(stop, gate))
-            await asyncio.sleep(random.uniform(0.5, 1.5) / CONNECTS_PER_S)
+            await asyncio.sleep(random.uniform(0.5, 1.5) / self.connects_per_s)
 
     async def _every_second(self, stop: asyncio.Event) -> None:
         """Keep-alive, resending, and saving the memories."""
@@ -173,8 +176,9 @@ class Fleet:
         while not stop.is_set():
             due_ms, order, station = heap[0]
             now_ms = int(time.time() * 1000)
-            if due_ms > now_ms:
-                await first(asyncio.sleep(min(1.0, (due_ms - now_ms) / 1000)), stop.wait())
+            if due_ms > now_ms or self.silent:
+                wait_s = 1.0 if self.silent else min(1.0, (due_ms - now_ms) / 1000)
+                await first(asyncio.sleep(wait_s), stop.wait())
                 continue
             self._speak(station, now_ms)
             heapq.heapreplace(heap, (max(now_ms + 1, self._next(station, now_ms)), order, station))

@@ -56,8 +56,8 @@ async def open_pool(
 
     `reads_history` has each run of a statement planned for its own times. A plan made once for all times would lock
     every chunk of history at each run, and fail whenever the oldest is just being dropped.
-    `idle_in_transaction_s`: a transaction of ours that has been silent for so long is ended by the server. Where a process
-    stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up, two hours on.
+    `idle_in_transaction_s`: a transaction of ours that has been silent for so long is ended by the server. Where a
+    process stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up.
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
     settings = {

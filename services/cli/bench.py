@@ -31,7 +31,7 @@ def ingest(
     seconds: Annotated[float, typer.Option(min=1, help="发布时长 · How long to publish")] = 10.0,
     messages: Annotated[int | None, typer.Option(min=1, help="改为发布条数 · So many messages instead")] = None,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="每条消息的读数组 · Readings sets a message")] = 1,
-    devices: Annotated[int, typer.Option(min=4, help="设备数 · Devices")] = 1000,
+    devices: Annotated[int, typer.Option(min=8, help="设备数 · Devices")] = 5000,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON")] = False,
 ) -> None:
     """采集吞吐 · Messages stored a second, lost, doubled, and CPU by process."""
