@@ -106,8 +106,6 @@ FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::te
     AS row (received_ms, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size,
             digest, times),
     LATERAL (SELECT 'epoch'::timestamptz + received_ms * interval '1 ms' AS at) AS time
--- In one order everywhere, so that two workers who meet the same messages do not wait for each other in a circle.
-ORDER BY digest
 ON CONFLICT (digest) DO UPDATE SET
     times = q.times + excluded.times,
     received_at = greatest(q.received_at, excluded.received_at),
