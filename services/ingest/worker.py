@@ -19,10 +19,12 @@ from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Rejected, Topic
 from services.ingest import metrics, state_store, store
-from services.ingest.checked import ClockOff, Session
+from services.ingest.admission import Admission
+from services.ingest.checked import ClockOff, Flooded, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import filters, stray_filters
 from services.ingest.lane import Lane, LaneOptions
+from services.ingest.limits import Limiter
 from services.ingest.registry import Registry, kind_spec
 from services.ingest.registry_keeper import RegistryKeeper
 from services.ingest.settings import IngestSettings
@@ -51,6 +53,7 @@ class Worker:
         self._tasks: asyncio.TaskGroup | None = None
         self._helds: list[Held] = []
         self._sessions: dict[DeviceNo, Session] = {}
+        self._admission = Admission(Limiter(settings.limits))
         self.registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter)
         self.events = self._lane(
             LaneName.EVENT, "event", connect, settings.event_window, settings.event_batch_messages, 0.0
@@ -111,6 +114,7 @@ class Worker:
             self.registry,
             self._sessions if name is LaneName.EVENT and not stray else {},
             lambda batch: self._committed(name, batch),
+            self._admission,
             _unregistered if stray else lambda topic, registry: True,
         )
 
@@ -187,10 +191,11 @@ class Worker:
     def _committed(self, name: LaneName, batch: Batch) -> None:
         state_store.fold_batch(self._fold, batch.checked, batch.written.numbers, name.number)
         self._fold_changed.set()
-        if name is LaneName.TELEMETRY and batch.checked.clocks and self._tasks is not None:
-            self._tasks.create_task(self._note_clocks(batch.checked.clocks))
+        checked = batch.checked
+        if name is LaneName.TELEMETRY and (checked.clocks or checked.floods) and self._tasks is not None:
+            self._tasks.create_task(self._note(checked.clocks, checked.floods))
 
-    async def _note_clocks(self, clocks: list[ClockOff]) -> None:
+    async def _note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
         """A wrong clock is wrong in each message; the alert engine hears of it once a minute."""
         now = time.monotonic()
         fresh: dict[DeviceNo, ClockOff] = {}
@@ -198,8 +203,8 @@ class Worker:
             if now - self._clock_noted.get(clock.device.no, -_CLOCK_NOTE_EVERY_S) >= _CLOCK_NOTE_EVERY_S:
                 self._clock_noted[clock.device.no] = now
                 fresh[clock.device.no] = clock
-        if fresh:
-            await self.events.note_clocks(list(fresh.values()))
+        if fresh or floods:
+            await self.events.note(list(fresh.values()), floods)
 
     async def _write_states(self) -> None:
         while True:
