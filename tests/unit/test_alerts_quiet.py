@@ -90,7 +90,7 @@ def scripts(kinds: list[str]) -> st.SearchStrategy[Any]:
     return st.tuples(st.lists(steps(kinds), max_size=25), before)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=2).flatmap(scripts))
 def test_quiet_readings_come_to_the_same_by_the_row(
     told_of: tuple[list[Any], dict[DeviceNo, bool]],
