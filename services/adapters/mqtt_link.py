@@ -74,6 +74,23 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def say_goodbye(self, within_s: float) -> None:
+        """Ends in order: the broker gets all that was sent, and hangs up.
+
+        To close over what is still to be read would reset the connection, and the broker would throw away the
+        acknowledgements it has not read yet.
+        """
+        if self.lost.done() or self._transport is None:
+            return
+        self.lost.set_result("closed")
+        self._out.append(packets.disconnect(0))
+        self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.resume()
+        self._transport.write_eof()
+        self._timer = self._loop.call_later(within_s, self._transport.abort)
+
     def abort(self) -> None:
         """Lets go at once, whatever was to be sent."""
         self.end("given up")
@@ -119,6 +136,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(f"the connection broke: {error}" if error else "the broker closed the connection")
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
 
