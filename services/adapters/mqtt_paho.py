@@ -101,6 +101,7 @@ class _Client(Client):
     """
 
     wire: _Wire | None = None
+    _pinged_at = 0.0
     deliver: Callable[[bytes, bytes, int, bool], None]
     """(topic, payload, packet id, retained)"""
 
@@ -128,11 +129,18 @@ class _Client(Client):
         return super()._packet_handle()
 
     def ping(self, reading: bool) -> None:
-        """Asks a silent broker whether it lives. While nothing is read its answer cannot be seen, so none is missed."""
+        """Asks the broker twice a keepalive whether it hears us; one that does not answer for a keepalive is given up.
+
+        While nothing is read its answer cannot be seen, so none is missed.
+        """
+        now = time.monotonic()
         if not reading:
-            self._ping_t = 0
+            self._ping_t = now if self._ping_t else 0
             with self._msgtime_mutex:
-                self._last_bytes_received = time.monotonic()
+                self._last_bytes_received = now
+        if self.is_connected() and now - self._pinged_at >= self._keepalive / 2 and (not self._ping_t or not reading):
+            self._pinged_at = now
+            self._send_pingreq()
         self.loop_misc()
 
     def _create_socket(self) -> Any:
