@@ -163,11 +163,11 @@ async def _paho_alone(address: Address, name: str, wanted: str, meter: Meter, re
             if meter.took(SLICE):
                 done.set()
 
-    client.on_connect = lambda *_: client.subscribe(wanted, qos=1)
     client.on_subscribe = lambda *_: ready()
     client.on_message = on_message
     client.connect(address.host, address.port, properties=properties)
     client.loop_start()
+    client.subscribe(wanted, qos=1)
     await asyncio.to_thread(done.wait, 110)
     client.disconnect()
     client.loop_stop()
