@@ -149,8 +149,8 @@ class Link(asyncio.Protocol):
         now = self._loop.time()
         overslept = now - due > self.keepalive_s / _LOOKS
         if self._unanswered_since is not None:
-            if self.paused or overslept:
-                # The answer may be there, unread. A process that was frozen must not blame the broker.
+            if overslept:
+                # The answer may be there, unread: a process that was frozen must not blame the broker.
                 self._unanswered_since = now
             elif now - self._unanswered_since >= self.keepalive_s:
                 self.end(f"the broker has not answered for {self.keepalive_s:g} s", packets.KEEP_ALIVE_TIMEOUT)
@@ -158,6 +158,7 @@ class Link(asyncio.Protocol):
                 return
         if now - self._pinged_at >= self.keepalive_s / 2 and (self._unanswered_since is None or self.paused):
             self._pinged_at = now
+            # While nothing is read each ping begins the wait anew, so that it never ends.
             self._unanswered_since = now
             self.send(packets.PING)
         self._look_later()
