@@ -181,8 +181,10 @@ class ScriptedBroker:
         await self._peers.put(peer)
 
     @asynccontextmanager
-    async def running(self, **listen: Any) -> AsyncIterator[ScriptedBroker]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, **listen)
+    async def running(self, listener: socket.socket | None = None) -> AsyncIterator[ScriptedBroker]:
+        if listener is None:
+            listener = socket.create_server(("127.0.0.1", 0))
+        server = await asyncio.start_server(self._serve, sock=listener)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -124,8 +124,8 @@ class DirectSubscriber(Subscriber):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S):
                     await self._drained.wait()
-        link.end("closed", 0)
-        await asyncio.wait({link.gone}, timeout=_GOODBYE_S)
+        link.say_goodbye(_GOODBYE_S)
+        await asyncio.wait({link.gone}, timeout=2 * _GOODBYE_S)
 
     # One connection, from its start to its end
 

@@ -74,6 +74,23 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def say_goodbye(self, within_s: float) -> None:
+        """Ends in order: the broker gets all that was sent, and hangs up.
+
+        To close over what is still to be read would reset the connection, and the broker would throw away the
+        acknowledgements it has not read yet.
+        """
+        if self.lost.done() or self._transport is None:
+            return
+        self.lost.set_result("closed")
+        self._out.append(packets.disconnect(0))
+        self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.resume()
+        self._transport.write_eof()
+        self._timer = self._loop.call_later(within_s, self._transport.abort)
+
     def abort(self) -> None:
         """Lets go at once, whatever was to be sent."""
         self.end("given up")
@@ -119,6 +136,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(f"the connection broke: {error}" if error else "the broker closed the connection")
+        if self._timer is not None:
+            self._timer.cancel()
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -130,8 +149,8 @@ class Link(asyncio.Protocol):
         now = self._loop.time()
         overslept = now - due > self.keepalive_s / _LOOKS
         if self._unanswered_since is not None:
-            if self.paused or overslept:
-                # The answer may be there, unread. A process that was frozen must not blame the broker.
+            if overslept:
+                # The answer may be there, unread: a process that was frozen must not blame the broker.
                 self._unanswered_since = now
             elif now - self._unanswered_since >= self.keepalive_s:
                 self.end(f"the broker has not answered for {self.keepalive_s:g} s", packets.KEEP_ALIVE_TIMEOUT)
@@ -139,6 +158,7 @@ class Link(asyncio.Protocol):
                 return
         if now - self._pinged_at >= self.keepalive_s / 2 and (self._unanswered_since is None or self.paused):
             self._pinged_at = now
+            # While nothing is read each ping begins the wait anew, so that it never ends.
             self._unanswered_since = now
             self.send(packets.PING)
         self._look_later()

@@ -22,6 +22,7 @@ from services.adapters.mqtt import Inbound, SessionTakenOver, StatusCallback, Su
 from services.adapters.mqtt_filters import FilterBook, portions
 from services.adapters.mqtt_inbox import Inbox
 from services.adapters.mqtt_outgoing import MOST_WAITING, Seldom
+from services.adapters.mqtt_packets import disconnect
 from services.adapters.mqtt_socket import connect_socket
 
 log = structlog.get_logger(__name__)
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 _PACKETS_A_TURN = 128
 """After so many packets the event loop gets its turn: about 3 ms."""
 _TAKEN_OVER = 142
+_GOODBYE_S = 1.0
+_FROM_SERVERS = frozenset((0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0))
+"""First bytes of what a server may send, messages aside."""
 _RETAINED_IF_NEW = 1
 
 
@@ -77,6 +81,12 @@ class _Wire:
             del self._out[:sent]
         return True
 
+    def say_goodbye(self) -> None:
+        with contextlib.suppress(OSError):
+            self.send(disconnect(0))
+            self.flush()
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.flush()
@@ -91,28 +101,46 @@ class _Client(Client):
     """
 
     wire: _Wire | None = None
+    _pinged_at = 0.0
     deliver: Callable[[bytes, bytes, int, bool], None]
     """(topic, payload, packet id, retained)"""
 
     def _handle_publish(self) -> MQTTErrorCode:
         command, packet = self._in_packet["command"], self._in_packet["packet"]
-        if command & 0x06 <= 0x02 and len(packet) > 5:
+        if command & 0x06 > 0x02:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if len(packet) > 5:
             end = 2 + (packet[0] << 8 | packet[1])
             body, mid = end, 0
             if command & 0x02:
                 body += 2
                 mid = int.from_bytes(packet[end:body], "big")
-            if body < len(packet) and packet[body] == 0:
+                if not mid:
+                    return MQTTErrorCode.MQTT_ERR_PROTOCOL
+            if end > 2 and body < len(packet) and packet[body] == 0:
                 self.deliver(bytes(packet[2:end]), bytes(packet[body + 1 :]), mid, bool(command & 1))
                 return MQTTErrorCode.MQTT_ERR_SUCCESS
         return super()._handle_publish()
 
+    def _packet_handle(self) -> MQTTErrorCode:
+        command = self._in_packet["command"]
+        if command & 0xF0 != 0x30 and command not in _FROM_SERVERS:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._packet_handle()
+
     def ping(self, reading: bool) -> None:
-        """Asks a silent broker whether it lives. While nothing is read its answer cannot be seen, so none is missed."""
+        """Asks the broker twice a keepalive whether it hears us; one that does not answer for a keepalive is given up.
+
+        While nothing is read its answer cannot be seen, so none is missed.
+        """
+        now = time.monotonic()
         if not reading:
-            self._ping_t = 0
+            self._ping_t = now if self._ping_t else 0
             with self._msgtime_mutex:
-                self._last_bytes_received = time.monotonic()
+                self._last_bytes_received = now
+        if self.is_connected() and now - self._pinged_at >= self._keepalive / 2 and (not self._ping_t or not reading):
+            self._pinged_at = now
+            self._send_pingreq()
         self.loop_misc()
 
     def _create_socket(self) -> Any:
@@ -240,9 +268,14 @@ class PahoSubscriber:
 
     async def close(self) -> None:
         self._closing.set()
-        if self._connected:
-            self._client.disconnect()
+        wire, lost = self._wire, self._lost
+        if self._connected and wire is not None and lost is not None:
             self._write()
+            # Closing over what is still to be read would reset the connection, and the broker would throw away the
+            # acknowledgements it has not read yet: say goodbye, and let it hang up.
+            wire.say_goodbye()
+            await asyncio.wait({lost}, timeout=_GOODBYE_S)
+            self._lose("closed")
 
     # One connection, from its start to its end
 
@@ -313,8 +346,12 @@ class PahoSubscriber:
             return
         loop_read = self._client.loop_read
         for _ in range(_PACKETS_A_TURN):
-            if loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            code = loop_read()
+            if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:
+                self._lose("the broker broke the protocol")
+            elif code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose("the connection broke")
+            if self._lost is None or self._lost.done():
                 return
             if self._inbox.held > self._options.held_bytes:
                 log.warning("broker_reading_paused", held_bytes=self._inbox.held)
@@ -351,6 +388,9 @@ class PahoSubscriber:
     # What paho tells us
 
     def _handle_connect(self, _: Client, __: Any, flags: Any, reason: ReasonCode, ___: Properties | None) -> None:
+        if self._connected:
+            self._lose("the broker broke the protocol: a second CONNACK")
+            return
         if reason.is_failure:
             self._lose(f"the broker refused {self._options.client_id}: {reason}")
             return
@@ -395,11 +435,19 @@ class PahoSubscriber:
             self._tell(False, refusal)
 
     def _handle_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._deliver(message._topic, bytes(message.payload), message.mid, message.retain)
+        if not message._topic or hasattr(message.properties, "TopicAlias"):
+            self._lose("the broker broke the protocol: a topic alias, which was not allowed")
+        else:
+            self._deliver(message._topic, bytes(message.payload), message.mid, message.retain)
 
     def _deliver(self, topic: bytes, payload: bytes, mid: int, retained: bool) -> None:
+        if not self._connected:
+            self._lose("the broker broke the protocol: a message before CONNACK")
+            return
         name, now_ms = topic.decode("utf-8", "replace"), time.time_ns() // 1_000_000
         try:
             self._inbox.put([Inbound(name, payload, self._inbox.generation, mid, retained, now_ms)])
         except ValueError as error:
-            self._lose(str(error))
+            self._lose(f"the broker broke the protocol: {error}")
+        if self._inbox.unacknowledged > self._options.window:
+            self._lose("the broker broke the protocol: more messages than we allowed")
