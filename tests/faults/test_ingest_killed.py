@@ -14,8 +14,10 @@ import httpx
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from services.adapters.mqtt import Address
+from services.adapters.mqtt import NEVER_EXPIRES, Address
 from services.domain.ids import CommunityId, partition_of
 from services.ingest import store
 from services.ingest.main import Superseded
@@ -233,7 +235,9 @@ async def test_ingest_takes_its_sessions_back_from_somebody_who_owns_nothing(
         )
         address = Address.parse(mqtt.url)
         thief.username_pw_set(address.username, address.password)
-        thief.connect(address.host, address.port, clean_start=False)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = NEVER_EXPIRES
+        thief.connect(address.host, address.port, clean_start=False, properties=properties)
         thief.loop_start()
         await until(lambda: healthy(port))
         thief.loop_stop()
