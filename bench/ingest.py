@@ -243,6 +243,7 @@ def _ingest(url: str, mqtt_url: str, name: str) -> _Ingest:
                 "LINHUB_DATABASE_URL": url,
                 "LINHUB_MQTT_URL": mqtt_url,
                 "LINHUB_WORKER": name,
+                "LINHUB_MQTT_CLIENT_PREFIX": name,
                 "LINHUB_HEALTH_PORT": str(port),
                 "LINHUB_LOG_LEVEL": "WARNING",
             },
