@@ -104,7 +104,8 @@ def test_status_tells_what_runs(running: Installation) -> None:
     assert database["ledger"] == {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0}
     workers = {worker["worker"]: worker["partitions"] for worker in database["ingest_workers"]}
     assert workers.keys() == {"ingest-0", "ingest-1"} and database["partitions_unowned"] == []
-    assert sorted(sum(workers.values(), [])) == list(range(16)) and min(map(len, workers.values())) >= 7
+    assert sorted(slot for slots in workers.values() for slot in slots) == list(range(16))
+    assert min(map(len, workers.values())) >= 7
     assert told["servers"]["broker"]["answers"]
     assert health(told["ports"]["api"]) is None
     shown = running("status")
