@@ -122,15 +122,26 @@ CREATE TRIGGER keep_lease AFTER UPDATE ON worker_lease FOR EACH ROW EXECUTE FUNC
 """Who owned which partition from when on: what the log is held against."""
 
 
+WRITTEN_BY_OTHERS = """
+WITH held AS (
+    SELECT partition, owner, tstzrange(since, lead(since) OVER (PARTITION BY partition ORDER BY since)) AS span
+    FROM lease_history
+), said AS (
+    SELECT g.worker, EXISTS (
+        SELECT FROM held h
+        WHERE h.partition = g.partition AND h.owner NOT IN ('', g.worker) AND h.span @> g.committed_at
+    ) AS wrong
+    FROM ingest_log g
+)
+SELECT count(*) AS rows, count(*) FILTER (WHERE wrong) AS wrong, count(DISTINCT worker) AS owners,
+       (SELECT count(*) FROM held WHERE owner <> '') AS claims
+FROM said
+"""
+
+
 async def assert_owners_alone_wrote(db: Database) -> None:
     """No row of the log was written while its partition belonged to anybody but its writer."""
-    row = await db.connection.fetchrow(
-        "WITH held AS (SELECT partition, owner, "
-        "tstzrange(since, lead(since) OVER (PARTITION BY partition ORDER BY since)) AS span FROM lease_history), said AS (SELECT g.*, EXISTS (SELECT FROM held h WHERE h.partition = g.partition "
-        "AND h.owner <> '' AND h.owner <> g.worker AND h.span @> g.committed_at) AS wrong FROM ingest_log g) "
-        "SELECT count(*) AS rows, count(*) FILTER (WHERE wrong) AS wrong, count(DISTINCT worker) AS owners, "
-        "(SELECT count(*) FROM held WHERE owner <> '') AS claims FROM said"
-    )
+    row = await db.connection.fetchrow(WRITTEN_BY_OTHERS)
     tell(f"log rows {row['rows']} of {row['owners']} owners, claims {row['claims']}, written by others {row['wrong']}")
     assert row["rows"] and row["claims"] and not row["wrong"]
 
