@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from services.adapters.mqtt import Inbound, next_generation
+from services.adapters.mqtt import Inbound
 
 
 class Arrivals:
@@ -65,11 +65,11 @@ class Inbox:
     def on_arrival(self, told: Callable[[], None]) -> None:
         self._listeners.append(told)
 
-    def begin(self, session_present: bool) -> None:
+    def begin(self, generation: int, session_present: bool) -> None:
         """A connection stands. What waited is dropped where the broker delivers it again: it would be kept twice."""
         if session_present:
             self._queue.clear()
-        self.generation = next_generation()
+        self.generation = generation
         self._unacknowledged.clear()
         self.held = 0
         self.open = True

@@ -7,7 +7,7 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -18,16 +18,21 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from services.adapters.mqtt import Inbound, SessionTakenOver, StatusCallback, SubscriberOptions
+from services.adapters.mqtt import Inbound, SessionTakenOver, StatusCallback, SubscriberOptions, next_generation
+from services.adapters.mqtt_filters import FilterBook, portions
 from services.adapters.mqtt_inbox import Inbox
+from services.adapters.mqtt_outgoing import MOST_WAITING, Seldom
+from services.adapters.mqtt_packets import disconnect
+from services.adapters.mqtt_socket import connect_socket
 
 log = structlog.get_logger(__name__)
 
 _PACKETS_A_TURN = 128
 """After so many packets the event loop gets its turn: about 3 ms."""
-_FILTERS_A_PACKET = 100
-_OUTGOING_QUEUE = 20_000
 _TAKEN_OVER = 142
+_GOODBYE_S = 1.0
+_FROM_SERVERS = frozenset((0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0))
+"""First bytes of what a server may send, messages aside."""
 _RETAINED_IF_NEW = 1
 
 
@@ -76,6 +81,12 @@ class _Wire:
             del self._out[:sent]
         return True
 
+    def say_goodbye(self) -> None:
+        with contextlib.suppress(OSError):
+            self.send(disconnect(0))
+            self.flush()
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.flush()
@@ -90,21 +101,47 @@ class _Client(Client):
     """
 
     wire: _Wire | None = None
+    _pinged_at = 0.0
     deliver: Callable[[bytes, bytes, int, bool], None]
     """(topic, payload, packet id, retained)"""
 
     def _handle_publish(self) -> MQTTErrorCode:
         command, packet = self._in_packet["command"], self._in_packet["packet"]
-        if command & 0x06 <= 0x02 and len(packet) > 5:
+        if command & 0x06 > 0x02:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if len(packet) > 5:
             end = 2 + (packet[0] << 8 | packet[1])
             body, mid = end, 0
             if command & 0x02:
                 body += 2
                 mid = int.from_bytes(packet[end:body], "big")
-            if body < len(packet) and packet[body] == 0:
+                if not mid:
+                    return MQTTErrorCode.MQTT_ERR_PROTOCOL
+            if end > 2 and body < len(packet) and packet[body] == 0:
                 self.deliver(bytes(packet[2:end]), bytes(packet[body + 1 :]), mid, bool(command & 1))
                 return MQTTErrorCode.MQTT_ERR_SUCCESS
         return super()._handle_publish()
+
+    def _packet_handle(self) -> MQTTErrorCode:
+        command = self._in_packet["command"]
+        if command & 0xF0 != 0x30 and command not in _FROM_SERVERS:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._packet_handle()
+
+    def ping(self, reading: bool) -> None:
+        """Asks the broker twice a keepalive whether it hears us; one that does not answer for a keepalive is given up.
+
+        While nothing is read its answer cannot be seen, so none is missed.
+        """
+        now = time.monotonic()
+        if not reading:
+            self._ping_t = now if self._ping_t else 0
+            with self._msgtime_mutex:
+                self._last_bytes_received = now
+        if self.is_connected() and now - self._pinged_at >= self._keepalive / 2 and (not self._ping_t or not reading):
+            self._pinged_at = now
+            self._send_pingreq()
+        self.loop_misc()
 
     def _create_socket(self) -> Any:
         if self.wire is None:
@@ -119,12 +156,11 @@ class PahoSubscriber:
         self._options = options
         self._on_status = on_status
         self._inbox = Inbox()
-        self._filters: frozenset[str] = frozenset()
-        self._given_back: frozenset[str] = frozenset()
-        self._asked: set[int] = set()
-        self._granted = False
+        self._said = (False, "")
+        self._filters = FilterBook()
+        self._seldom = Seldom()
         self._connected = False
-        self._closing = False
+        self._closing = asyncio.Event()
         self._taken_over = False
         self._lost: asyncio.Future[str] | None = None
         self._wire: _Wire | None = None
@@ -146,7 +182,7 @@ class PahoSubscriber:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = options.session_expiry_s
         properties.ReceiveMaximum = options.window
-        client.max_queued_messages_set(_OUTGOING_QUEUE)
+        client.max_queued_messages_set(MOST_WAITING)
         client.max_inflight_messages_set(1000)
         client.connect_async(
             options.address.host,
@@ -168,7 +204,7 @@ class PahoSubscriber:
 
     @property
     def ready(self) -> bool:
-        return self._connected and self._granted
+        return self._connected and self._filters.granted
 
     @property
     def waiting(self) -> int:
@@ -182,22 +218,28 @@ class PahoSubscriber:
         self._inbox.on_arrival(told)
 
     async def run(self) -> None:
-        failures = 0
-        said = ""
-        while not self._closing:
+        options, loop, failures = self._options, asyncio.get_running_loop(), 0
+        while not self._closing.is_set():
+            began = loop.time()
             why = await self._connection()
-            failures = 0 if self._granted else failures + 1
-            was_ready, self._granted, self._connected = self._granted, False, False
+            failures = 0 if loop.time() - began > options.retry_max_s else failures + 1
             if self._taken_over:
-                raise SessionTakenOver(f"another client connected as {self._options.client_id}")
-            if self._closing:
+                raise SessionTakenOver(f"another client connected as {options.client_id}")
+            if self._closing.is_set():
                 return
-            if was_ready or why != said:
-                log.warning("broker_connection_lost", why=why, client_id=self._options.client_id)
-                self._on_status(False, why)
-                said = why
-            longest = min(self._options.retry_max_s, 0.1 * 2 ** min(failures, 10))
-            await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311
+            self._tell(False, why)
+            longest = min(options.retry_max_s, 0.05 * 2 ** min(failures, 10))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(longest * random.uniform(0.5, 1.0)):  # noqa: S311
+                    await self._closing.wait()
+
+    def _tell(self, connected: bool, why: str) -> None:
+        if self._said == (connected, why):
+            return
+        self._said = connected, why
+        if not connected:
+            log.warning("broker_connection_lost", why=why, client_id=self._options.client_id)
+        self._on_status(connected, why)
 
     async def receive(self, limit: int, linger_s: float = 0.0) -> list[Inbound]:
         return await self._inbox.receive(limit, linger_s)
@@ -216,22 +258,24 @@ class PahoSubscriber:
     def publish(self, topic: str, payload: bytes) -> None:
         info = self._client.publish(topic, payload, qos=1)
         if info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            log.warning("broker_publish_dropped", topic=topic)
+            self._seldom.warn("broker_publish_dropped", topic=topic, why="too many wait for the broker")
 
     def set_filters(self, wanted: Collection[str], unwanted: Collection[str] = ()) -> None:
-        new = frozenset(wanted)
-        given_back = (self._filters | frozenset(unwanted)) - new
-        added, self._filters = new - self._filters, new
+        added, given_back = self._filters.want(wanted, unwanted)
         if self._connected:
-            self._subscribe(added)
-            self._unsubscribe(given_back)
-        self._given_back = given_back
+            self._ask(added, given_back)
+            self._judge()
 
     async def close(self) -> None:
-        self._closing = True
-        if self._connected:
-            self._client.disconnect()
+        self._closing.set()
+        wire, lost = self._wire, self._lost
+        if self._connected and wire is not None and lost is not None:
             self._write()
+            # Closing over what is still to be read would reset the connection, and the broker would throw away the
+            # acknowledgements it has not read yet: say goodbye, and let it hang up.
+            wire.say_goodbye()
+            await asyncio.wait({lost}, timeout=_GOODBYE_S)
+            self._lose("closed")
 
     # One connection, from its start to its end
 
@@ -242,7 +286,7 @@ class PahoSubscriber:
         self._lost = loop.create_future()
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
-                connection = await _connect(address.host, address.port)
+                connection = await connect_socket(address.host, address.port, self._options.keepalive_s)
         except (OSError, TimeoutError) as error:
             return f"broker {address.host}:{address.port} does not answer: {error or type(error).__name__}"
         self._wire = self._client.wire = _Wire(connection)
@@ -257,10 +301,15 @@ class PahoSubscriber:
 
     async def _housekeeping(self) -> None:
         started = time.monotonic()
+        asked_again = started
         while True:
-            await asyncio.sleep(1)
-            self._client.loop_misc()
-            if not self._connected and time.monotonic() - started > self._options.connect_timeout_s:
+            await asyncio.sleep(self._options.keepalive_s / 15)
+            self._client.ping(self._reading)
+            now = time.monotonic()
+            if self._connected and now - asked_again > self._options.retry_max_s:
+                asked_again = now
+                self._ask(self._filters.again(), ())
+            if not self._connected and now - started > self._options.connect_timeout_s:
                 self._lose("the broker took the connection but did not answer")
 
     def _lose(self, why: str) -> None:
@@ -297,8 +346,12 @@ class PahoSubscriber:
             return
         loop_read = self._client.loop_read
         for _ in range(_PACKETS_A_TURN):
-            if loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            code = loop_read()
+            if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:
+                self._lose("the broker broke the protocol")
+            elif code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose("the connection broke")
+            if self._lost is None or self._lost.done():
                 return
             if self._inbox.held > self._options.held_bytes:
                 log.warning("broker_reading_paused", held_bytes=self._inbox.held)
@@ -335,17 +388,19 @@ class PahoSubscriber:
     # What paho tells us
 
     def _handle_connect(self, _: Client, __: Any, flags: Any, reason: ReasonCode, ___: Properties | None) -> None:
+        if self._connected:
+            self._lose("the broker broke the protocol: a second CONNACK")
+            return
         if reason.is_failure:
             self._lose(f"the broker refused {self._options.client_id}: {reason}")
             return
         if self._inbox.generation and not flags.session_present:
             log.warning("broker_session_lost", client_id=self._options.client_id)
-        self._inbox.begin(flags.session_present)
-        self._asked.clear()
+        self._inbox.begin(next_generation(), flags.session_present)
         self._connected = True
-        self._subscribe(self._filters)
-        self._unsubscribe(self._given_back)
+        self._ask(*self._filters.connected(flags.session_present))
         log.info("broker_connected", client_id=self._options.client_id, session_present=flags.session_present)
+        self._judge()
 
     def _handle_disconnect(self, _: Client, __: Any, ___: Any, reason: ReasonCode, ____: Properties | None) -> None:
         self._taken_over = self._taken_over or reason.value == _TAKEN_OVER
@@ -356,59 +411,43 @@ class PahoSubscriber:
         if self._wire is not None and self._wire.fileno() >= 0:
             asyncio.get_running_loop().remove_writer(self._wire.fileno())
 
-    def _subscribe(self, filters: Collection[str]) -> None:
+    def _ask(self, added: Sequence[str], given_back: Sequence[str]) -> None:
         options = SubscribeOptions(qos=1, retainHandling=_RETAINED_IF_NEW)
-        for some in _parts(sorted(filters)):
+        for some in portions(added):
             _, mid = self._client.subscribe([(name, options) for name in some])
             if mid is not None:
-                self._asked.add(mid)
-                self._granted = False
-        if not filters and not self._asked:
-            self._granted = True
-
-    def _unsubscribe(self, filters: Collection[str]) -> None:
-        for some in _parts(sorted(filters)):
-            self._client.unsubscribe(some)
+                self._filters.asked(mid, some)
+        for some in portions(given_back):
+            self._client.unsubscribe(list(some))
 
     def _handle_subscribe(self, _: Client, __: Any, mid: int, reasons: list[ReasonCode], ___: Any) -> None:
-        self._asked.discard(mid)
-        if any(reason.is_failure for reason in reasons):
-            self._lose(f"the broker refused a subscription: {', '.join(str(r) for r in reasons if r.is_failure)}")
-        elif not self._asked:
-            self._granted = True
-            self._on_status(True, "")
+        try:
+            self._filters.answered(mid, [reason.value for reason in reasons])
+        except ValueError as error:
+            self._lose(str(error))
+        else:
+            self._judge()
+
+    def _judge(self) -> None:
+        if self.ready:
+            self._tell(True, "")
+        elif refusal := self._filters.refusal():
+            self._tell(False, refusal)
 
     def _handle_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._deliver(message._topic, bytes(message.payload), message.mid, message.retain)
+        if not message._topic or hasattr(message.properties, "TopicAlias"):
+            self._lose("the broker broke the protocol: a topic alias, which was not allowed")
+        else:
+            self._deliver(message._topic, bytes(message.payload), message.mid, message.retain)
 
     def _deliver(self, topic: bytes, payload: bytes, mid: int, retained: bool) -> None:
+        if not self._connected:
+            self._lose("the broker broke the protocol: a message before CONNACK")
+            return
         name, now_ms = topic.decode("utf-8", "replace"), time.time_ns() // 1_000_000
         try:
             self._inbox.put([Inbound(name, payload, self._inbox.generation, mid, retained, now_ms)])
         except ValueError as error:
-            self._lose(str(error))
-
-
-def _parts(filters: list[str]) -> list[list[str]]:
-    return [filters[start : start + _FILTERS_A_PACKET] for start in range(0, len(filters), _FILTERS_A_PACKET)]
-
-
-async def _connect(host: str, port: int) -> socket.socket:
-    """A connected, non-blocking socket of the host's first address that answers."""
-    loop = asyncio.get_running_loop()
-    error: OSError = OSError("no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        connection = socket.socket(family, kind, protocol)
-        connection.setblocking(False)
-        try:
-            await loop.sock_connect(connection, address)
-        except OSError as failed:
-            connection.close()
-            error = failed
-            continue
-        except BaseException:
-            connection.close()
-            raise
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-    raise error
+            self._lose(f"the broker broke the protocol: {error}")
+        if self._inbox.unacknowledged > self._options.window:
+            self._lose("the broker broke the protocol: more messages than we allowed")

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 import structlog
 import uvloop
 
-from services.adapters.mqtt_paho import PahoSubscriber
+from services.adapters.mqtt_direct import DirectSubscriber
 from services.adapters.observe import configure_logging, serve_health
 from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
@@ -61,7 +61,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
             return
         pool = opening.result()
         stack.callback(pool.terminate)
-        worker = Worker(settings, pool, PahoSubscriber)
+        worker = Worker(settings, pool, DirectSubscriber)
         stack.push_async_callback(worker.release)
         working = asyncio.create_task(worker.run())
         announcing = asyncio.create_task(_announce(worker, port, on_ready))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from services.adapters.mqtt import Inbound, SessionTakenOver, Subscriber
+from services.adapters.mqtt import Inbound, SessionTakenOver, Subscriber, next_generation
 from services.adapters.mqtt_inbox import Inbox
 from services.adapters.mqtt_merged import MergedSubscriber
 
@@ -19,7 +19,7 @@ class Member(Subscriber):
     def __init__(self, name: str) -> None:
         self.name = name
         self.inbox = Inbox()
-        self.inbox.begin(session_present=False)
+        self.inbox.begin(next_generation(), session_present=False)
         self.connected = True
         self.acked: list[int] = []
         self.published: list[str] = []
@@ -158,7 +158,7 @@ async def test_merged_ack_goes_to_the_connection_it_came_on() -> None:
     assert port.ack(messages) == 5
     one.arrive(1)
     late = await port.receive(10)
-    one.inbox.begin(session_present=True)
+    one.inbox.begin(next_generation(), session_present=True)
     assert port.ack(late) == 1 and one.acked == [1, 2, 3]
 
 
