@@ -9,7 +9,7 @@ from typing import Any
 
 from services.alerts.subjects import Roster
 from services.domain.ids import DeviceNo
-from services.domain.rules.evaluation import Clock, Event, Item, Reading, Reply, Status
+from services.domain.rules.evaluation import Clock, Event, Flood, Item, Reading, Reply, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ _NOWHERE: Mapping[str, int] = {}
 
 def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
     """Every item of the row, in order."""
-    if row.unreadable:
-        yield Unreadable(row.unreadable)
-        return
     if row.lane == 1:
-        yield from _readings(row, roster)
+        if why := wrong_columns(row):
+            yield Unreadable(why)
+        else:
+            yield from _readings(row, roster)
         return
     for entry in row.body:
         try:
@@ -58,13 +58,18 @@ def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
             yield Unreadable(f"{type(error).__name__}: {error}")
 
 
-def _readings(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
+def wrong_columns(row: LogRow) -> str:
+    """Why its readings make no sense; empty where they do."""
+    if row.unreadable:
+        return row.unreadable
     if not len(row.device_nos) == len(row.ts_ms) == len(row.received_ms) == len(row.widths):
-        yield Unreadable("arrays of different lengths")
-        return
+        return "arrays of different lengths"
     if sum(row.widths) != len(row.vals):
-        yield Unreadable(f"widths add up to {sum(row.widths)}, but there are {len(row.vals)} values")
-        return
+        return f"widths add up to {sum(row.widths)}, but there are {len(row.vals)} values"
+    return ""
+
+
+def _readings(row: LogRow, roster: Roster) -> Iterator[Item]:
     start = 0
     for number, ts_ms, received_ms, width in zip(row.device_nos, row.ts_ms, row.received_ms, row.widths, strict=True):
         device_no = DeviceNo(number)
@@ -83,6 +88,8 @@ def _entry(entry: Any) -> Item:
             return Status(device_no, ts_ms, received_ms, bool(entry["online"]), int(entry.get("session") or 0))
         case "clock":
             return Clock(device_no, ts_ms, received_ms, int(entry["offset_ms"]))
+        case "flood":
+            return Flood(device_no, ts_ms, received_ms, int(entry["count"]))
         case "reply":
             return Reply(device_no, ts_ms, received_ms)
         case other:
