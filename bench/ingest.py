@@ -82,7 +82,11 @@ async def measure(
             community(f"{name}-{n}", KIND, max(1, devices // COMMUNITIES), gateways=2) for n in range(COMMUNITIES)
         )
         await put(connection, homes)
-        common = {"LINHUB_DATABASE_URL": url, "LINHUB_MQTT_URL": servers.ingest_url}
+        common = {
+            "LINHUB_DATABASE_URL": url,
+            "LINHUB_MQTT_URL": servers.ingest_url,
+            "LINHUB_MQTT_CLIENT_PREFIX": name,
+        }
         running = [
             stack.enter_context(service("ingest", {**common, "LINHUB_WORKER": f"{name}-{n}"})) for n in range(workers)
         ]

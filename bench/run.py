@@ -142,9 +142,7 @@ def outage(scale: Scale, say: Say) -> Figures:
 def simulated(scale: Scale, say: Say) -> Figures:
     """P9. One simulator process at real intervals."""
     with bench_servers() as servers:
-        found = asdict(
-            asyncio.run(simulator.measure(servers, devices=scale.devices, watch_s=scale.watch_s, say=say))
-        )
+        found = asdict(asyncio.run(simulator.measure(servers, devices=scale.devices, watch_s=scale.watch_s, say=say)))
     shares = found.pop("core_share")
     return found | {f"core_share_{who}": share for who, share in shares.items()}
 

@@ -90,7 +90,11 @@ async def measure(
         say(f"{len(homes)} communities, {sum(len(h.devices) for h in homes):,} devices into the registry")
         await put(connection, tuple(replace(home, accounts=()) for home in homes))
         servers.admit(credentials)
-        common = {"LINHUB_DATABASE_URL": url, "LINHUB_MQTT_URL": servers.ingest_url}
+        common = {
+            "LINHUB_DATABASE_URL": url,
+            "LINHUB_MQTT_URL": servers.ingest_url,
+            "LINHUB_MQTT_CLIENT_PREFIX": name,
+        }
         running = [
             stack.enter_context(service(one, {**common, "LINHUB_WORKER": f"{name}-{one}"}))
             for one in ("ingest", "alerts")

@@ -284,9 +284,12 @@ class Lane:
             self.drop(partition)
             self._on_fenced(partition)
         if rest := self._but(batch.messages, {partition}):
-            await self._store(self._batch(rest, await self._check(rest)))
-        elif clocks := [c for c in batch.checked.clocks if c.device.partition != partition and not batch.messages]:
-            await self._store(self._batch((), Checked(clocks=clocks)))
+            await self._store(self._batch(rest, await self._check(rest, admitted=True)))
+        elif not batch.messages:
+            clocks = [clock for clock in batch.checked.clocks if clock.device.partition != partition]
+            floods = [flood for flood in batch.checked.floods if flood.device.partition != partition]
+            if clocks or floods:
+                await self._store(self._batch((), Checked(clocks=clocks, floods=floods)))
 
     async def _after_fault(self, batch: Batch, error: Exception) -> None:
         """A fault of ours. It may pass, so the batch has two more tries; then the culprit is looked for."""

@@ -88,7 +88,7 @@ def wait_until(what: Callable[[], bool], timeout_s: float = 30.0) -> None:
 def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[Installation]:
     """One installation for the tests that only look, or break what mends itself."""
     linhub = Installation(tmp_path_factory.mktemp("up") / "home")
-    up = linhub("up", "--detach")
+    up = linhub("up", "--detach", "--ingest-workers", "2")
     assert up.returncode == 0, up.stdout + up.stderr
     yield linhub
     assert linhub("down").returncode == 0
@@ -97,16 +97,20 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Itera
 def test_status_tells_what_runs(running: Installation) -> None:
     told = running.json("status")
     assert told["ready"]
-    assert set(told["services"]) == SERVICES
+    assert set(told["services"]) == {*SERVICES, "ingest-1"}
     assert all(service["ready"] for service in told["services"].values())
     database = told["servers"]["database"]
     assert database["migrations"]["pending"] == []
     assert database["ledger"] == {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0}
+    workers = {worker["worker"]: worker["partitions"] for worker in database["ingest_workers"]}
+    assert workers.keys() == {"ingest-0", "ingest-1"} and database["partitions_unowned"] == []
+    assert sorted(slot for slots in workers.values() for slot in slots) == list(range(16))
+    assert min(map(len, workers.values())) >= 7
     assert told["servers"]["broker"]["answers"]
     assert health(told["ports"]["api"]) is None
     shown = running("status")
     assert shown.returncode == 0
-    assert told["url"] in shown.stdout
+    assert told["url"] in shown.stdout and "ingest-1: partitions" in shown.stdout
 
 
 def test_doctor_finds_a_fresh_start_healthy(running: Installation) -> None:

@@ -30,6 +30,7 @@ from services.cli.simulate import CANNOT, PASSED, play, show_failures, tell
 from services.ingest import main as ingest_main
 from services.ingest.settings import IngestSettings
 from tests.conftest import Mqtt
+from tests.ingest_kit import client_prefix
 
 SCALE = 0.05
 START_S = 60.0
@@ -59,7 +60,10 @@ async def system(database_url: str, mqtt: Mqtt, home: Path, *, with_alerts: bool
     await seed(database_url, home, "gongyuan", SCALE)
     await asyncio.to_thread(mqtt.admit, json.loads(credentials_file(home).read_text()))
     ingest = IngestSettings(
-        database_url=database_url, mqtt_url=mqtt.account_url("svc-ingest"), worker=f"e2e-{secrets.token_hex(4)}"
+        database_url=database_url,
+        mqtt_url=mqtt.account_url("svc-ingest"),
+        worker=f"e2e-{secrets.token_hex(4)}",
+        mqtt_client_prefix=client_prefix(database_url),
     )
     alerts = AlertSettings(database_url=database_url)
     api = ApiSettings(database_url=database_url, http_port=0, secret_key=SecretStr(SECRET_KEY))

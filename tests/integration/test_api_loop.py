@@ -15,6 +15,7 @@ from services.ingest.settings import IngestSettings
 from tests.api_server import api_server
 from tests.conftest import Mqtt
 from tests.factory import PASSWORD, put_community, secret_of, small_community
+from tests.ingest_kit import client_prefix
 
 Run = Callable[[Any, asyncio.Event, Callable[[int], None]], Coroutine[Any, Any, None]]
 
@@ -36,7 +37,12 @@ async def test_loop_turns_alarms_into_orders_on_the_stream_and_loses_none(databa
     await put_community(database_url, small_community("loop-bench"))
     device = "loop-bench-gas_alarm-1"
     mqtt.admit({device: secret_of(device)})
-    ingest = IngestSettings(database_url=database_url, mqtt_url=mqtt.url, worker="loop-bench")
+    ingest = IngestSettings(
+        database_url=database_url,
+        mqtt_url=mqtt.url,
+        worker="loop-bench",
+        mqtt_client_prefix=client_prefix(database_url),
+    )
     async with (
         service(run_ingest, ingest),
         service(run_alerts, AlertSettings(database_url=database_url)),

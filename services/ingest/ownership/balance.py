@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
 
 from services.domain.ids import PARTITIONS
 
@@ -51,4 +51,4 @@ def alone(workers: Collection[str], owners: Mapping[int, str], slots: Sequence[i
 
 
 def _weight(worker: str, slot: int) -> int:
-    return zlib.crc32(f"{slot}:{worker}".encode())
+    return int.from_bytes(blake2b(f"{slot}:{worker}".encode(), digest_size=8).digest())

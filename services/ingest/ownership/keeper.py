@@ -85,11 +85,13 @@ class Keeper:
         """The worker's name, once it is on the list: `name`, or the first free number where that is empty."""
         while True:
             with suppress(NameTaken, *TROUBLE):
-                self.worker = await self._heart.once(lambda c: self._enter(c, name))
-                return self.worker
+                if entered := await self._heart.once(lambda c: self._enter(c, name)):
+                    self.worker = entered
+                    return entered
             await asyncio.sleep(self._pace.beat_s)
 
-    async def _enter(self, connection: Any, name: str) -> str:
+    async def _enter(self, connection: Any, name: str) -> str | None:
+        """None while the name is in use, or while that is not clear; raising would cost the connection."""
         self._note(connection)
         view = await membership.look(connection)
         gone = self._watch.gone(view.peers, self._instance, time.monotonic())
@@ -97,15 +99,14 @@ class Keeper:
         numbered = (_NUMBERED.format(number) for number in range(len(there) + 1))
         wanted = name or next(one for one in numbered if one not in {peer.worker for peer in there})
         in_the_way = next((peer for peer in there if peer.worker == wanted), None)
-        unclear = next((peer for peer in there if not peer.connected), None)
         if in_the_way is not None:
             self.waiting = f"another process is called {wanted}"
             if self.waiting != self._said and in_the_way.connected:
                 log.warning("worker_name_taken", worker=wanted, by=in_the_way.instance, doing="waiting for it to end")
                 self._said = self.waiting
-            raise NameTaken(self.waiting)
-        if unclear is not None and not name:
-            raise NameTaken(f"whether {unclear.worker} lives shows in a moment")
+            return None
+        if not name and any(not peer.connected for peer in there):
+            return None
         await membership.register(connection, wanted, self._instance, gone)
         log.info("worker_registered", worker=wanted, instance=self._instance, dismissed=gone)
         return wanted
