@@ -64,7 +64,7 @@ def foreign_replies(messages: Sequence[Inbound], checked: Checked) -> list[tuple
             continue
         answer = codec.reply(topic, messages[source].payload, None if source in kept else refused.get(source))
         if answer is not None and not set(answer[0]) & set("+#\0"):
-            result.append((f"sc/{topic.community}/{topic.device}/down/{answer[0]}", answer[1]))
+            result.append((f"sc/{topic.community}/{topic.device}/down/reply/{answer[0]}", answer[1]))
     return result
 
 

@@ -210,7 +210,7 @@ async def test_foreign_sender_is_answered_after_the_commit_in_its_own_words(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
     sender = next(sender for sender in SENDERS if sender.codec == "aliyun")
-    down = f"sc/{home}/{home}-aliyun/down/sys/pk/wm-1/thing/event/property/post_reply"
+    down = f"sc/{home}/{home}-aliyun/down/reply/sys/pk/wm-1/thing/event/property/post_reply"
     wire._client.subscribe(down.replace("wm-1", "+"), qos=1)
     stranger = json.loads(json.dumps(sender.payload)) | {"id": "8"}
     async with ingest(database_url, mqtt.url):
