@@ -155,6 +155,8 @@ class Lane:
         except Exception:
             log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
+        if message.retained and source in checked.foreign:
+            parts = core.heard_again(parts)
         for part in parts:
             try:
                 core.check(checked, source, message.received_ms, topic, part, registry)
