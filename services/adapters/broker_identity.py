@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 SERVICE_ACCOUNTS = ("svc-ingest", "svc-alerts", "svc-api", "svc-health")
 """Accounts of the broker's access list (deploy/broker/acl) that are no devices."""
+
+IDENTITY_ACCOUNT = "svc-identity"
+"""Says that a device which was shut out is offline. Its password is new with each file, known to its writer alone."""
 
 SERVICE_PREFIX = "svc-"
 
@@ -49,25 +53,56 @@ def secret_hash(secret: str, *, iterations: int = 1) -> str:
     return f"$7${iterations}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordFile:
+    """What the broker is to read. `devices`: a line each, `id:hash`, sorted by id."""
+
+    services: bytes
+    devices: bytes
+
+    @property
+    def content(self) -> bytes:
+        return self.services + self.devices
+
+    @property
+    def accounts(self) -> int:
+        return self.content.count(b"\n")
+
+    def shut_out(self, before: bytes) -> list[str]:
+        """Devices of the file `before` that this one does not let in, or with another secret only, by id."""
+        if self.devices and before.endswith(self.devices):
+            return []
+        lines = set(before.splitlines()).difference(self.devices.splitlines())
+        prefix = SERVICE_PREFIX.encode()
+        return sorted(line.partition(b":")[0].decode() for line in lines if line and not line.startswith(prefix))
+
+
 async def write_password_file(connection: Any, path: Path, services: Mapping[str, str], *, mode: int = 0o600) -> int:
     """Writes every device that may log in, and the accounts of `services` (name to hash); how many there are.
 
     The file is replaced in one step: the broker, told by SIGHUP, reads the old or the new one, never half of it.
     A device named like a service is left out. Raises ValueError for a service that could be taken for a device.
     """
+    file = await password_file(connection, services)
+    replace_file(path, file.content, mode)
+    return file.accounts
+
+
+async def password_file(connection: Any, services: Mapping[str, str]) -> PasswordFile:
+    """As the registry stands. Raises ValueError for a service that could be taken for a device."""
     for name in services:
         if not name.startswith(SERVICE_PREFIX) or ":" in name or "\n" in name:
             raise ValueError(f"a service account is called {SERVICE_PREFIX}…, not {name!r}")
     rows: list[asyncpg.Record] = await connection.fetch(_DEVICES)
-    lines = [f"{name}:{hashed}\n" for name, hashed in sorted(services.items())]
+    lines = []
     for row in rows:
         if row["id"].startswith(SERVICE_PREFIX):
             # One bad name in the registry must not keep every other device out.
             log.error("device_not_admitted", device=row["id"], why="its name is that of a service account")
             continue
         lines.append(f"{row['id']}:{row['secret_hash']}\n")
-    replace_file(path, "".join(lines).encode(), mode)
-    return len(lines)
+    accounts = "".join(f"{name}:{hashed}\n" for name, hashed in sorted(services.items()))
+    return PasswordFile(accounts.encode(), "".join(lines).encode())
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:

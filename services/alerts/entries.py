@@ -9,7 +9,7 @@ from typing import Any
 
 from services.alerts.subjects import Roster
 from services.domain.ids import DeviceNo
-from services.domain.rules.evaluation import Clock, Event, Item, Reading, Reply, Status
+from services.domain.rules.evaluation import Clock, Event, Flood, Item, Reading, Reply, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ def _entry(entry: Any) -> Item:
             return Status(device_no, ts_ms, received_ms, bool(entry["online"]), int(entry.get("session") or 0))
         case "clock":
             return Clock(device_no, ts_ms, received_ms, int(entry["offset_ms"]))
+        case "flood":
+            return Flood(device_no, ts_ms, received_ms, int(entry["count"]))
         case "reply":
             return Reply(device_no, ts_ms, received_ms)
         case other:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +16,38 @@ import structlog
 import typer
 
 from services.adapters import observe, postgres
-from services.adapters.broker_identity import SERVICE_ACCOUNTS, secret_hash, write_password_file
+from services.adapters.broker_identity import (
+    IDENTITY_ACCOUNT,
+    SERVICE_ACCOUNTS,
+    new_secret,
+    password_file,
+    replace_file,
+    secret_hash,
+    write_password_file,
+)
+from services.adapters.mqtt import Address
+from services.adapters.queries import Queries
 from services.adapters.settings import ServiceSettings, from_environment
+from services.adapters.shut_out import NotAdmitted, ShutOut, end_states
 from services.cli.init import password_variable
 
 log = structlog.get_logger(__name__)
 
+Q = Queries(Path(__file__).with_name("identity.sql"))
+
 RETRY_S = 1.0
 SETTLE_S = 0.2
 """A registry import says `registry` many times; one file afterwards is enough."""
+BUSY_SHARE = 4
+"""Writing takes at most one part in so many plus one of the time, however often the registry changes."""
+LOOK_BACK_DAYS = 30
+"""At its start the watcher ends what was shut out while nobody watched, so far back."""
+
+
+class IdentitySettings(ServiceSettings):
+    """`mqtt_url`: the broker's listener for services; without it a cut device's online state is left as it was."""
+
+    mqtt_url: str | None = None
 
 
 def service_hashes(environment: Mapping[str, str]) -> dict[str, str]:
@@ -41,17 +65,74 @@ async def write(database_url: str, file: Path, services: Mapping[str, str]) -> i
         return await write_password_file(pool, file, services)
 
 
-async def watch(database_url: str, file: Path, services: Mapping[str, str]) -> None:
+async def watch(database_url: str, file: Path, services: Mapping[str, str], broker: Address | None = None) -> None:
     """The file as the registry stands, until cancelled; a database that goes away is waited for."""
+    keeper = _Keeper(file, services, broker)
     while True:
         try:
-            await _follow(database_url, file, services)
+            await _follow(database_url, keeper)
         except postgres.RETRYABLE as error:
             log.warning("waiting_for_database", why=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_S)
 
 
-async def _follow(database_url: str, file: Path, services: Mapping[str, str]) -> None:
+class _Keeper:
+    """Writes the file where it differs, and ends the online states of whom it no longer lets in."""
+
+    def __init__(self, file: Path, services: Mapping[str, str], broker: Address | None) -> None:
+        self._file = file
+        self._services = dict(services)
+        self._broker = broker
+        self._secret = ""
+        self._owed: dict[str, ShutOut] = {}
+        self._looked_back = False
+
+    async def write(self, db: Any) -> None:
+        began = time.monotonic()
+        fresh = await password_file(db, self._services)
+        before = await asyncio.to_thread(_read, self._file)
+        # Without the one line that is new each time, an equal file is not written: it would make the broker read it.
+        same = _without(before, IDENTITY_ACCOUNT) == fresh.content and (self._broker is None or self._secret)
+        shut = [] if same else await asyncio.to_thread(fresh.shut_out, before)
+        # Asked before the broker knows: whoever comes back with a new secret has a newer session than this.
+        await self._owe(db, shut)
+        if same:
+            return
+        if self._broker is not None:
+            self._secret = new_secret()
+            fresh = await password_file(db, {**self._services, IDENTITY_ACCOUNT: secret_hash(self._secret)})
+        await asyncio.to_thread(replace_file, self._file, fresh.content, 0o600)
+        took_ms = round((time.monotonic() - began) * 1000)
+        log.info("identity_written", accounts=fresh.accounts, shut_out=len(shut), took_ms=took_ms, file=str(self._file))
+
+    async def _owe(self, db: Any, ids: list[str]) -> None:
+        if self._broker is None:
+            return
+        rows = await db.fetch(Q["shut_out"], ids) if ids else []
+        if not self._looked_back:
+            rows += await db.fetch(Q["shut_out_lately"], LOOK_BACK_DAYS)
+            self._looked_back = True
+        for row in rows:
+            self._owed[row["id"]] = ShutOut(**row)
+
+    async def settle(self) -> bool:
+        """Whether nothing is owed any more. The broker may be away: it is asked again."""
+        if self._broker is None or not self._owed:
+            return True
+        owed = list(self._owed.values())
+        try:
+            ended = await asyncio.to_thread(end_states, self._broker, self._secret, owed)
+        except NotAdmitted as error:
+            log.warning("waiting_for_broker", why=str(error), devices=len(owed))
+            return False
+        for device in owed:
+            if self._owed.get(device.id) is device:
+                del self._owed[device.id]
+        log.info("shut_out", devices=len(owed), states_ended=ended)
+        return True
+
+
+async def _follow(database_url: str, keeper: _Keeper) -> None:
     """Listens first and reads then, so no change falls between. Raises when the connection is lost."""
     changed, lost = asyncio.Event(), asyncio.Event()
     changed.set()
@@ -67,18 +148,40 @@ async def _follow(database_url: str, file: Path, services: Mapping[str, str]) ->
         db.add_termination_listener(gone)
         await db.add_listener("registry", hear)
         try:
+            settled = True
             while True:
-                await changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), None if settled else RETRY_S)
                 if lost.is_set():
                     raise asyncpg.InterfaceError("the connection was lost")
-                await asyncio.sleep(SETTLE_S)
-                changed.clear()
-                count = await write_password_file(db, file, services)
-                log.info("identity_written", accounts=count, file=str(file))
+                if changed.is_set():
+                    await asyncio.sleep(SETTLE_S)
+                    changed.clear()
+                    began = time.monotonic()
+                    await keeper.write(db)
+                    took_s = time.monotonic() - began
+                    settled = await keeper.settle()
+                    await asyncio.sleep(BUSY_SHARE * took_s)
+                else:
+                    settled = await keeper.settle()
         finally:
             db.remove_termination_listener(gone)
             if not db.is_closed():
                 await db.remove_listener("registry", hear)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _without(content: bytes, account: str) -> bytes:
+    start = content.find(f"{account}:".encode())
+    if start < 0 or (start and content[start - 1 : start] != b"\n"):
+        return content
+    return content[:start] + content[content.index(b"\n", start) + 1 :]
 
 
 async def _until_stopped(work: Coroutine[Any, Any, Any]) -> None:
@@ -99,12 +202,19 @@ def register(app: typer.Typer) -> None:
         ] = False,
     ) -> None:
         """Write the broker's password file from the registry's device credentials and the service accounts."""
-        settings = from_environment(ServiceSettings)
+        settings = from_environment(IdentitySettings)
         observe.configure_logging("identity", settings.log_level, settings.log_format == "json")
         try:
             services = service_hashes(os.environ)
         except KeyError as error:
             typer.echo(f"linhub: {error.args[0]} is not set; `linhub init` writes it", err=True)
             raise typer.Exit(2) from None
-        work = watch if keep else write
-        asyncio.run(_until_stopped(work(settings.database_url, file, services)))
+        if not keep:
+            asyncio.run(_until_stopped(write(settings.database_url, file, services)))
+            return
+        try:
+            broker = Address.parse(settings.mqtt_url) if settings.mqtt_url else None
+        except ValueError as error:
+            typer.echo(f"linhub: LINHUB_MQTT_URL is wrong: {error}", err=True)
+            raise typer.Exit(2) from None
+        asyncio.run(_until_stopped(watch(settings.database_url, file, services, broker)))

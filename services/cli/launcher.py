@@ -209,6 +209,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             _module("services.cli.main", "identity", "--watch", "--file", str(servers.password_file)),
             None,
             LINHUB_DATABASE_URL=addresses.database,
+            LINHUB_MQTT_URL=f"mqtt://{servers.mqtt_host}:{servers.mqtt_port}",
             **{password_variable(account): secret for account, secret in servers.secrets.items()},
         )
     for service in waited:

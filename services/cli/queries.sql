@@ -29,7 +29,7 @@ SELECT coalesce(sum(received), 0)::bigint AS received,
 FROM ingest_ledger;
 
 -- name: quarantine_by_reason
-SELECT scope, reason, count(*) AS count, max(received_at) AS latest
+SELECT scope, reason, sum(times)::bigint AS count, max(received_at) AS latest
 FROM quarantine
 GROUP BY scope, reason
 ORDER BY count DESC, reason;

@@ -72,11 +72,12 @@ def _rejection(message_id: str, why: Rejected) -> dict[str, str]:
     return {"id": message_id, "reason": why.reason.value, "detail": why.detail}
 
 
-def outcome_counts(checked: Checked) -> dict[Outcome, int]:
+def outcome_counts(checked: Checked, heard_again: int = 0) -> dict[Outcome, int]:
     counts = dict.fromkeys(Outcome, 0)
     counts[Outcome.STORED] = len(checked.plain.sources)
     for items in (checked.readings, checked.happenings, checked.statuses):
         for item in items:
             counts[item.outcome] += 1
-    counts[Outcome.REJECTED] += len(checked.refusals)
+    counts[Outcome.REJECTED] += len(checked.refusals) - heard_again
+    counts[Outcome.DUPLICATE] += heard_again
     return counts

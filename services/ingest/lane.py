@@ -216,7 +216,7 @@ class Lane:
     def _measure(self, batch: Batch) -> None:
         lane, checked = self.options.name, batch.checked
         metrics.BATCH.labels(lane).observe(len(batch.messages))
-        for outcome, count in outcome_counts(checked).items():
+        for outcome, count in outcome_counts(checked, len(batch.written.heard_again)).items():
             if count:
                 metrics.MESSAGES.labels(lane, outcome.value).inc(count)
         stored = [*checked.plain.vals, *(r.vals for r in checked.readings if r.outcome is Outcome.STORED)]

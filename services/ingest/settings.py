@@ -11,6 +11,7 @@ from services.adapters.mqtt import Address
 from services.adapters.profiles import load as load_profiles
 from services.adapters.settings import ServiceSettings
 from services.domain.ids import PARTITIONS
+from services.ingest.limits import Limits, Rate
 
 
 class IngestSettings(ServiceSettings):
@@ -32,6 +33,15 @@ class IngestSettings(ServiceSettings):
     retry_max_s: float = Field(default=5, gt=0)
     state_wait_s: float = Field(default=0.2, gt=0)
     """At least this long between two writes of device states."""
+    flood_rate: int = Field(default=100, ge=1, le=100_000)
+    """Telemetry messages a second that one publisher may send for ever; more are refused, and sent again if kept."""
+    flood_burst: int = Field(default=3_000, ge=1)
+    """Telemetry messages of one publisher that may come at once, as a gateway sends what it kept in an outage."""
+    flood_event_rate: int = Field(default=20, ge=1, le=100_000)
+    """The same for events, states and replies. Calls for help pass beside it."""
+    flood_event_burst: int = Field(default=1_000, ge=1)
+    flood_rate_behind: int = Field(default=1, ge=0, le=1_000)
+    """Messages a second that a gateway may send more for each device behind it."""
     drain_s: float = Field(default=8, gt=0)
     """How long a stop waits for the batches at hand."""
     log_kept_h: int = Field(default=48, ge=1)
@@ -59,6 +69,14 @@ class IngestSettings(ServiceSettings):
     def _known(cls, text: str) -> str:
         _parse(text)
         return text
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            telemetry=Rate(self.flood_rate, self.flood_burst),
+            events=Rate(self.flood_event_rate, self.flood_event_burst),
+            per_s_behind=self.flood_rate_behind,
+        )
 
     @property
     def owned(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from services.alerts.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.registry import ELDER_LIVING_ALONE
-from services.domain.rules.evaluation import Clock, Event, Item, Line, Reading, Status
+from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Status
 from services.domain.rules.parameters import OfflineParameters
 from services.domain.vocabulary import Severity
 
@@ -271,8 +271,9 @@ def test_entries_unreadable_parts_leave_the_rest() -> None:
     good = {"type": "event", "device_no": 1, "ts_ms": 1, "received_ms": 2, "event": "alarm", "data": {}}
     status = {"type": "status", "device_no": 1, "ts_ms": 1, "received_ms": 2, "online": True, "session": 3}
     clock = {"type": "clock", "device_no": 1, "ts_ms": 1, "received_ms": 2, "offset_ms": 9}
+    flood = {"type": "flood", "device_no": 1, "ts_ms": 1, "received_ms": 2, "count": 870}
     reply = {"type": "reply", "device_no": 1, "ts_ms": 1, "received_ms": 2}
-    body = [good, "text", None, {"type": "event"}, {**good, "type": "riddle"}, status, clock, reply]
+    body = [good, "text", None, {"type": "event"}, {**good, "type": "riddle"}, status, clock, flood, reply]
     row = LogRow(0, 1, None, [], [], [], [], [], body)  # type: ignore[arg-type]
     assert [type(item) for item in items_of(row, roster())] == [
         Event,
@@ -282,6 +283,7 @@ def test_entries_unreadable_parts_leave_the_rest() -> None:
         Unreadable,
         Status,
         Clock,
+        Flood,
         type(list(items_of(row, roster()))[-1]),
     ]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.alerts.core import Engine
 from services.alerts.entries import LogRow, items_of
-from services.alerts.quiet import apply_readings
-from services.alerts.subjects import Roster
+from services.alerts.quiet import Quiet, apply_readings
+from services.alerts.subjects import Roster, Seen
 from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.ids import DeviceNo
 from services.domain.rules.evaluation import Event, Reading, Status
@@ -51,6 +52,7 @@ def steps(kinds: list[str]) -> st.SearchStrategy[Any]:
         st.tuples(st.just("row"), st.lists(one_reading(among), min_size=1, max_size=4)),
         st.tuples(st.just("row"), st.lists(one_reading(among), min_size=1, max_size=4)),
         st.tuples(st.just("status"), among, st.booleans()),
+        st.tuples(st.just("status"), st.none(), st.booleans()),
         st.tuples(st.just("event"), among, st.sampled_from(["alarm", "pressed", "displaced", "leak"])),
         st.tuples(st.just("tick")),
     )
@@ -82,13 +84,22 @@ def known(engine: Engine) -> Any:
     return facts, engine.roster.line, engine.evaluations, engine.overtaken
 
 
-@settings(max_examples=200)
-@given(
-    st.lists(st.sampled_from(KINDS), min_size=1, max_size=2).flatmap(lambda kinds: st.lists(steps(kinds), max_size=25))
-)
-def test_quiet_readings_come_to_the_same_by_the_row(script: list[Any]) -> None:
+def scripts(kinds: list[str]) -> st.SearchStrategy[Any]:
+    numbers = [GATEWAY, *(DeviceNo(FIRST + KINDS.index(kind)) for kind in kinds)]
+    before = st.dictionaries(st.sampled_from(numbers), st.booleans())
+    return st.tuples(st.lists(steps(kinds), max_size=25), before)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=2).flatmap(scripts))
+def test_quiet_readings_come_to_the_same_by_the_row(
+    told_of: tuple[list[Any], dict[DeviceNo, bool]],
+) -> None:
+    script, before = told_of
     by_row, by_item = Engine(everything()), Engine(everything())
     now = T0
+    for engine in (by_row, by_item):
+        engine.restore([], {number: Seen(T0 - 1, online) for number, online in before.items()})
     for what, *told in script:
         now += 20 * S
         if what == "row":
@@ -100,7 +111,7 @@ def test_quiet_readings_come_to_the_same_by_the_row(script: list[Any]) -> None:
             for engine in (by_row, by_item):
                 engine.tick(now)
         else:
-            number = DeviceNo(FIRST + KINDS.index(told[0]))
+            number = GATEWAY if told[0] is None else DeviceNo(FIRST + KINDS.index(told[0]))
             for engine in (by_row, by_item):
                 if what == "status":
                     engine.apply(Status(number, now, now, told[1], now))
@@ -123,3 +134,24 @@ def test_quiet_readings_are_not_looked_at_one_by_one() -> None:
     assert engine.roster.devices[DeviceNo(number)].newest_ms == T0 + 4 * S
     assert apply_readings(engine, log_row([(number, MIN, 0, [95.0, 10.0, 80.0])], T0)) == 0
     assert len(seen) == 2 and engine.take().decisions
+
+
+@pytest.mark.parametrize("gateway", ["will", "offline"])
+def test_a_quiet_reading_speaks_for_its_gateway_too(gateway: str) -> None:
+    child = next(n for n, kind in enumerate(KINDS) if n % 2 and compiled(kind) is not None)
+    quiet = log_row([(FIRST + child, 0, 0, [])], T0)
+    by_row, by_item = Engine(everything()), Engine(everything())
+    for engine in (by_row, by_item):
+        engine.restore([], {GATEWAY: Seen(T0 - MIN, gateway == "will"), DeviceNo(FIRST + child): Seen(T0 - MIN, True)})
+        if gateway == "will":
+            engine.apply(Status(GATEWAY, T0 - S, T0 - S, False))
+            assert engine.roster.devices[GATEWAY].states
+    apply_readings(by_row, quiet)
+    for item in items_of(quiet, by_item.roster):
+        by_item.apply(item)  # type: ignore[arg-type]
+    assert known(by_row) == known(by_item)
+    assert not by_row.roster.devices[GATEWAY].states and by_row.roster.devices[GATEWAY].facts.online
+
+
+def compiled(kind: str) -> Quiet | None:
+    return everything().devices[DeviceNo(FIRST + KINDS.index(kind))].rules.quiet

@@ -14,7 +14,7 @@ from services.domain import devices
 from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.devices.describe import markdown
 from services.domain.devices.kind import DeviceKind, MetricType
-from services.domain.rules.parameters import ClockParameters, EventParameters, OfflineParameters
+from services.domain.rules.parameters import ClockParameters, EventParameters, FloodParameters, OfflineParameters
 from services.domain.rules.rule import Rule
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -119,7 +119,9 @@ def test_catalogue_watches_every_kind_for_silence_clock_and_battery(kind: Device
     assert by_id["clock"].parameters == ClockParameters(limit_s=300)
     assert by_id["clock"].opens_order is silence_is_dangerous
     assert {by_id["offline"].severity, by_id["clock"].severity} == {usual}
-    assert {by_id["offline"].team, by_id["clock"].team} == {Team.MAINTENANCE}
+    assert by_id["flood"].parameters == FloodParameters(clear_after_s=300)
+    assert (by_id["flood"].severity, by_id["flood"].opens_order) == (Severity.MINOR, True)
+    assert {by_id["offline"].team, by_id["clock"].team, by_id["flood"].team} == {Team.MAINTENANCE}
     assert ("low_battery" in by_id) is (kind.position("battery") is not None)
 
 

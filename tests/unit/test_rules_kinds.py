@@ -14,7 +14,7 @@ import pytest
 from services.domain import rules
 from services.domain.ids import DeviceNo
 from services.domain.rules import BY_PARAMETERS, KINDS, parameters
-from services.domain.rules.evaluation import Clock, Event, Facts, Item, Line, Reading, Signal, State, Status
+from services.domain.rules.evaluation import Clock, Event, Facts, Flood, Item, Line, Reading, Signal, State, Status
 from services.domain.rules.parameters import (
     AbsenceParameters,
     ClockParameters,
@@ -22,6 +22,7 @@ from services.domain.rules.parameters import (
     ConsumptionParameters,
     CorrelationParameters,
     EventParameters,
+    FloodParameters,
     NOfMParameters,
     OfflineParameters,
     Parameters,
@@ -592,6 +593,20 @@ def test_clock_fires_beyond_the_limit_and_clears_when_right_again() -> None:
     assert line.read(T0 - HOUR, delay=HOUR + 2 * S, x=1) == []
     assert line.read(T0 + 3 * S, x=1) == ["clear"]
     assert line.said[0].onset_ms == T0
+
+
+# flood
+
+
+def test_flood_fires_once_lasts_while_it_goes_on_and_clears_by_the_servers_clock() -> None:
+    line = Timeline(FloodParameters(300))
+    assert line.give(Flood(NO, T0 - 9 * HOUR, T0, 870)) == ["fire"]
+    assert (line.said[0].value, line.said[0].onset_ms) == (870, T0)
+    assert line.give(Flood(NO, T0, T0 + 60 * S, 54_000)) == []
+    assert line.tick(T0 + 360 * S - 1) == []
+    assert line.tick(T0 + 360 * S) == ["clear"]
+    assert line.tick(T0 + 900 * S) == []
+    assert line.give(Flood(NO, T0, T0 + 901 * S, 1)) == ["fire"]
 
 
 def test_parameters_of_every_kind_are_frozen_data() -> None:

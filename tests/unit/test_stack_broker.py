@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from deploy.embedded.broker import SHIPPED, accounts, render
-from services.adapters.broker_identity import SERVICE_ACCOUNTS, new_secret, secret_hash
+from services.adapters.broker_identity import IDENTITY_ACCOUNT, SERVICE_ACCOUNTS, new_secret, secret_hash
 from services.cli.checks import judge_broker
 
 
@@ -37,7 +37,7 @@ def test_broker_configuration_without_a_path_to_replace_is_refused() -> None:
 
 
 def test_broker_accounts_are_those_of_the_access_list() -> None:
-    assert set(accounts((SHIPPED / "acl").read_text())) == set(SERVICE_ACCOUNTS)
+    assert set(accounts((SHIPPED / "acl").read_text())) == {*SERVICE_ACCOUNTS, IDENTITY_ACCOUNT}
 
 
 def test_broker_limits_as_shipped_are_enough() -> None:

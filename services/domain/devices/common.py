@@ -10,6 +10,7 @@ from services.domain.rules.parameters import (
     ClockParameters,
     Compare,
     EventParameters,
+    FloodParameters,
     OfflineParameters,
     Parameters,
     ThresholdParameters,
@@ -51,7 +52,7 @@ def rule(
 
 
 def standing(kind: str, *, silence_is_dangerous: bool = False) -> tuple[Rule, ...]:
-    """Offline and clock off. Where silence is dangerous (a detector, an elder's button) both are major.
+    """Offline, clock off and flooding. Where silence is dangerous (a detector, an elder's button) both are major.
 
     A wrong clock is set from afar, so it opens no order; except there, because messages stamped more than five
     minutes ahead are refused and such a device could not call for help.
@@ -68,6 +69,7 @@ def standing(kind: str, *, silence_is_dangerous: bool = False) -> tuple[Rule, ..
             ClockParameters(limit_s=300),
             opens_order=silence_is_dangerous,
         ),
+        rule(f"{kind}.flood", "设备发送过于频繁", "Device floods", Severity.MINOR, Team.MAINTENANCE, FloodParameters()),
     )
 
 

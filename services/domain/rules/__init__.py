@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.domain.rules import absence, clock, consumption, correlation, event, n_of_m, offline, threshold
+from services.domain.rules import absence, clock, consumption, correlation, event, flood, n_of_m, offline, threshold
 from services.domain.rules.evaluation import RuleKind
 
 KINDS: tuple[RuleKind[Any], ...] = (
@@ -16,5 +16,6 @@ KINDS: tuple[RuleKind[Any], ...] = (
     absence.KIND,
     correlation.KIND,
     clock.KIND,
+    flood.KIND,
 )
 BY_PARAMETERS: dict[type, RuleKind[Any]] = {kind.parameters: kind for kind in KINDS}

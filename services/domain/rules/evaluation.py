@@ -65,6 +65,16 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Flood:
+    """A publisher was over its rate: `count` of its messages were refused since the last time it was noted."""
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A device's answer to a command: to the rules, a sign of life."""
 
@@ -73,7 +83,7 @@ class Reply:
     received_ms: int
 
 
-Item = Reading | Event | Status | Clock | Reply
+Item = Reading | Event | Status | Clock | Flood | Reply
 
 
 @dataclass(slots=True)

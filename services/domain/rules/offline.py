@@ -6,6 +6,7 @@ from services.domain.rules.evaluation import (
     Clock,
     Event,
     Facts,
+    Flood,
     Item,
     Outcome,
     Reading,
@@ -125,5 +126,5 @@ def _gateway_down(facts: Facts) -> bool:
 
 
 KIND = RuleKind(
-    OfflineParameters, step, tick, reads=(Status,), reads_active=(Reading, Event, Clock, Reply), starts=True
+    OfflineParameters, step, tick, reads=(Status,), reads_active=(Reading, Event, Clock, Flood, Reply), starts=True
 )

@@ -104,6 +104,13 @@ class ClockParameters:
     limit_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class FloodParameters:
+    """Fires when messages of the device are refused for being too many, clears `clear_after_s` after the last."""
+
+    clear_after_s: float = 300.0
+
+
 Parameters = (
     EventParameters
     | ThresholdParameters
@@ -113,4 +120,5 @@ Parameters = (
     | AbsenceParameters
     | CorrelationParameters
     | ClockParameters
+    | FloodParameters
 )

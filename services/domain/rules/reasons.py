@@ -13,6 +13,7 @@ from services.domain.rules.parameters import (
     ConsumptionParameters,
     CorrelationParameters,
     EventParameters,
+    FloodParameters,
     NOfMParameters,
     OfflineParameters,
     Parameters,
@@ -73,6 +74,12 @@ def _reason(kind: DeviceKind, parameters: Parameters, signal: Signal, interval_s
             return Label(
                 f"{kind.label.zh}时钟偏差 {_zh(off)}，超过 {_zh(parameters.limit_s)}",
                 f"{kind.label.en} clock is off by {_en(off)}, more than {_en(parameters.limit_s)}",
+            )
+        case FloodParameters():
+            count = int(signal.value or 0)
+            return Label(
+                f"{kind.label.zh}发送过于频繁，已限流，拒收 {count} 条",
+                f"{kind.label.en} sends far too much and is limited; {count} messages refused",
             )
         case _:
             assert_never(parameters)
