@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from services.adapters.mqtt import Inbound
 from services.alerts.entries import LogRow, items_of, told
-from services.alerts.subjects import Line, Roster
+from services.alerts.subjects import Roster
 from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import (
@@ -25,7 +25,7 @@ from services.domain.messages import (
     Telemetry,
     Topic,
 )
-from services.domain.rules.evaluation import Event, Reading
+from services.domain.rules.evaluation import Event, Line, Reading
 from services.ingest.acks import acknowledgements, foreign_replies
 from services.ingest.checked import Checked, Outcome, Refusal, Session
 from services.ingest.checked import Reading as Stored
