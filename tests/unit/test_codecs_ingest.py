@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from services.ingest.checked import Checked, Outcome, Refusal, Session
 from services.ingest.checked import Reading as Stored
 from services.ingest.core import check, heard_again, order_statuses
 from services.ingest.registry import KnownDevice, Registry, kind_spec
+from services.ingest.registry_keeper import unusable
 from services.ingest.settings import IngestSettings
 
 NOW = 1_800_000_000_000
@@ -151,6 +153,17 @@ def test_a_retained_alarm_without_a_time_does_not_sound_again() -> None:
     parts = heard_again([undated, dated, alarm, presence])
     assert [type(part) for part in parts] == [Rejected, Telemetry, Rejected, StatusChange]
     assert isinstance(parts[0], Rejected) and parts[0].reason is Reason.TOO_OLD and "retain" in parts[0].detail
+
+
+def test_devices_registered_wrong_are_named_before_they_speak() -> None:
+    child = replace(LAMP, no=DeviceNo(2), id=DeviceId("child"), gateway_no=LAMP.no, codec="native", profile="nobody")
+    odd = replace(LAMP, no=DeviceNo(3), id=DeviceId("odd"), codec="morse")
+    plain = replace(LAMP, no=DeviceNo(4), id=DeviceId("plain"), codec="native")
+    named = [(device.id, device) for device in (LAMP, child, odd, plain)]
+    assert unusable(Registry(dict(named), {HOME: Partition(0)})) == [
+        ("child", "the device is registered with the profile nobody, which does not exist"),
+        ("odd", "there is no format morse"),
+    ]
 
 
 def test_ingest_refuses_a_wrong_profile_at_its_start(tmp_path: Path) -> None:
