@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.domain.codecs import BY_NAME, Decoded, decode
+from services.domain.codecs import Decoded, decode, reply
 from services.domain.codecs.common.parts import MAX_PARTS
 from services.domain.ids import CommunityId, DeviceId
 from services.domain.messages import (
@@ -81,11 +81,9 @@ def look(codec: str, where: Topic, payload: bytes) -> list[Decoded]:
     assert 1 <= len(parts) <= (MAX_PARTS + 1 if codec != "native" else 10**6)
     for part in parts:
         _check(part, strict=codec != "native")
-    reply = BY_NAME[codec].reply
-    if reply is not None:
-        for why in (None, "why"):
-            answer = reply(where, payload, why)
-            assert answer is None or (type(answer[0]) is str and answer[0] and type(answer[1]) is bytes)
+    for why in (None, "why"):
+        answer = reply(codec, where, payload, why)
+        assert answer is None or (type(answer[0]) is str and answer[0] and type(answer[1]) is bytes)
     return parts
 
 

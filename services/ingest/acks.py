@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from services.adapters.mqtt import Inbound
-from services.domain.codecs import BY_NAME as CODECS
+from services.domain.codecs import reply
 from services.domain.codecs.topic import parse_topic
 from services.domain.messages import Rejected
 from services.ingest.checked import Checked, Outcome
@@ -59,12 +59,12 @@ def foreign_replies(messages: Sequence[Inbound], checked: Checked) -> list[tuple
         refused.setdefault(refusal.source, refusal.rejected.detail)
     result = []
     for source, name in checked.foreign.items():
-        codec, topic = CODECS.get(name), parse_topic(messages[source].topic)
-        if codec is None or codec.reply is None or isinstance(topic, Rejected):
+        topic = parse_topic(messages[source].topic)
+        if isinstance(topic, Rejected):
             continue
-        answer = codec.reply(topic, messages[source].payload, None if source in kept else refused.get(source))
+        answer = reply(name, topic, messages[source].payload, None if source in kept else refused.get(source))
         if answer is not None and not set(answer[0]) & set("+#\0"):
-            result.append((f"sc/{topic.community}/{topic.device}/down/{answer[0]}", answer[1]))
+            result.append((f"sc/{topic.community}/{topic.device}/down/reply/{answer[0]}", answer[1]))
     return result
 
 

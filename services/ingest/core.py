@@ -66,6 +66,24 @@ def check(into: Checked, source: int, received_ms: int, topic: Topic, part: Deco
         )
 
 
+def heard_again(parts: Sequence[Decoded]) -> list[Decoded]:
+    """The parts of a retained message that the broker repeats: what carries no time of its own is not news.
+
+    A smoke alarm of last month must not sound again because ingest subscribed anew. Presence is what retaining is for.
+    """
+    return [
+        Rejected(Reason.TOO_OLD, _UNDATED, part.device, part.message_id)
+        if isinstance(part, Telemetry | DeviceEvent) and part.ts_ms < 0
+        else part
+        for part in parts
+    ]
+
+
+_UNDATED = (
+    "a retained message without a time of its own: nobody knows when it was said; switch retain off, or its time on"
+)
+
+
 def _translated(
     into: Checked,
     source: int,

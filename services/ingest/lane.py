@@ -236,6 +236,8 @@ class Lane:
         except Exception:
             log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
+        if message.retained and source in checked.foreign:
+            parts = core.heard_again(parts)
         for part in parts:
             if flooded is not None:
                 part = self._admission.sift(part, topic.device, message.received_ms, registry)

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from services.adapters.queries import Queries
+from services.domain.codecs import NATIVE
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.profiles.mapper import Profiles
 from services.ingest.database import TROUBLE
@@ -57,6 +58,19 @@ async def load_registry(
     return Registry(devices, communities, addresses, profiles or Profiles())
 
 
+def unusable(registry: Registry) -> list[tuple[DeviceId, str]]:
+    """Devices of which nothing could be used, and why: better known before a fire than by its refused alarm."""
+    by_no = {device.no: device for device in registry.devices.values()}
+    found = []
+    for device in registry.devices.values():
+        speaker = device if device.gateway_no is None else by_no.get(device.gateway_no, device)
+        if speaker.codec == NATIVE and device.profile is None:
+            continue
+        if (why := registry.profiles.problem(speaker.codec, device.kind.name, device.profile)) is not None:
+            found.append((device.id, why))
+    return found
+
+
 class RegistryKeeper:
     def __init__(
         self,
@@ -83,6 +97,8 @@ class RegistryKeeper:
             if fresh != self.current:
                 self.current = fresh
                 log.info("registry_loaded", devices=len(fresh.devices), communities=len(fresh.communities))
+                for device, why in unusable(fresh)[:20]:
+                    log.warning("device_registered_wrong", device=device, why=why)
                 self._changed()
 
     async def refresh_if_older(self, age_s: float) -> None:

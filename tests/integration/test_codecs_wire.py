@@ -210,7 +210,7 @@ async def test_foreign_sender_is_answered_after_the_commit_in_its_own_words(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:
     sender = next(sender for sender in SENDERS if sender.codec == "aliyun")
-    down = f"sc/{home}/{home}-aliyun/down/sys/pk/wm-1/thing/event/property/post_reply"
+    down = f"sc/{home}/{home}-aliyun/down/reply/sys/pk/wm-1/thing/event/property/post_reply"
     wire._client.subscribe(down.replace("wm-1", "+"), qos=1)
     stranger = json.loads(json.dumps(sender.payload)) | {"id": "8"}
     async with ingest(database_url, mqtt.url):
@@ -245,7 +245,16 @@ async def test_presence_without_sessions_is_kept_in_the_order_it_was_said(
 
         await until(gone)
     # Another process hears the retained word again, and only then that the device is back.
+    alarm = f"sc/{home}/{home}-zigbee2mqtt/up/event/zigbee2mqtt/hall/smoke"
+    wire.send(alarm, {"smoke": True}, retain=True)
+    await wire.sent()
     async with ingest(database_url, mqtt.url):
+
+        async def refused() -> bool:
+            return ("message", "too_old", "hall/smoke") in await db.quarantine()
+
+        await until(refused)
+        assert await db.count("device_event") == 0
         wire.send(f"{topic}/STATE", {"Time": CHINA.strftime("%Y-%m-%dT%H:%M:%S"), "POWER": "ON", "Heap": 25})
 
         async def back() -> bool:
@@ -253,6 +262,7 @@ async def test_presence_without_sessions_is_kept_in_the_order_it_was_said(
 
         await until(back)
     wire.send(f"{topic}/LWT", b"", retain=True)
+    wire.send(alarm, b"", retain=True)
     await wire.sent()
 
 

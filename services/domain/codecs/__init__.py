@@ -55,4 +55,12 @@ def decode(codec_name: str, topic: Topic, payload: bytes) -> list[Decoded]:
     return codec.decode(topic, payload)
 
 
-__all__ = ["BY_NAME", "CODECS", "NATIVE", "Codec", "Decoded", "decode"]
+def reply(codec_name: str, topic: Topic, payload: bytes, refused: str | None) -> tuple[str, bytes] | None:
+    """As Codec.reply; None where the format has none, or for a message that was too large to be read."""
+    codec = BY_NAME.get(codec_name)
+    if codec is None or codec.reply is None or len(payload) > MAX_PAYLOAD_BYTES:
+        return None
+    return codec.reply(topic, payload, refused)
+
+
+__all__ = ["BY_NAME", "CODECS", "NATIVE", "Codec", "Decoded", "decode", "reply"]

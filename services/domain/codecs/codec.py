@@ -22,7 +22,7 @@ class Codec:
     without a session number has NO_SESSION.
     """
     reply: Callable[[Topic, bytes, str | None], tuple[str, bytes] | None] | None = None
-    """The format's own acknowledgement, where it defines one: (topic levels under the publisher's `down/`, payload).
+    """The format's own acknowledgement, where it defines one: (levels under the publisher's `down/reply/`, payload).
 
     Asked after the commit; the text says why the message was refused, None: it is kept. As total as `decode`.
     """

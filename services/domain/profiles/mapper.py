@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import translate as glob
 from typing import Any
 
+from services.domain.codecs import BY_NAME as CODECS
 from services.domain.codecs import NATIVE, Decoded
 from services.domain.devices import BY_NAME as KINDS
 from services.domain.devices.kind import DeviceKind, Metric, MetricType
@@ -58,6 +59,13 @@ class Profiles:
         if isinstance(part, Telemetry):
             return mapper.telemetry(part, timeless)
         return mapper.event(part)
+
+    def problem(self, codec: str, kind: str, profile: str | None) -> str | None:
+        """Why nothing of a device that is registered so could be used; None: all is well."""
+        if codec not in CODECS:
+            return f"there is no format {codec}"
+        mapper = self._mapper(codec, kind, profile)
+        return mapper.detail if isinstance(mapper, Rejected) else None
 
     def _mapper(self, codec: str, kind: str, profile: str | None) -> Mapper | Rejected:
         key = (codec, kind, profile)
