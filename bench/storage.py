@@ -144,7 +144,7 @@ def render(console: Console, result: dict[str, Any]) -> None:
     console.print(table)
     for row in result["history"]:
         console.print(
-            f"one curve in {row['chunks']:,} chunks: planned each time {row['each_ms']:g} ms, {row['each_locked']} locked; "
+            f"one curve in {row['chunks']:,} chunks: each time {row['each_ms']:g} ms, {row['each_locked']} locked; "
             f"planned once for all {row['once_ms']:g} ms, {row['once_locked']:,} locked"
         )
     states, packed = result["states"], result["packed_estimate_gib_per_billion"]

@@ -142,9 +142,18 @@ async def _write_catalogue(connection: asyncpg.Connection) -> None:
                     f"{kind.name}: metric {position} was {before} and is now {metric.name}; "
                     "stored readings would change their meaning: add new metrics at the end"
                 )
-            rows.append((kind.name, position, metric.name, metric.unit))
+            of = metric.register
+            moves = (of.max_per_h, of.household_per_h, of.slack_h, of.modulus, of.retentive) if of else (None,) * 5
+            rows.append((kind.name, position, metric.name, metric.unit, *moves))
     await connection.executemany(
-        "INSERT INTO catalogue_metric (kind, position, metric, unit) VALUES ($1, $2, $3, $4) "
-        "ON CONFLICT (kind, position) DO UPDATE SET unit = excluded.unit WHERE catalogue_metric.unit <> excluded.unit",
+        "INSERT INTO catalogue_metric "
+        "(kind, position, metric, unit, max_per_h, household_per_h, slack_h, modulus, retentive) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (kind, position) DO UPDATE SET "
+        "unit = excluded.unit, max_per_h = excluded.max_per_h, household_per_h = excluded.household_per_h, "
+        "slack_h = excluded.slack_h, modulus = excluded.modulus, retentive = excluded.retentive "
+        "WHERE (catalogue_metric.unit, catalogue_metric.max_per_h, catalogue_metric.household_per_h, "
+        "catalogue_metric.slack_h, catalogue_metric.modulus, catalogue_metric.retentive) IS DISTINCT FROM "
+        "(excluded.unit, excluded.max_per_h, excluded.household_per_h, excluded.slack_h, excluded.modulus, "
+        "excluded.retentive)",
         rows,
     )

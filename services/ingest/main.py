@@ -23,8 +23,8 @@ from services.ingest.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-_CONNECTIONS = 8
-"""A lane each, the strays', the states, the registry's listener and its reader, the broom, one to spare."""
+_CONNECTIONS = 9
+"""A lane each, the strays', the states, the roll-ups, the registry's listener, its reader, the broom, one to spare."""
 
 _CANCELLED_S = 2.0
 """How long what was cancelled may take to let go of the database."""

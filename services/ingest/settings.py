@@ -41,6 +41,9 @@ class IngestSettings(ServiceSettings):
     """Events of devices, which are few and are evidence: five years."""
     quarantine_kept_days: int = Field(default=30, ge=1)
     quarantine_kept_mb: int = Field(default=1024, ge=1)
+    rollup_lag_s: float = Field(default=600, ge=0)
+    """How long after its end an hour is rolled up; what comes still later is worked in by itself."""
+    rollup_every_s: float = Field(default=10, gt=0)
     purge_every_s: float = Field(default=60, gt=0)
 
     @field_validator("mqtt_url")

@@ -15,6 +15,7 @@ from services.adapters.mqtt import Inbound
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import Reason, Rejected, Reply
+from services.ingest import rollups
 from services.ingest.core import (
     DEVICE_TS,
     BadValue,
@@ -135,6 +136,14 @@ async def write(
         await _log(connection, owner, checked, numbers, written)
         await _quarantine(connection, owner, batch)
         await _count(connection, owner, batch)
+        if stored := [reading for reading in checked.readings if reading.outcome is Outcome.STORED]:
+            # Last, so that the locks it takes are held for the commit alone.
+            await rollups.mark_late(
+                connection,
+                sorted({reading.device.partition for reading in stored}),
+                [reading.device.no for reading in stored],
+                [reading.ts_ms for reading in stored],
+            )
 
 
 async def _readings(connection: asyncpg.Connection[Any], readings: list[Reading], written: Written) -> None:

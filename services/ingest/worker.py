@@ -17,7 +17,7 @@ from services.domain.devices import CATALOGUE
 from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Rejected, Topic
-from services.ingest import metrics, retention, state_store
+from services.ingest import metrics, retention, rollups, state_store
 from services.ingest.core import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import filters, stray_filters
@@ -71,6 +71,9 @@ class Worker:
             self.lanes.append(lane)
         self._writer = self._held("states")
         self._saving = asyncio.Lock()
+        self._rollups = rollups.Rollups(
+            self._held("rollups"), lambda: settings.owned, settings.rollup_lag_s, settings.rollup_every_s
+        )
 
     def _held(self, name: str) -> Held:
         held = Held(self._pool, name, self._settings.commit_timeout_s, self._settings.retry_max_s)
@@ -125,6 +128,7 @@ class Worker:
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
                 tasks.create_task(retention.keep_swept(self._pool, self._settings.kept, self._settings.purge_every_s))
+                tasks.create_task(self._rollups.run())
                 for lane in self.lanes:
                     tasks.create_task(lane.subscriber.run())
                     lane.task = tasks.create_task(lane.run())

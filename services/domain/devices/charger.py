@@ -7,6 +7,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -41,6 +42,10 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     )
 
 
+REGISTER = Register(max_per_h=500.0, modulus=1e6)
+"""kWh an hour at the most power the kind reports; it counts with a DL/T 645 meter, six digits of whole kWh."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("充电桩", "Charging pile"),
@@ -48,7 +53,7 @@ KIND = DeviceKind(
     interval_s=60,
     metrics=(
         Metric("power", "W", Label("充电功率", "Power"), 0, 500_000),
-        Metric("energy_kwh", "kWh", Label("累计充电量", "Total energy"), 0, 1e8, MetricType.COUNTER),
+        Metric("energy_kwh", "kWh", Label("累计充电量", "Total energy"), 0, 1e8, MetricType.COUNTER, register=REGISTER),
         Metric("temperature", "°C", Label("温度", "Temperature"), -50, 300),
         Metric("state", "", Label("状态", "State"), 0, len(STATES) - 1, MetricType.STATE, options=STATES),
     ),

@@ -8,6 +8,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -62,13 +63,17 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     )
 
 
+REGISTER = Register(max_per_h=2000.0, household_per_h=3 * 0.22 * LARGEST_A, modulus=1e6)
+"""kWh an hour: a building's transformer, and three phases of 220 V at Imax. DL/T 645-2007: energy as XXXXXX.XX kWh."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("智能电表", "Electricity meter"),
     system="S6",
     interval_s=60,
     metrics=(
-        Metric("energy_kwh", "kWh", Label("累计用电量", "Total energy"), 0, 1e8, MetricType.COUNTER),
+        Metric("energy_kwh", "kWh", Label("累计用电量", "Total energy"), 0, 1e8, MetricType.COUNTER, register=REGISTER),
         # a flat up to a building's transformer; below zero where a roof feeds in
         Metric("power", "W", Label("功率", "Power"), -1e6, 2e6),
         Metric("voltage", "V", Label("电压", "Voltage"), 0, 500),

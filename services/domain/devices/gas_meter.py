@@ -7,6 +7,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import low_volts, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -41,13 +42,17 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     return day.finish(moment, {"total_m3": round(total, 3), "flow": round(flow, 4), "battery": battery, "valve": valve})
 
 
+REGISTER = Register(max_per_h=160.0, household_per_h=LIMIT_M3_H, modulus=1e5)
+"""The kind's largest, G100: Qmax = 160 m³/h (GB/T 6968); five digits of whole cubic metres."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("智能燃气表", "Gas meter"),
     system="S4",
     interval_s=1800,
     metrics=(
-        Metric("total_m3", "m³", Label("累计用气量", "Total volume"), 0, 1e7, MetricType.COUNTER),
+        Metric("total_m3", "m³", Label("累计用气量", "Total volume"), 0, 1e7, MetricType.COUNTER, register=REGISTER),
         # household G1.6 up to a canteen's G100 (Qmax 160 m³/h)
         Metric("flow", "m³/h", Label("瞬时流量", "Flow"), 0, 200),
         Metric("battery", "V", Label("电池电压", "Battery voltage"), 0, 7),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from services.domain.metering import Register
 from services.domain.rules.rule import Rule
 from services.domain.vocabulary import Label
 
@@ -39,6 +40,8 @@ class Metric:
     """Sensitive personal information: shown only where the role and the purpose allow."""
     on_change: tuple[str, str] | None = None
     """Of a switch: the events its device reports, beside the reading, when it falls to 0 and when it rises to 1."""
+    register: Register | None = None
+    """Of a counter: how it can move."""
 
 
 @dataclass(frozen=True, slots=True)

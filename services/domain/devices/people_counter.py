@@ -8,6 +8,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import DeviceKind, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -32,14 +33,18 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     return day.finish(moment, {"in": entered, "out": gone, "inside": max(0.0, entered - gone)})
 
 
+REGISTER = Register(max_per_h=20_000.0, retentive=False)
+"""People an hour through a wide gate, five a second and some; many begin at zero every night or after a power cut."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("客流计数器", "People counter"),
     system="S24",
     interval_s=300,
     metrics=(
-        Metric("in", "", Label("进入人次", "Entered"), 0, 1e9, MetricType.COUNTER),
-        Metric("out", "", Label("离开人次", "Left"), 0, 1e9, MetricType.COUNTER),
+        Metric("in", "", Label("进入人次", "Entered"), 0, 1e9, MetricType.COUNTER, register=REGISTER),
+        Metric("out", "", Label("离开人次", "Left"), 0, 1e9, MetricType.COUNTER, register=REGISTER),
         # the counter's own balance, set to zero at night: two counters' difference drifts away
         Metric("inside", "", Label("在场人数", "Inside"), 0, 100_000),
     ),

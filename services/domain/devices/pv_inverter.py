@@ -7,6 +7,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import device_fault, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -37,6 +38,10 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     )
 
 
+REGISTER = Register(max_per_h=2000.0)
+"""kWh an hour at the most power the kind reports; kept in memory for life, so it has no end to start again from."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("光伏逆变器", "PV inverter"),
@@ -45,7 +50,7 @@ KIND = DeviceKind(
     metrics=(
         # an idle inverter draws a few watts
         Metric("power", "W", Label("发电功率", "Power"), -5000, 2e6),
-        Metric("energy_kwh", "kWh", Label("累计发电量", "Total energy"), 0, 1e8, MetricType.COUNTER),
+        Metric("energy_kwh", "kWh", Label("累计发电量", "Total energy"), 0, 1e8, MetricType.COUNTER, register=REGISTER),
         # below zero while the building draws from the grid
         Metric("grid_export", "W", Label("上网功率", "Export to the grid"), -2e6, 2e6),
         Metric("temperature", "°C", Label("温度", "Temperature"), -50, 150),

@@ -7,6 +7,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import low_volts, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.rules.parameters import Compare, ConsumptionParameters, EventParameters, ThresholdParameters
 from services.domain.vocabulary import Label, Severity, Team
@@ -35,13 +36,17 @@ def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, flo
     return day.finish(moment, {"total_m3": round(total, 3), "flow": round(flow, 4), "battery": battery, "valve": valve})
 
 
+REGISTER = Register(max_per_h=200.0, household_per_h=BURST_M3_H, modulus=1e5)
+"""The kind's largest, DN100: Q4 = 200 m³/h (GB/T 778.1, Q3 = 160). The indicating range ends at 99,999 m³ (ibid.)."""
+
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("智能水表", "Water meter"),
     system="S5",
     interval_s=900,
     metrics=(
-        Metric("total_m3", "m³", Label("累计用水量", "Total volume"), 0, 1e7, MetricType.COUNTER),
+        Metric("total_m3", "m³", Label("累计用水量", "Total volume"), 0, 1e7, MetricType.COUNTER, register=REGISTER),
         # DN15 to DN100; below zero while water runs back
         Metric("flow", "m³/h", Label("瞬时流量", "Flow"), -200, 200),
         Metric("battery", "V", Label("电池电压", "Battery voltage"), 0, 5),

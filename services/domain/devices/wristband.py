@@ -12,6 +12,7 @@ import random
 from services.domain.devices import day
 from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.metering import Register
 from services.domain.rules.parameters import Compare, EventParameters, NOfMParameters
 from services.domain.rules.rule import Rule
 from services.domain.vocabulary import Label, Severity, Team
@@ -77,6 +78,9 @@ def _vital(
 
 
 MAJOR, MINOR = Severity.MAJOR, Severity.MINOR
+REGISTER = Register(max_per_h=18_000.0, retentive=False)
+"""Steps an hour at a sprinter's five a second; many wristbands begin at zero at midnight."""
+
 KIND = DeviceKind(
     name=NAME,
     label=Label("老人手环", "Wristband"),
@@ -87,7 +91,7 @@ KIND = DeviceKind(
         Metric("systolic", "mmHg", Label("收缩压", "Systolic pressure"), 0, 320, health=True),
         Metric("diastolic", "mmHg", Label("舒张压", "Diastolic pressure"), 0, 250, health=True),
         Metric("spo2", "%", Label("血氧", "Oxygen saturation"), 0, 100, health=True),
-        Metric("steps", "", Label("累计步数", "Steps"), 0, 1e9, MetricType.COUNTER, health=True),
+        Metric("steps", "", Label("累计步数", "Steps"), 0, 1e9, MetricType.COUNTER, health=True, register=REGISTER),
         Metric("battery", "%", Label("电池", "Battery"), 0, 100),
         Metric("latitude", "°", Label("纬度", "Latitude"), -90, 90, health=True),
         Metric("longitude", "°", Label("经度", "Longitude"), -180, 180, health=True),

@@ -1,0 +1,495 @@
+-- hour and day roll-ups of every metric, metering of counters, and how far both are filled
+ALTER TABLE catalogue_metric
+    ADD COLUMN max_per_h double precision CHECK (max_per_h > 0),
+    ADD COLUMN household_per_h double precision CHECK (household_per_h > 0),
+    ADD COLUMN slack_h double precision CHECK (slack_h >= 0),
+    ADD COLUMN modulus double precision CHECK (modulus > 0),
+    ADD COLUMN retentive boolean;
+COMMENT ON COLUMN catalogue_metric.max_per_h IS 'of counters: the most that the largest device of the kind counts in an hour';
+
+-- A day is made of hours, so a local day must begin at a whole hour of UTC; every zone of China does.
+CREATE FUNCTION whole_hours(p_timezone text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT extract(minute FROM now() AT TIME ZONE p_timezone) = extract(minute FROM now() AT TIME ZONE 'UTC')
+$$;
+ALTER TABLE community ADD CONSTRAINT community_timezone_whole_hours CHECK (whole_hours(timezone));
+
+CREATE TABLE meter_rating (
+    device_no integer NOT NULL REFERENCES device ON DELETE CASCADE,
+    position  smallint NOT NULL,
+    max_per_h double precision CHECK (max_per_h > 0),
+    modulus   double precision CHECK (modulus > 0),
+    PRIMARY KEY (device_no, position)
+);
+COMMENT ON TABLE meter_rating IS 'what one device is built for, where that is not what its kind is';
+
+CREATE TABLE meter_swap (
+    device_no   integer NOT NULL REFERENCES device ON DELETE CASCADE,
+    position    smallint NOT NULL,
+    at          timestamptz NOT NULL,
+    final_old   double precision NOT NULL CHECK (final_old >= 0),
+    initial_new double precision NOT NULL CHECK (initial_new >= 0),
+    recorded_by text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (device_no, position, at)
+);
+COMMENT ON TABLE meter_swap IS 'readings from `at` on are the new meter''s';
+
+CREATE VIEW meter AS
+SELECT d.device_no, m.position, m.metric, coalesce(m.slack_h, 0) AS slack, coalesce(m.retentive, true) AS retentive,
+       coalesce(r.max_per_h, CASE WHEN d.household_id IS NOT NULL THEN m.household_per_h END, m.max_per_h) AS rate,
+       coalesce(r.modulus, m.modulus) AS modulus,
+       EXISTS (SELECT FROM meter_swap s WHERE s.device_no = d.device_no AND s.position = m.position) AS swapped
+FROM device d
+JOIN catalogue_metric m ON m.kind = d.kind AND m.max_per_h IS NOT NULL
+LEFT JOIN meter_rating r ON r.device_no = d.device_no AND r.position = m.position;
+
+-- What services/domain/metering.py calls an offset: what swaps up to this time added to the register.
+CREATE FUNCTION meter_offset(p_device integer, p_position smallint, p_ms bigint) RETURNS double precision
+    LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(final_old - initial_new), 0) FROM meter_swap
+    WHERE device_no = p_device AND position = p_position AND at <= 'epoch'::timestamptz + p_ms * interval '1 ms'
+$$;
+
+CREATE FUNCTION epoch_ms(p_at timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT round(date_part('epoch', p_at) * 1000)::bigint
+$$;
+
+-- Meter.onward, Meter.restarted and Meter.gain of services/domain/metering.py, in the same arithmetic.
+CREATE FUNCTION meter_onward(gap_ms bigint, moved float8, rate float8, slack float8, modulus float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN moved >= 0 AND moved <= rate * (gap_ms / 3600000.0::float8 + slack) THEN moved
+                WHEN moved < 0 AND moved + modulus >= 0 AND moved + modulus <= rate * (gap_ms / 3600000.0::float8 + slack)
+                THEN moved + modulus END
+$$;
+
+CREATE FUNCTION meter_restarted(gap_ms bigint, moved float8, value float8, rate float8, slack float8) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN moved < 0 AND value <= rate * (gap_ms / 3600000.0::float8 + slack) THEN value END
+$$;
+
+-- What a reading adds after the two before it (NULL in place of one that is not there); NULL: a break.
+-- Hand it plain columns only: then the planner writes it out in place of calling it, a tenth of the cost.
+CREATE FUNCTION meter_gain(two_ms bigint, two float8, two_off float8, one_ms bigint, one float8, one_off float8,
+                           ms bigint, value float8, off float8,
+                           rate float8, slack float8, modulus float8, retentive boolean) RETURNS float8
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN one_ms IS NULL THEN 0
+        WHEN two_ms IS NOT NULL
+             AND meter_onward(one_ms - two_ms, (one - two) + (one_off - two_off), rate, slack, modulus) IS NULL
+             AND meter_onward(ms - two_ms, (value - two) + (off - two_off), rate, slack, modulus) IS NOT NULL
+             AND (meter_onward(ms - one_ms, (value - one) + (off - one_off), rate, slack, modulus) IS NULL
+                  OR (retentive AND (one - two) + (one_off - two_off) < 0))
+        THEN greatest(meter_onward(ms - two_ms, (value - two) + (off - two_off), rate, slack, modulus)
+                      - coalesce(meter_restarted(one_ms - two_ms, (one - two) + (one_off - two_off), one, rate, slack),
+                                 0), 0)
+        ELSE coalesce(meter_onward(ms - one_ms, (value - one) + (off - one_off), rate, slack, modulus),
+                      meter_restarted(ms - one_ms, (value - one) + (off - one_off), value, rate, slack)) END
+$$;
+
+CREATE TABLE rollup_hour (
+    device_no integer NOT NULL,
+    bucket    timestamptz NOT NULL,
+    readings  integer NOT NULL,
+    n         integer[] NOT NULL,
+    low       double precision[] NOT NULL,
+    high      double precision[] NOT NULL,
+    total     double precision[] NOT NULL,
+    last      double precision[] NOT NULL
+);
+COMMENT ON TABLE rollup_hour IS
+    'arrays in the order of catalogue_metric; read it through rollup_series(), which knows what is not yet in it';
+SELECT create_hypertable('rollup_hour', 'bucket', chunk_time_interval => INTERVAL '90 days', create_default_indexes => false);
+CREATE UNIQUE INDEX rollup_hour_key ON rollup_hour (device_no, bucket);
+
+CREATE TABLE rollup_day (
+    device_no integer NOT NULL,
+    bucket    timestamptz NOT NULL,
+    readings  integer NOT NULL,
+    n         integer[] NOT NULL,
+    low       double precision[] NOT NULL,
+    high      double precision[] NOT NULL,
+    total     double precision[] NOT NULL,
+    last      double precision[] NOT NULL,
+    PRIMARY KEY (device_no, bucket)
+);
+COMMENT ON COLUMN rollup_day.bucket IS 'where the day begins in the community''s time zone';
+
+CREATE TABLE meter_hour (
+    device_no integer NOT NULL,
+    position  smallint NOT NULL,
+    n         integer NOT NULL,
+    bucket    timestamptz NOT NULL,
+    first_ms  bigint NOT NULL,
+    first     double precision NOT NULL,
+    second_ms bigint,
+    second    double precision,
+    penult_ms bigint,
+    penult    double precision,
+    last_ms   bigint NOT NULL,
+    last      double precision NOT NULL,
+    used      double precision NOT NULL,
+    breaks    integer NOT NULL
+);
+COMMENT ON TABLE meter_hour IS
+    'a Summary of services/domain/metering.py: the first two and last two readings of the hour, and what was used from
+     the third on; what the first two add depends on the hours before and is found when it is read: meter_series()';
+SELECT create_hypertable('meter_hour', 'bucket', chunk_time_interval => INTERVAL '90 days', create_default_indexes => false);
+CREATE UNIQUE INDEX meter_hour_key ON meter_hour (device_no, position, bucket);
+
+CREATE TABLE meter_day (
+    device_no integer NOT NULL,
+    position  smallint NOT NULL,
+    n         integer NOT NULL,
+    bucket    timestamptz NOT NULL,
+    first_ms  bigint NOT NULL,
+    first     double precision NOT NULL,
+    second_ms bigint,
+    second    double precision,
+    penult_ms bigint,
+    penult    double precision,
+    last_ms   bigint NOT NULL,
+    last      double precision NOT NULL,
+    used      double precision NOT NULL,
+    breaks    integer NOT NULL,
+    PRIMARY KEY (device_no, position, bucket)
+);
+
+-- Two rows and not one: telemetry shares the first while it commits, the roll-up job holds the second while it works.
+CREATE TABLE rollup_boundary (
+    partition smallint PRIMARY KEY,
+    closed_to timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN rollup_boundary.closed_to IS
+    'a reading older than this says so in rollup_stale; telemetry holds the row FOR SHARE from reading it to its commit';
+
+CREATE TABLE rollup_progress (
+    partition   smallint PRIMARY KEY,
+    filled_to   timestamptz NOT NULL DEFAULT '-infinity',
+    next_device integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+COMMENT ON TABLE rollup_progress IS
+    'hours before filled_to stand in the roll-ups unless marked stale; of the hour at filled_to the devices below next_device';
+INSERT INTO rollup_boundary (partition) SELECT generate_series(0, 15);
+INSERT INTO rollup_progress (partition) SELECT generate_series(0, 15);
+
+CREATE TABLE rollup_stale (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    device_no integer NOT NULL,
+    hour      timestamptz NOT NULL
+);
+CREATE INDEX rollup_stale_hour ON rollup_stale (device_no, hour);
+COMMENT ON TABLE rollup_stale IS
+    'hours that are read from `reading` until they are worked out again. Only ever appended to, so a mark that is not
+     yet committed can never be mistaken for one that is being worked off';
+
+-- A device that comes to a partition that is further on would be missing from the hours in between.
+CREATE FUNCTION rollup_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rollup_stale (device_no, hour)
+    SELECT n.device_no, hour
+    FROM new_rows n
+    JOIN old_rows o USING (device_no)
+    JOIN community nc ON nc.id = n.community_id
+    JOIN community oc ON oc.id = o.community_id
+    JOIN rollup_progress np ON np.partition = nc.partition
+    JOIN rollup_progress op ON op.partition = oc.partition
+    CROSS JOIN LATERAL generate_series(
+        CASE WHEN isfinite(op.filled_to) THEN op.filled_to
+             ELSE date_trunc('hour', (SELECT min(ts) FROM reading r WHERE r.device_no = n.device_no)) END,
+        np.filled_to, INTERVAL '1 hour') AS hour
+    WHERE n.community_id <> o.community_id AND np.filled_to > op.filled_to;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER device_rollup_moved AFTER UPDATE ON device
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rollup_moved();
+
+-- Readings older than this may have been dropped: what was rolled up of them stands and cannot be worked out again.
+CREATE FUNCTION readings_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT coalesce(min(range_start), 'infinity') FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'public' AND hypertable_name = 'reading'
+$$;
+
+-- A swap changes how the hour it falls into is counted, and that hour's day; every other is joined when it is read.
+CREATE FUNCTION meter_swap_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rollup_stale (device_no, hour)
+    SELECT DISTINCT row.device_no, date_trunc('hour', row.at)
+    FROM (SELECT old.device_no, old.at WHERE TG_OP <> 'INSERT'
+          UNION ALL SELECT new.device_no, new.at WHERE TG_OP <> 'DELETE') AS row
+    WHERE row.at >= readings_from();
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER meter_swap_changed AFTER INSERT OR UPDATE OR DELETE ON meter_swap
+    FOR EACH ROW EXECUTE FUNCTION meter_swap_changed();
+
+-- Another bound judges every step anew, as far back as there are readings to judge.
+CREATE FUNCTION meter_rating_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO rollup_stale (device_no, hour)
+    SELECT h.device_no, h.bucket
+    FROM meter_hour h
+    WHERE h.device_no = coalesce(new.device_no, old.device_no) AND h.position = coalesce(new.position, old.position)
+      AND h.bucket >= readings_from();
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER meter_rating_changed AFTER INSERT OR UPDATE OR DELETE ON meter_rating
+    FOR EACH ROW EXECUTE FUNCTION meter_rating_changed();
+
+-- What both kinds of series begin with; no row where the community has no such device or the device no such metric.
+CREATE FUNCTION rollup_scope(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
+                             p_bucket text, OUT slot integer, OUT zone text, OUT first timestamptz, OUT past timestamptz,
+                             OUT kept timestamptz, OUT filled timestamptz)
+    RETURNS SETOF record LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT slot, timezone, first, past, greatest(first, least(past, filled)), filled
+    FROM (
+        SELECT m.position + 1 AS slot, c.timezone, coalesce(p.filled_to, '-infinity') AS filled,
+               date_trunc(p_bucket, p_from, c.timezone) AS first,
+               CASE p_bucket
+                   WHEN 'hour' THEN date_trunc('hour', p_to - INTERVAL '1 microsecond') + INTERVAL '1 hour'
+                   WHEN 'day' THEN (date_trunc('day', p_to - INTERVAL '1 microsecond', c.timezone)
+                                    AT TIME ZONE c.timezone + INTERVAL '1 day') AT TIME ZONE c.timezone END AS past
+        FROM device d
+        JOIN community c ON c.id = d.community_id
+        JOIN catalogue_metric m ON m.kind = d.kind AND m.metric = p_metric
+        LEFT JOIN rollup_progress p ON p.partition = c.partition
+        WHERE d.device_no = p_device AND d.community_id = p_community AND p_from < p_to
+    ) AS scope
+$$;
+
+-- One metric of one device by hours (of UTC) or days (of its community), exact at the instant of the caller's snapshot:
+-- from the roll-ups where they are filled and not stale, from the readings themselves elsewhere. Empty buckets are left
+-- out. The community must be the device's own. from and to are widened to whole buckets.
+CREATE FUNCTION rollup_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
+                              p_bucket text)
+    RETURNS TABLE (bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
+    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+DECLARE
+    v_at integer;
+    v_zone text;
+    v_from timestamptz;
+    v_to timestamptz;
+    v_kept timestamptz;
+    v_days timestamptz;
+    v_stale timestamptz[];
+    v_stale_days timestamptz[] := '{}';
+BEGIN
+    SELECT s.slot, s.zone, s.first, s.past, s.kept INTO v_at, v_zone, v_from, v_to, v_kept
+    FROM rollup_scope(p_community, p_device, p_metric, p_from, p_to, p_bucket) s;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    v_stale := ARRAY(SELECT DISTINCT s.hour FROM rollup_stale s
+                     WHERE s.device_no = p_device AND s.hour >= v_from AND s.hour < v_kept ORDER BY 1);
+    v_days := v_from;
+    IF p_bucket = 'day' THEN
+        v_days := greatest(v_from, date_trunc('day', v_kept, v_zone));
+        v_stale_days := ARRAY(SELECT DISTINCT date_trunc('day', hour, v_zone) FROM unnest(v_stale) hour
+                              WHERE hour < v_days);
+    END IF;
+    RETURN QUERY
+    SELECT piece.b, sum(piece.n)::bigint, min(piece.low), max(piece.high), sum(piece.total) / sum(piece.n),
+           public.last(piece.last, piece.at)
+    FROM (
+        SELECT r.bucket AS b, r.bucket AS at, r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
+        FROM rollup_day r
+        WHERE r.device_no = p_device AND r.bucket >= v_from AND r.bucket < v_days AND r.bucket <> ALL (v_stale_days)
+        UNION ALL
+        SELECT CASE p_bucket WHEN 'day' THEN date_trunc('day', r.bucket, v_zone) ELSE r.bucket END, r.bucket,
+               r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
+        FROM rollup_hour r
+        WHERE r.device_no = p_device AND r.bucket >= v_days AND r.bucket < v_kept AND r.bucket <> ALL (v_stale)
+        UNION ALL
+        SELECT d.day, r.bucket, r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
+        FROM unnest(v_stale_days) AS d (day)
+        JOIN rollup_hour r ON r.device_no = p_device AND r.bucket >= d.day
+            AND r.bucket < (d.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
+        WHERE r.bucket <> ALL (v_stale)
+        UNION ALL
+        SELECT date_trunc(p_bucket, r.ts, v_zone), r.ts, 1, r.vals[v_at], r.vals[v_at], r.vals[v_at], r.vals[v_at]
+        FROM reading r
+        WHERE r.device_no = p_device AND r.ts >= v_kept AND r.ts < v_to AND r.vals[v_at] IS NOT NULL
+        UNION ALL
+        SELECT date_trunc(p_bucket, r.ts, v_zone), r.ts, 1, r.vals[v_at], r.vals[v_at], r.vals[v_at], r.vals[v_at]
+        FROM unnest(v_stale) AS s (hour)
+        JOIN reading r ON r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
+        WHERE r.vals[v_at] IS NOT NULL
+    ) AS piece (b, at, n, low, high, total, last)
+    WHERE piece.n > 0
+    GROUP BY piece.b
+    ORDER BY piece.b;
+END
+$$;
+
+-- What a counter counted, by hours or days, with the breaks: jumps that cannot have been, which count nothing. Each
+-- step belongs to the bucket of its later reading; the first looks back to the last two readings before, however old.
+CREATE FUNCTION meter_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
+                             p_bucket text)
+    RETURNS TABLE (bucket timestamptz, used float8, breaks bigint)
+    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+DECLARE
+    v_at integer;
+    v_zone text;
+    v_from timestamptz;
+    v_to timestamptz;
+    v_kept timestamptz;
+    v_filled timestamptz;
+    v_days timestamptz;
+    v_stale timestamptz[];
+    v_stale_days timestamptz[] := '{}';
+    v_position smallint;
+    v_rate float8;
+    v_slack float8;
+    v_modulus float8;
+    v_retentive boolean;
+    v_swapped boolean;
+BEGIN
+    SELECT s.slot, s.zone, s.first, s.past, s.kept, s.filled INTO v_at, v_zone, v_from, v_to, v_kept, v_filled
+    FROM rollup_scope(p_community, p_device, p_metric, p_from, p_to, p_bucket) s;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT m.position, m.rate, m.slack, m.modulus, m.retentive, m.swapped
+    INTO v_position, v_rate, v_slack, v_modulus, v_retentive, v_swapped
+    FROM meter m WHERE m.device_no = p_device AND m.position = v_at - 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    v_stale := ARRAY(SELECT DISTINCT s.hour FROM rollup_stale s
+                     WHERE s.device_no = p_device AND s.hour < v_kept ORDER BY 1);
+    v_days := v_from;
+    IF p_bucket = 'day' THEN
+        v_days := greatest(v_from, date_trunc('day', v_kept, v_zone));
+        v_stale_days := ARRAY(SELECT DISTINCT date_trunc('day', hour, v_zone) FROM unnest(v_stale) hour
+                              WHERE hour >= v_from AND hour < v_days);
+    END IF;
+    RETURN QUERY
+    WITH piece AS (
+        SELECT r.bucket AS b, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last,
+               r.used, r.breaks
+        FROM meter_day r
+        WHERE r.device_no = p_device AND r.position = v_position AND r.bucket >= v_from AND r.bucket < v_days
+          AND r.bucket <> ALL (v_stale_days)
+        UNION ALL
+        SELECT CASE p_bucket WHEN 'day' THEN date_trunc('day', r.bucket, v_zone) ELSE r.bucket END, r.first_ms, r.first,
+               r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
+        FROM meter_hour r
+        WHERE r.device_no = p_device AND r.position = v_position AND r.bucket >= v_days AND r.bucket < v_kept
+          AND r.bucket <> ALL (v_stale)
+        UNION ALL
+        SELECT d.day, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used,
+               r.breaks
+        FROM unnest(v_stale_days) AS d (day)
+        JOIN meter_hour r ON r.device_no = p_device AND r.position = v_position AND r.bucket >= d.day
+            AND r.bucket < (d.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
+        WHERE r.bucket <> ALL (v_stale)
+        UNION ALL
+        SELECT date_trunc(p_bucket, r.ts, v_zone), epoch_ms(r.ts), r.vals[v_at], 1, NULL, NULL, NULL, NULL,
+               epoch_ms(r.ts), r.vals[v_at], 0, 0
+        FROM reading r
+        WHERE r.device_no = p_device AND r.ts >= v_kept AND r.ts < v_to AND r.vals[v_at] IS NOT NULL
+        UNION ALL
+        SELECT date_trunc(p_bucket, r.ts, v_zone), epoch_ms(r.ts), r.vals[v_at], 1, NULL, NULL, NULL, NULL,
+               epoch_ms(r.ts), r.vals[v_at], 0, 0
+        FROM unnest(v_stale) AS s (hour)
+        JOIN reading r ON r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
+        WHERE s.hour >= v_from AND r.vals[v_at] IS NOT NULL
+        UNION ALL
+        (SELECT '-infinity', point.ms, point.value, 1, NULL, NULL, NULL, NULL, point.ms, point.value, 0, 0
+         FROM (
+             (SELECT epoch_ms(r.ts), r.vals[v_at] FROM reading r
+              WHERE r.device_no = p_device AND r.ts >= v_filled AND r.ts < v_from AND r.vals[v_at] IS NOT NULL
+              ORDER BY r.ts DESC LIMIT 2)
+             UNION ALL
+             SELECT near.ms, near.value FROM unnest(v_stale) AS s (hour)
+             CROSS JOIN LATERAL (
+                 SELECT epoch_ms(r.ts), r.vals[v_at] FROM reading r
+                 WHERE r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
+                   AND r.vals[v_at] IS NOT NULL
+                 ORDER BY r.ts DESC LIMIT 2
+             ) AS near (ms, value)
+             WHERE s.hour < v_from
+             UNION ALL
+             SELECT ends.ms, ends.value
+             FROM (SELECT r.penult_ms, r.penult, r.last_ms, r.last FROM meter_hour r
+                   WHERE r.device_no = p_device AND r.position = v_position AND r.bucket < least(v_from, v_filled)
+                     AND r.bucket <> ALL (v_stale)
+                   ORDER BY r.bucket DESC LIMIT 2) AS k
+             CROSS JOIN LATERAL (VALUES (k.penult_ms, k.penult), (k.last_ms, k.last)) AS ends (ms, value)
+             WHERE ends.ms IS NOT NULL
+         ) AS point (ms, value)
+         ORDER BY point.ms DESC LIMIT 2)
+    ), neighbours AS (
+        SELECT p.b, p.n, p.used, p.breaks, p.first_ms, p.first, p.second_ms, p.second,
+               lag(p.last_ms) OVER w AS one_ms, lag(p.last) OVER w AS one,
+               CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult_ms) OVER w ELSE lag(p.last_ms, 2) OVER w END AS two_ms,
+               CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult) OVER w ELSE lag(p.last, 2) OVER w END AS two
+        FROM piece p
+        WINDOW w AS (ORDER BY p.first_ms)
+    ), stepped AS (
+        SELECT k.*,
+               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.two_ms) ELSE 0 END AS two_off,
+               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.one_ms) ELSE 0 END AS one_off,
+               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.first_ms) ELSE 0 END AS first_off,
+               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.second_ms) ELSE 0 END AS second_off
+        FROM neighbours k
+        WHERE isfinite(k.b)
+        OFFSET 0
+    ), gained AS (
+        SELECT k.b, k.n, k.used, k.breaks,
+               meter_gain(k.two_ms, k.two, k.two_off, k.one_ms, k.one, k.one_off, k.first_ms, k.first, k.first_off,
+                          v_rate, v_slack, v_modulus, v_retentive) AS at_first,
+               meter_gain(k.one_ms, k.one, k.one_off, k.first_ms, k.first, k.first_off, k.second_ms, k.second,
+                          k.second_off, v_rate, v_slack, v_modulus, v_retentive) AS at_second
+        FROM stepped k
+    )
+    SELECT g.b, sum(g.used + coalesce(g.at_first, 0) + CASE WHEN g.n > 1 THEN coalesce(g.at_second, 0) ELSE 0 END),
+           sum(g.breaks + CASE WHEN g.at_first IS NULL THEN 1 ELSE 0 END
+               + CASE WHEN g.n > 1 AND g.at_second IS NULL THEN 1 ELSE 0 END)
+    FROM gained g
+    GROUP BY g.b
+    ORDER BY g.b;
+END
+$$;
+
+-- The same summed over every device of a kind in a community, the retired too: their past counts.
+CREATE FUNCTION meter_sum(p_community text, p_kind text, p_metric text, p_from timestamptz, p_to timestamptz,
+                          p_bucket text)
+    RETURNS TABLE (bucket timestamptz, devices bigint, used float8, breaks bigint)
+    LANGUAGE sql STABLE ROWS 500 AS $$
+    SELECT s.bucket, count(*), sum(s.used), sum(s.breaks)::bigint
+    FROM device d
+    CROSS JOIN LATERAL meter_series(p_community, d.device_no, p_metric, p_from, p_to, p_bucket) s
+    WHERE d.community_id = p_community AND d.kind = p_kind
+    GROUP BY s.bucket
+    ORDER BY s.bucket
+$$;
+
+-- Of a gauge: the sum of each device's mean, the extremes of all.
+CREATE FUNCTION rollup_sum(p_community text, p_kind text, p_metric text, p_from timestamptz, p_to timestamptz,
+                           p_bucket text)
+    RETURNS TABLE (bucket timestamptz, devices bigint, low float8, high float8, total float8)
+    LANGUAGE sql STABLE ROWS 500 AS $$
+    SELECT s.bucket, count(*), min(s.low), max(s.high), sum(s.mean)
+    FROM device d
+    CROSS JOIN LATERAL rollup_series(p_community, d.device_no, p_metric, p_from, p_to, p_bucket) s
+    WHERE d.community_id = p_community AND d.kind = p_kind
+    GROUP BY s.bucket
+    ORDER BY s.bucket
+$$;
+
+-- After writing readings past ingest (an import, a restored archive): from here on they are read raw and filled anew.
+CREATE FUNCTION rollup_refill(p_from timestamptz) RETURNS void LANGUAGE sql AS $$
+    UPDATE rollup_progress SET filled_to = date_trunc('hour', p_from), next_device = 0
+    WHERE filled_to > date_trunc('hour', p_from)
+$$;
+
+-- Readings before this may be dropped: the roll-ups have them all.
+CREATE FUNCTION rollup_covers() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least((SELECT min(p.filled_to) FROM rollup_progress p
+                  WHERE EXISTS (SELECT FROM community c WHERE c.partition = p.partition)),
+                 (SELECT min(hour) FROM rollup_stale))
+$$;
