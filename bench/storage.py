@@ -22,6 +22,7 @@ from bench.servers import BenchServers, bench_servers
 from bench.storage_load import BATCH, MEAN_WIDTH, PRESENT, SHAPES, Fleet
 from bench.storage_log import LOG_SHAPES, LogFigures, measure_log
 from bench.storage_measure import ShapeFigures, bulk, database, figures, insert_cost, measure_shape, prepare, raw_insert
+from bench.storage_rest import estimate_packed, gib_packed, measure_history, measure_states
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "storage.json"
@@ -48,6 +49,9 @@ async def measure(servers: BenchServers, readings: int, compare_rows: int, say: 
     logs = [
         await measure_log(url, shape, 100_000 if shape.messages_per_row > 1 else 20_000, say) for shape in LOG_SHAPES
     ]
+    history = await measure_history(url, say)
+    states = await measure_states(url, say)
+    packed = await estimate_packed(url, say)
     growth = await _growth(url, readings, say)
     return {
         "readings": readings,
@@ -56,6 +60,10 @@ async def measure(servers: BenchServers, readings: int, compare_rows: int, say: 
         "raw_insert": asdict(raw),
         "shapes": [found.as_dict() for found in shapes],
         "log": [asdict(found) for found in logs],
+        "history": [asdict(found) for found in history],
+        "states": asdict(states),
+        "packed_estimate": [asdict(found) for found in packed],
+        "packed_estimate_gib_per_billion": gib_packed(packed, MEAN_WIDTH),
         "growth": [found.as_dict() for found in growth],
         "gib_per_billion_with_log": _with_log(growth[-1], logs),
         "target_gib": TARGET_GIB,
@@ -134,6 +142,14 @@ def render(console: Console, result: dict[str, Any]) -> None:
             f"{result['gib_per_billion_with_log'][row['shape']]:g}",
         )
     console.print(table)
+    for row in result["history"]:
+        console.print(
+            f"one curve in {row['chunks']:,} chunks: each time {row['each_ms']:g} ms, {row['each_locked']} locked; "
+            f"planned once for all {row['once_ms']:g} ms, {row['once_locked']:,} locked"
+        )
+    states, packed = result["states"], result["packed_estimate_gib_per_billion"]
+    console.print(f"a device state: {states['without_us']} µs of CPU; with an index on its time {states['with_us']} µs")
+    console.print(f"compressed, an estimate: {packed['pglz']} GiB per 1 B by pglz, {packed['lz4']} by lz4")
     console.print("bytes and CPU are per reading; query times are p50 / p99 in ms at the client")
 
 

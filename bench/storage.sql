@@ -28,8 +28,55 @@ CREATE UNIQUE INDEX reading_key ON reading (device_no, ts) WITH (fillfactor = 10
 -- name: brin_ts
 CREATE INDEX reading_brin ON reading USING brin (ts)
 
--- name: analyze
-ANALYZE reading
+-- name: settle
+VACUUM (ANALYZE) reading
+
+-- name: sparse
+INSERT INTO reading (device_no, ts, vals)
+SELECT device, $1::timestamptz + make_interval(days => day, hours => h), ARRAY[day, h]::float8[]
+FROM generate_series(1, 20) AS device, generate_series($2::integer, $3::integer - 1) AS day, generate_series(0, 23, 6) AS h
+
+-- name: plan_each
+SET plan_cache_mode = force_custom_plan
+
+-- name: plan_once
+SET plan_cache_mode = force_generic_plan
+
+-- name: locked_chunks
+SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+WHERE l.pid = pg_backend_pid() AND c.relkind = 'r' AND c.relname ~ '^_hyper_.*_chunk$'
+
+-- name: states
+INSERT INTO device_state (device_no, online, last_seen_at, vals)
+SELECT n, true, now(), ARRAY[1, 2, 3] FROM generate_series(1, 10000) AS n
+
+-- name: states_without_devices
+ALTER TABLE device_state DROP CONSTRAINT device_state_device_no_fkey
+
+-- name: states_before
+CREATE INDEX device_state_seen ON device_state (last_seen_at)
+
+-- name: update_states
+UPDATE device_state SET last_seen_at = clock_timestamp(), vals = ARRAY[1, 2, vals[3] + 1]
+WHERE device_no BETWEEN $1 AND $2
+
+-- name: packed
+CREATE TABLE packed (body bytea NOT NULL); ALTER TABLE packed ALTER body SET STORAGE EXTENDED
+
+-- name: pack_pglz
+ALTER TABLE packed ALTER body SET COMPRESSION pglz
+
+-- name: pack_lz4
+ALTER TABLE packed ALTER body SET COMPRESSION lz4
+
+-- name: pack
+INSERT INTO packed VALUES ($1)
+
+-- name: packed_size
+SELECT sum(pg_column_size(body)) FROM packed
+
+-- name: unpack
+TRUNCATE packed
 
 -- name: bulk_wide
 INSERT INTO reading (device_no, ts, vals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,14 +110,15 @@ def arguments(table: Table, batch: list[list[Any]]) -> list[list[Any]]:
 
 
 def server_cpu_s(database: str) -> float | None:
-    """What the server has spent on connections to `database` that are open now; None where it cannot be seen.
+    """What the server has spent on clients' connections to `database` that are open now; None where it cannot be seen.
 
-    Found by title, not by the number the server gives, which may be of its sandbox's own counting.
+    Found by title, not by the number the server gives, which may be of its sandbox's own counting. Workers that come
+    and go, such as autovacuum's, have no client's address in theirs and are left out.
     """
+    client = re.compile(rf"postgres: \S+ {re.escape(database)} \S+\(\d+\) ")
     spent, seen = 0.0, False
     for process in psutil.process_iter(["cmdline"]):
-        title = " ".join(process.info["cmdline"] or ())
-        if title.startswith("postgres:") and f" {database} " in title:
+        if client.match(" ".join(process.info["cmdline"] or ())):
             try:
                 times = process.cpu_times()
             except psutil.Error:

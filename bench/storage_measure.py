@@ -21,6 +21,7 @@ from services.adapters.migrate import migrate
 GIB = 1 << 30
 SUM_METERS = 200
 _SLICE_ROWS = 500_000
+_QUARTERS = 4
 _EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, SUMMARY) "
 Progress = Callable[[str], None]
 
@@ -104,20 +105,26 @@ async def insert_cost(
     statement = await connection.prepare(Q[f"insert_{shape.table}"])
     ready = [arguments(shape.table, batch) for batch in batches(fleet, first_turn, count)]
     readings = sum(len(batch[3]) for batch in batches(fleet, first_turn, count))
-    # The first one opens the chunk and fills the connection's caches.
+    # The first one opens the chunk and fills the connection's caches. The cheapest quarter counts: whoever shares the
+    # machine can only make it dearer.
     await statement.fetch(*ready[0])
-    before = server_cpu_s(name)
-    for batch in ready[1:]:
-        await statement.fetch(*batch)
-    after = server_cpu_s(name)
-    return (None if before is None or after is None else after - before), round(readings * (count - 1) / count)
+    cheapest: float | None = None
+    share = (count - 1) // _QUARTERS
+    for first in range(1, 1 + share * _QUARTERS, share):
+        before = server_cpu_s(name)
+        for batch in ready[first : first + share]:
+            await statement.fetch(*batch)
+        after = server_cpu_s(name)
+        if before is not None and after is not None:
+            cheapest = min(after - before, cheapest if cheapest is not None else after - before)
+    return cheapest, round(readings * share / count)
 
 
 async def queries(
     connection: asyncpg.Connection[Any], shape: Shape, fleet: Fleet, turns: int, repeat: int
 ) -> tuple[dict[str, Latency], dict[str, str]]:
     """The newest value of a device, its last 24 h, and the last 24 h of 200 devices by the hour; with their plans."""
-    await connection.execute(Q["analyze"])
+    await connection.execute(Q["settle"])
     end = START + turns * fleet.every
     day = end - timedelta(days=1)
     chance = random.Random(1)

@@ -213,7 +213,8 @@ WHERE next.committed_at < now() - $1::interval
 ORDER BY c.consumer, c.partition, c.lane
 
 -- name: expired_chunks
-SELECT chunk_schema || '.' || chunk_name AS name, range_end
+SELECT chunk_schema || '.' || chunk_name AS name, range_end,
+       $1 <> 'reading' OR range_end <= coalesce(rollup_covers(), 'infinity') AS summed
 FROM timescaledb_information.chunks
 WHERE hypertable_schema = 'public' AND hypertable_name = $1 AND range_end <= now() - $2::interval
 ORDER BY range_end

@@ -58,7 +58,7 @@ class Unread:
 
 @dataclass(slots=True)
 class Swept:
-    """What one sweep let go of. `postponed`: chunks that somebody was holding on to."""
+    """What one sweep let go of. `postponed`: chunks that somebody was holding on to or had not summed up yet."""
 
     chunks: dict[str, list[str]] = field(default_factory=dict)
     postponed: list[str] = field(default_factory=list)
@@ -134,6 +134,14 @@ async def _unread(connection: asyncpg.Connection[Any], age: timedelta) -> list[U
 async def _drop_chunks(connection: asyncpg.Connection[Any], table: str, age: timedelta, swept: Swept) -> None:
     """Oldest first, each in a transaction of its own: no lock is held for longer than one chunk takes."""
     for row in await connection.fetch(Q["expired_chunks"], table, age, _CHUNKS, timeout=_ANSWER_S):
+        if not row["summed"]:
+            log.error(
+                "chunk_kept_for_roll_ups_that_are_behind",
+                chunk=row["name"],
+                doing="keeping it and all newer ones until rollup_progress and rollup_stale are past it",
+            )
+            swept.postponed.append(row["name"])
+            return
         for attempt in range(1, _TRIES + 1):
             try:
                 async with connection.transaction():

@@ -141,6 +141,23 @@ async def test_chunk_in_use_is_left_for_another_time_and_holds_nobody_up(pool: a
     assert len(found.chunks["reading"]) == 3 and not found.postponed
 
 
+async def test_chunk_that_is_not_rolled_up_yet_stays_and_is_said(pool: asyncpg.Pool[Any], database_url: str) -> None:
+    await _readings(pool, range(40, 44))
+    home = f"c{uuid4().hex[:10]}"
+    await put_community(database_url, small_community(home, prefix=f"{home}-"))
+    with capture_logs() as said:
+        found = await _swept(pool)
+    assert not found.chunks and len(found.postponed) == 1 and await _chunks(pool) == 4
+    assert [entry["event"] for entry in said if entry["log_level"] == "error"] == [
+        "chunk_kept_for_roll_ups_that_are_behind"
+    ]
+    await pool.execute("UPDATE rollup_progress SET filled_to = now()")
+    await pool.execute("INSERT INTO rollup_stale (device_no, hour) VALUES (1, now() - interval '42 days')")
+    assert len((await _swept(pool)).chunks["reading"]) == 1, "only what is older than the hour to be repaired"
+    await pool.execute("DELETE FROM rollup_stale")
+    assert len((await _swept(pool)).chunks["reading"]) == 3
+
+
 async def test_storing_goes_on_while_chunks_are_dropped(pool: asyncpg.Pool[Any]) -> None:
     await _readings(pool, OLD_DAYS)
     took: list[float] = []

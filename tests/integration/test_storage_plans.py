@@ -24,6 +24,7 @@ PAST_THE_CUSTOM_PLANS = 8
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 YESTERDAY = NOW - DAY
+LAST_HOUR = (NOW - HOUR).replace(minute=0, second=0)
 TWO_DAYS_AGO_MS = round((NOW - 2 * DAY).timestamp() * 1000)
 
 
@@ -36,7 +37,7 @@ class Question:
 
 
 QUESTIONS: Mapping[str, Mapping[str, Question]] = {
-    "ingest": {
+    "ingest/queries.sql": {
         "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1]), 1),
         "stored_readings": Question(([1, 2], [TWO_DAYS_AGO_MS] * 2, TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
         "fill_reading": Question((1, TWO_DAYS_AGO_MS, [1.0, 2.0]), 1),
@@ -45,7 +46,11 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         # A week touches two weeks.
         "answered_events": Question(([1], ["pressed"], ["m"]), 2),
     },
-    "api/store": {
+    "ingest/rollups.sql": {
+        "fill_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
+        "fill_meter_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
+    },
+    "api/store/queries.sql": {
         "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1), 2),
         # The day before is where the first step starts from.
         "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY), 3),
@@ -91,40 +96,43 @@ async def _touched(connection: asyncpg.Connection[Any], sql: str, arguments: tup
         most = max(
             most,
             await connection.fetchval(
-                "SELECT count(DISTINCT l.relation) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
-                "WHERE l.pid = pg_backend_pid() AND c.relkind = 'r' AND c.relname ~ '^_hyper_.*_chunk$'"
+                "SELECT count(DISTINCT l.relation) FROM pg_locks l "
+                "JOIN timescaledb_information.chunks c "
+                "ON l.relation = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass "
+                "WHERE l.pid = pg_backend_pid() AND c.hypertable_name = ANY ($1)",
+                list(HYPERTABLES),
             ),
         )
         await transaction.rollback()
     return most
 
 
-@pytest.mark.parametrize(
-    ("room", "name"), [(room, name) for room, questions in QUESTIONS.items() for name in questions]
-)
-async def test_question_touches_only_the_chunks_of_its_time(history: Any, room: str, name: str) -> None:
-    question = QUESTIONS[room][name]
-    sql = Queries(SERVICES / room / "queries.sql")[name]
-    assert await _touched(history, sql, question.arguments) <= question.chunks
+async def test_questions_touch_only_the_chunks_of_their_time(history: Any) -> None:
+    assert await history.fetchval("SELECT count(*) FROM show_chunks('reading')") >= HISTORY_DAYS
+    wrong = {}
+    for file, questions in QUESTIONS.items():
+        statements = Queries(SERVICES / file)
+        for name, question in questions.items():
+            touched = await _touched(history, statements[name], question.arguments)
+            if touched > question.chunks:
+                wrong[f"{file}: {name}"] = f"{touched} chunks, not {question.chunks}"
+    assert not wrong
 
 
-async def test_plan_made_once_for_all_times_would_be_seen(history: Any) -> None:
+async def test_questions_without_bounds_or_with_one_plan_for_all_times_would_be_seen(history: Any) -> None:
+    endless = "SELECT max(vals[1]) FROM reading WHERE device_no = $1"
+    assert await _touched(history, endless, (1,)) >= HISTORY_DAYS
     await history.execute("SET plan_cache_mode = force_generic_plan")
-    sql = Queries(SERVICES / "api/store" / "queries.sql")["raw_readings"]
-    assert await _touched(history, sql, QUESTIONS["api/store"]["raw_readings"].arguments) >= HISTORY_DAYS
-
-
-async def test_question_without_bounds_would_be_seen(history: Any) -> None:
-    chunks = await history.fetchval("SELECT count(*) FROM show_chunks('reading')")
-    assert chunks >= HISTORY_DAYS
-    assert await _touched(history, "SELECT max(vals[1]) FROM reading WHERE device_no = $1", (1,)) == chunks
+    bounded = Queries(SERVICES / "api/store/queries.sql")["raw_readings"]
+    question = QUESTIONS["api/store/queries.sql"]["raw_readings"]
+    assert await _touched(history, bounded, question.arguments) >= HISTORY_DAYS
 
 
 async def test_questions_find_what_is_there(history: Any) -> None:
     """A bound that is wrong would touch few chunks, too."""
-    ingest = Queries(SERVICES / "ingest" / "queries.sql")
+    ingest = Queries(SERVICES / "ingest/queries.sql")
     for name, column in (("stored_readings", "vals"), ("stored_events", "data")):
-        rows = await history.fetch(ingest[name], *QUESTIONS["ingest"][name].arguments)
+        rows = await history.fetch(ingest[name], *QUESTIONS["ingest/queries.sql"][name].arguments)
         assert {row["ts_ms"] for row in rows} == {TWO_DAYS_AGO_MS} and all(row[column] is not None for row in rows)
     odd_ms = TWO_DAYS_AGO_MS + 123
     await history.execute("INSERT INTO reading VALUES (1, $1, '{1,NULL}')", NOW - 2 * DAY + timedelta(milliseconds=123))
@@ -136,9 +144,7 @@ async def test_questions_find_what_is_there(history: Any) -> None:
 def test_every_question_to_a_hypertable_has_its_measure() -> None:
     asked = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric)\b", re.IGNORECASE)
     for path in SERVICES.rglob("*.sql"):
-        room = path.parent.relative_to(SERVICES).as_posix()
-        if path.name != "queries.sql":
-            continue
+        file = path.relative_to(SERVICES).as_posix()
         found = {name for name, sql in Queries(path).items() if asked.search(sql)}
-        measured = set(QUESTIONS.get(room, {}))
-        assert found == measured, f"{room}: say in QUESTIONS how many chunks these may touch: {found ^ measured}"
+        measured = set(QUESTIONS.get(file, {}))
+        assert found == measured, f"{file}: say in QUESTIONS how many chunks these may touch: {found ^ measured}"
