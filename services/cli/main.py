@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import bench, doctor, down, identity, init, migrate, seed, simulate, status, up
+from services.cli import bench, doctor, down, identity, init, meter, migrate, seed, simulate, status, up
 
-VERBS = (up, down, status, doctor, migrate, init, identity, seed, simulate, bench)
+VERBS = (up, down, status, doctor, migrate, init, identity, meter, seed, simulate, bench)
 
 app = typer.Typer(
     name="linhub",
