@@ -58,6 +58,8 @@ class Query:
 class Result:
     devices: int
     years: float
+    boundary_us_a_batch: float = 0.0
+    """What looking at the boundary adds to a telemetry transaction, both sides together."""
     cost: list[Cost] = field(default_factory=list)
     sizes: dict[str, str] = field(default_factory=dict)
     queries: list[Query] = field(default_factory=list)
@@ -94,6 +96,18 @@ async def job_cost(db: Any, kind: str, devices: int, every_s: float, hours: int)
     return Cost(
         kind, round(3600 / every_s), messages, round(server / messages * 1e6, 2), round(client / messages * 1e6, 2)
     )
+
+
+async def boundary_cost(db: Any, batches: int) -> float:
+    """Microseconds of CPU a batch, of which nothing is late."""
+    await db.execute(Q["reopen"])
+    pid = await db.fetchval("SELECT pg_backend_pid()")
+    nos, ts_ms = list(range(2500)), [time.time_ns() // 1_000_000] * 2500
+    before = backend_cpu_s(pid) + time.process_time()
+    async with db.transaction():
+        for _ in range(batches):
+            assert await rollups.mark_late(db, [0, 1, 2, 3], nos, ts_ms) == 0
+    return round((backend_cpu_s(pid) + time.process_time() - before) / batches * 1e6, 1)
 
 
 async def history(db: Any, devices: int, years: float) -> None:
@@ -166,6 +180,7 @@ async def measure(database_url: str, devices: int, years: float, plans: bool) ->
                 ("water_meter", 900.0, 5000),
             ):
                 result.cost.append(await job_cost(db, kind, count, every_s, 2))
+            result.boundary_us_a_batch = await boundary_cost(db, 3000)
             await history(db, devices, years)
             rows = await db.fetch(Q["sizes"])
             result.sizes = {row["name"]: f"{row['rows']} rows, {row['size']}" for row in rows}

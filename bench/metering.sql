@@ -27,6 +27,9 @@ ANALYZE
 WITH boundary AS (UPDATE rollup_boundary SET closed_to = $2)
 UPDATE rollup_progress SET filled_to = $1, next_device = 0
 
+-- name: reopen
+UPDATE rollup_boundary SET closed_to = '-infinity'
+
 -- name: messages
 SELECT count(*) FROM reading
 
