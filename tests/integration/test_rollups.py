@@ -485,3 +485,22 @@ async def test_the_ingest_service_keeps_the_rollups(home: str, mqtt: Mqtt) -> No
                 await until(there)
     finally:
         wire.close()
+
+
+@pytest.mark.parametrize("each", [1, 2, 3])
+async def test_rollups_of_days_join_hours_of_few_readings(home: str, each: int) -> None:
+    """An hour of one reading has no second and no last but one of its own: they are its neighbours'."""
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(5), "water_meter")
+        world.hours = 60
+        hours, minute = range(0, 60, 1), 60_000
+        at_minutes = {hour * 60 + n * 20: (hour * 3 + n) / 8 for hour in hours for n in range(each)}
+        await world.say({ms(world.start) + at * minute: [500 + value, 1, 3, 0] for at, value in at_minutes.items()})
+        await close_to(db, world, random.Random(5), whole=True)
+        await work_off(db, world.device.partition)
+        await world.check()
+        assert await db.fetchval("SELECT count(*) FROM meter_day WHERE device_no = $1", world.device.no) == 3
+        assert await db.fetchval(
+            "SELECT sum(used) FROM meter_series($1, $2, 'total_m3', $3, now(), 'day')",
+            HOME, world.device.no, world.start,
+        ) == max(at_minutes.values())  # fmt: skip
