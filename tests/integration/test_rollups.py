@@ -1,6 +1,6 @@
 """Roll-ups and metering in the database: equal to an oracle after every step of whatever happens, in whatever order.
 
-LINHUB_HYPOTHESIS_EXAMPLES sets how many random histories (default 8), LINHUB_FAULT_SEED repeats a run.
+LINHUB_HYPOTHESIS_EXAMPLES sets how many random histories (default 5), LINHUB_FAULT_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ async def home(database_url: str) -> str:
 
 
 async def test_rollups_equal_the_oracle_after_every_step_in_any_order(home: str) -> None:
-    count = EXAMPLES or 8
+    count = EXAMPLES or 5
     tell(f"seed {SEED}, histories {count}")
     done: Counter[str] = Counter()
     async with connections(home) as (db, other):
