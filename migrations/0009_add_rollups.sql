@@ -239,244 +239,293 @@ $$;
 CREATE TRIGGER meter_rating_changed AFTER INSERT OR UPDATE OR DELETE ON meter_rating
     FOR EACH ROW EXECUTE FUNCTION meter_rating_changed();
 
--- What both kinds of series begin with; no row where the community has no such device or the device no such metric.
-CREATE FUNCTION rollup_scope(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
-                             p_bucket text, OUT slot integer, OUT zone text, OUT first timestamptz, OUT past timestamptz,
-                             OUT kept timestamptz, OUT filled timestamptz)
+-- What both kinds of series begin with; no row where the kind has no such metric. `kept` ends what is taken from the
+-- roll-ups, `days` what is taken from those of days; `stale_from` and `stale_to` bound what is stale (NULL: nothing is):
+-- outer bounds that are known before any row is, so that chunks that hold nothing of it are not even opened.
+CREATE FUNCTION rollup_scope(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
+                             p_to timestamptz, p_bucket text, OUT slot integer, OUT zone text, OUT first timestamptz,
+                             OUT past timestamptz, OUT filled timestamptz, OUT kept timestamptz, OUT days timestamptz,
+                             OUT stale_from timestamptz, OUT stale_to timestamptz)
     RETURNS SETOF record LANGUAGE sql STABLE ROWS 1 AS $$
-    SELECT slot, timezone, first, past, greatest(first, least(past, filled)), filled
+    SELECT scope.slot, scope.zone, scope.first, scope.past, scope.filled, scope.kept,
+           CASE p_bucket WHEN 'day' THEN greatest(scope.first, date_trunc('day', scope.kept, scope.zone))
+                         ELSE scope.first END,
+           stale.begin, stale.past
     FROM (
-        SELECT m.position + 1 AS slot, c.timezone, coalesce(p.filled_to, '-infinity') AS filled,
-               date_trunc(p_bucket, p_from, c.timezone) AS first,
-               CASE p_bucket
-                   WHEN 'hour' THEN date_trunc('hour', p_to - INTERVAL '1 microsecond') + INTERVAL '1 hour'
-                   WHEN 'day' THEN (date_trunc('day', p_to - INTERVAL '1 microsecond', c.timezone)
-                                    AT TIME ZONE c.timezone + INTERVAL '1 day') AT TIME ZONE c.timezone END AS past
-        FROM device d
-        JOIN community c ON c.id = d.community_id
-        JOIN catalogue_metric m ON m.kind = d.kind AND m.metric = p_metric
+        SELECT m.position + 1 AS slot, c.timezone AS zone, edge.first, edge.past,
+               coalesce(p.filled_to, '-infinity') AS filled,
+               greatest(edge.first, least(edge.past, coalesce(p.filled_to, '-infinity'))) AS kept
+        FROM community c
+        JOIN catalogue_metric m ON m.kind = p_kind AND m.metric = p_metric
         LEFT JOIN rollup_progress p ON p.partition = c.partition
-        WHERE d.device_no = p_device AND d.community_id = p_community AND p_from < p_to
+        CROSS JOIN LATERAL (
+            SELECT date_trunc(p_bucket, p_from, c.timezone),
+                   CASE p_bucket
+                       WHEN 'hour' THEN date_trunc('hour', p_to - INTERVAL '1 microsecond') + INTERVAL '1 hour'
+                       WHEN 'day' THEN (date_trunc('day', p_to - INTERVAL '1 microsecond', c.timezone)
+                                        AT TIME ZONE c.timezone + INTERVAL '1 day') AT TIME ZONE c.timezone END
+        ) AS edge (first, past)
+        WHERE c.id = p_community AND p_from < p_to
     ) AS scope
+    CROSS JOIN LATERAL (
+        SELECT min(s.hour), max(s.hour) + INTERVAL '1 hour'
+        FROM rollup_stale s
+        WHERE s.device_no = ANY (p_devices) AND s.hour < least(scope.kept, scope.filled)
+    ) AS stale (begin, past)
 $$;
 
--- One metric of one device by hours (of UTC) or days (of its community), exact at the instant of the caller's snapshot:
--- from the roll-ups where they are filled and not stale, from the readings themselves elsewhere. Empty buckets are left
--- out. The community must be the device's own. from and to are widened to whole buckets.
-CREATE FUNCTION rollup_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
-                              p_bucket text)
-    RETURNS TABLE (bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
-    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+-- One metric of devices of one kind by hours (of UTC) or days (of their community), exact at the instant of the caller's
+-- snapshot: from the roll-ups where they are filled and not stale, from the readings themselves elsewhere. Empty buckets
+-- are left out; from and to are widened to whole ones; devices that are not of this community and kind are left out.
+-- Each device is read by itself (LATERAL … OFFSET 0): all at once, the planner would read whole chunks.
+CREATE FUNCTION rollup_of(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
+                          p_to timestamptz, p_bucket text)
+    RETURNS TABLE (device_no integer, bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
+    LANGUAGE plpgsql STABLE ROWS 500 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
+    v record;
     v_at integer;
-    v_zone text;
-    v_from timestamptz;
-    v_to timestamptz;
-    v_kept timestamptz;
-    v_days timestamptz;
-    v_stale timestamptz[];
-    v_stale_days timestamptz[] := '{}';
 BEGIN
-    SELECT s.slot, s.zone, s.first, s.past, s.kept INTO v_at, v_zone, v_from, v_to, v_kept
-    FROM rollup_scope(p_community, p_device, p_metric, p_from, p_to, p_bucket) s;
+    SELECT * INTO v FROM rollup_scope(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    v_stale := ARRAY(SELECT DISTINCT s.hour FROM rollup_stale s
-                     WHERE s.device_no = p_device AND s.hour >= v_from AND s.hour < v_kept ORDER BY 1);
-    v_days := v_from;
-    IF p_bucket = 'day' THEN
-        v_days := greatest(v_from, date_trunc('day', v_kept, v_zone));
-        v_stale_days := ARRAY(SELECT DISTINCT date_trunc('day', hour, v_zone) FROM unnest(v_stale) hour
-                              WHERE hour < v_days);
-    END IF;
+    v_at := v.slot;
     RETURN QUERY
-    SELECT piece.b, sum(piece.n)::bigint, min(piece.low), max(piece.high), sum(piece.total) / sum(piece.n),
-           public.last(piece.last, piece.at)
-    FROM (
-        SELECT r.bucket AS b, r.bucket AS at, r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
-        FROM rollup_day r
-        WHERE r.device_no = p_device AND r.bucket >= v_from AND r.bucket < v_days AND r.bucket <> ALL (v_stale_days)
+    WITH asked AS MATERIALIZED (
+        SELECT d.device_no AS no FROM device d
+        WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind
+    ), stale AS MATERIALIZED (
+        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v.zone) AS day
+        FROM rollup_stale s
+        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to AND s.hour >= v.first
+    ), piece AS (
+        SELECT a.no, r.*
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT h.bucket, h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+            FROM rollup_day h
+            WHERE h.device_no = a.no AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
+        ) AS r (b, at, n, low, high, total, last)
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.day = r.b)
         UNION ALL
-        SELECT CASE p_bucket WHEN 'day' THEN date_trunc('day', r.bucket, v_zone) ELSE r.bucket END, r.bucket,
-               r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
-        FROM rollup_hour r
-        WHERE r.device_no = p_device AND r.bucket >= v_days AND r.bucket < v_kept AND r.bucket <> ALL (v_stale)
+        SELECT a.no, CASE p_bucket WHEN 'day' THEN date_trunc('day', r.at, v.zone) ELSE r.at END, r.*
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+            FROM rollup_hour h
+            WHERE h.device_no = a.no AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
+        ) AS r (at, n, low, high, total, last)
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.at)
         UNION ALL
-        SELECT d.day, r.bucket, r.n[v_at], r.low[v_at], r.high[v_at], r.total[v_at], r.last[v_at]
-        FROM unnest(v_stale_days) AS d (day)
-        JOIN rollup_hour r ON r.device_no = p_device AND r.bucket >= d.day
-            AND r.bucket < (d.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
-        WHERE r.bucket <> ALL (v_stale)
+        SELECT a.no, a.day, r.*
+        FROM (SELECT DISTINCT s.no, s.day FROM stale s WHERE s.day >= v.first AND s.day < v.days) AS a CROSS JOIN LATERAL (
+            SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+            FROM rollup_hour h
+            WHERE h.device_no = a.no AND h.bucket >= a.day
+              AND h.bucket < (a.day AT TIME ZONE v.zone + INTERVAL '1 day') AT TIME ZONE v.zone
+              AND h.bucket >= v.stale_from - INTERVAL '2 days' AND h.bucket < v.stale_to + INTERVAL '2 days' OFFSET 0
+        ) AS r (at, n, low, high, total, last)
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.at)
         UNION ALL
-        SELECT date_trunc(p_bucket, r.ts, v_zone), r.ts, 1, r.vals[v_at], r.vals[v_at], r.vals[v_at], r.vals[v_at]
-        FROM reading r
-        WHERE r.device_no = p_device AND r.ts >= v_kept AND r.ts < v_to AND r.vals[v_at] IS NOT NULL
+        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), r.ts, 1, r.value, r.value, r.value, r.value
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value)
         UNION ALL
-        SELECT date_trunc(p_bucket, r.ts, v_zone), r.ts, 1, r.vals[v_at], r.vals[v_at], r.vals[v_at], r.vals[v_at]
-        FROM unnest(v_stale) AS s (hour)
-        JOIN reading r ON r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
-        WHERE r.vals[v_at] IS NOT NULL
-    ) AS piece (b, at, n, low, high, total, last)
-    WHERE piece.n > 0
-    GROUP BY piece.b
-    ORDER BY piece.b;
+        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), r.ts, 1, r.value, r.value, r.value, r.value
+        FROM stale a CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
+              AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value)
+    )
+    SELECT p.no, p.b, sum(p.n)::bigint, min(p.low), max(p.high), sum(p.total) / sum(p.n), public.last(p.last, p.at)
+    FROM piece p (no, b, at, n, low, high, total, last)
+    WHERE p.n > 0
+    GROUP BY p.no, p.b
+    ORDER BY p.no, p.b;
 END
 $$;
 
 -- What a counter counted, by hours or days, with the breaks: jumps that cannot have been, which count nothing. Each
 -- step belongs to the bucket of its later reading; the first looks back to the last two readings before, however old.
-CREATE FUNCTION meter_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
-                             p_bucket text)
-    RETURNS TABLE (bucket timestamptz, used float8, breaks bigint)
-    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+CREATE FUNCTION meter_of(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
+                         p_to timestamptz, p_bucket text)
+    RETURNS TABLE (device_no integer, bucket timestamptz, used float8, breaks bigint)
+    LANGUAGE plpgsql STABLE ROWS 500 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
+    v record;
     v_at integer;
-    v_zone text;
-    v_from timestamptz;
-    v_to timestamptz;
-    v_kept timestamptz;
-    v_filled timestamptz;
-    v_days timestamptz;
-    v_stale timestamptz[];
-    v_stale_days timestamptz[] := '{}';
-    v_position smallint;
-    v_rate float8;
-    v_slack float8;
-    v_modulus float8;
-    v_retentive boolean;
-    v_swapped boolean;
 BEGIN
-    SELECT s.slot, s.zone, s.first, s.past, s.kept, s.filled INTO v_at, v_zone, v_from, v_to, v_kept, v_filled
-    FROM rollup_scope(p_community, p_device, p_metric, p_from, p_to, p_bucket) s;
+    SELECT * INTO v FROM rollup_scope(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    SELECT m.position, m.rate, m.slack, m.modulus, m.retentive, m.swapped
-    INTO v_position, v_rate, v_slack, v_modulus, v_retentive, v_swapped
-    FROM meter m WHERE m.device_no = p_device AND m.position = v_at - 1;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    v_stale := ARRAY(SELECT DISTINCT s.hour FROM rollup_stale s
-                     WHERE s.device_no = p_device AND s.hour < v_kept ORDER BY 1);
-    v_days := v_from;
-    IF p_bucket = 'day' THEN
-        v_days := greatest(v_from, date_trunc('day', v_kept, v_zone));
-        v_stale_days := ARRAY(SELECT DISTINCT date_trunc('day', hour, v_zone) FROM unnest(v_stale) hour
-                              WHERE hour >= v_from AND hour < v_days);
-    END IF;
+    v_at := v.slot;
     RETURN QUERY
-    WITH piece AS (
-        SELECT r.bucket AS b, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last,
+    WITH asked AS MATERIALIZED (
+        SELECT m.device_no AS no, m.position AS pos, m.rate, m.slack, m.modulus, m.retentive, m.swapped
+        FROM device d JOIN meter m ON m.device_no = d.device_no AND m.position = v_at - 1
+        WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind
+    ), stale AS MATERIALIZED (
+        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v.zone) AS day
+        FROM rollup_stale s
+        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to
+    ), piece AS (
+        SELECT a.no, r.*
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT h.bucket, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms, h.last,
+                   h.used, h.breaks
+            FROM meter_day h
+            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
+        ) AS r (b, first_ms, first, n, second_ms, second, penult_ms, penult, last_ms, last, used, breaks)
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.day = r.b)
+        UNION ALL
+        SELECT a.no, CASE p_bucket WHEN 'day' THEN date_trunc('day', r.hour, v.zone) ELSE r.hour END, r.first_ms,
+               r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT h.bucket AS hour, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms,
+                   h.last, h.used, h.breaks
+            FROM meter_hour h
+            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
+        ) AS r
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.hour)
+        UNION ALL
+        SELECT a.no, a.day, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last,
                r.used, r.breaks
-        FROM meter_day r
-        WHERE r.device_no = p_device AND r.position = v_position AND r.bucket >= v_from AND r.bucket < v_days
-          AND r.bucket <> ALL (v_stale_days)
+        FROM (SELECT DISTINCT s.no, k.pos, s.day FROM stale s JOIN asked k USING (no)
+              WHERE s.day >= v.first AND s.day < v.days) AS a
+        CROSS JOIN LATERAL (
+            SELECT h.bucket AS hour, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms,
+                   h.last, h.used, h.breaks
+            FROM meter_hour h
+            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= a.day
+              AND h.bucket < (a.day AT TIME ZONE v.zone + INTERVAL '1 day') AT TIME ZONE v.zone
+              AND h.bucket >= v.stale_from - INTERVAL '2 days' AND h.bucket < v.stale_to + INTERVAL '2 days' OFFSET 0
+        ) AS r
+        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.hour)
         UNION ALL
-        SELECT CASE p_bucket WHEN 'day' THEN date_trunc('day', r.bucket, v_zone) ELSE r.bucket END, r.first_ms, r.first,
-               r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
-        FROM meter_hour r
-        WHERE r.device_no = p_device AND r.position = v_position AND r.bucket >= v_days AND r.bucket < v_kept
-          AND r.bucket <> ALL (v_stale)
+        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), epoch_ms(r.ts), r.value, 1, NULL, NULL, NULL, NULL,
+               epoch_ms(r.ts), r.value, 0, 0
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value)
         UNION ALL
-        SELECT d.day, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used,
-               r.breaks
-        FROM unnest(v_stale_days) AS d (day)
-        JOIN meter_hour r ON r.device_no = p_device AND r.position = v_position AND r.bucket >= d.day
-            AND r.bucket < (d.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
-        WHERE r.bucket <> ALL (v_stale)
+        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), epoch_ms(r.ts), r.value, 1, NULL, NULL, NULL, NULL,
+               epoch_ms(r.ts), r.value, 0, 0
+        FROM stale a CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
+              AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value)
+        WHERE a.hour >= v.first
         UNION ALL
-        SELECT date_trunc(p_bucket, r.ts, v_zone), epoch_ms(r.ts), r.vals[v_at], 1, NULL, NULL, NULL, NULL,
-               epoch_ms(r.ts), r.vals[v_at], 0, 0
-        FROM reading r
-        WHERE r.device_no = p_device AND r.ts >= v_kept AND r.ts < v_to AND r.vals[v_at] IS NOT NULL
-        UNION ALL
-        SELECT date_trunc(p_bucket, r.ts, v_zone), epoch_ms(r.ts), r.vals[v_at], 1, NULL, NULL, NULL, NULL,
-               epoch_ms(r.ts), r.vals[v_at], 0, 0
-        FROM unnest(v_stale) AS s (hour)
-        JOIN reading r ON r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
-        WHERE s.hour >= v_from AND r.vals[v_at] IS NOT NULL
-        UNION ALL
-        (SELECT '-infinity', point.ms, point.value, 1, NULL, NULL, NULL, NULL, point.ms, point.value, 0, 0
-         FROM (
-             (SELECT epoch_ms(r.ts), r.vals[v_at] FROM reading r
-              WHERE r.device_no = p_device AND r.ts >= v_filled AND r.ts < v_from AND r.vals[v_at] IS NOT NULL
-              ORDER BY r.ts DESC LIMIT 2)
-             UNION ALL
-             SELECT near.ms, near.value FROM unnest(v_stale) AS s (hour)
-             CROSS JOIN LATERAL (
-                 SELECT epoch_ms(r.ts), r.vals[v_at] FROM reading r
-                 WHERE r.device_no = p_device AND r.ts >= s.hour AND r.ts < s.hour + INTERVAL '1 hour'
-                   AND r.vals[v_at] IS NOT NULL
-                 ORDER BY r.ts DESC LIMIT 2
-             ) AS near (ms, value)
-             WHERE s.hour < v_from
-             UNION ALL
-             SELECT ends.ms, ends.value
-             FROM (SELECT r.penult_ms, r.penult, r.last_ms, r.last FROM meter_hour r
-                   WHERE r.device_no = p_device AND r.position = v_position AND r.bucket < least(v_from, v_filled)
-                     AND r.bucket <> ALL (v_stale)
-                   ORDER BY r.bucket DESC LIMIT 2) AS k
-             CROSS JOIN LATERAL (VALUES (k.penult_ms, k.penult), (k.last_ms, k.last)) AS ends (ms, value)
-             WHERE ends.ms IS NOT NULL
-         ) AS point (ms, value)
-         ORDER BY point.ms DESC LIMIT 2)
+        -- The last two readings before the first bucket, wherever they stand.
+        SELECT a.no, '-infinity', r.ms, r.value, 1, NULL, NULL, NULL, NULL, r.ms, r.value, 0, 0
+        FROM asked a CROSS JOIN LATERAL (
+            SELECT point.ms, point.value
+            FROM (
+                (SELECT epoch_ms(g.ts), g.vals[v_at] FROM reading g
+                 WHERE g.device_no = a.no AND g.ts >= v.filled AND g.ts < v.first AND g.vals[v_at] IS NOT NULL
+                 ORDER BY g.ts DESC LIMIT 2)
+                UNION ALL
+                SELECT near.ms, near.value
+                FROM stale s CROSS JOIN LATERAL (
+                    SELECT epoch_ms(g.ts), g.vals[v_at] FROM reading g
+                    WHERE g.device_no = s.no AND g.ts >= s.hour AND g.ts < s.hour + INTERVAL '1 hour'
+                      AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL
+                    ORDER BY g.ts DESC LIMIT 2
+                ) AS near (ms, value)
+                WHERE s.no = a.no AND s.hour < v.first
+                UNION ALL
+                SELECT ends.ms, ends.value
+                FROM (
+                    SELECT h.penult_ms, h.penult, h.last_ms, h.last FROM meter_hour h
+                    WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket < least(v.first, v.filled)
+                      AND NOT EXISTS (SELECT FROM stale s WHERE s.no = h.device_no AND s.hour = h.bucket)
+                    ORDER BY h.bucket DESC LIMIT 2
+                ) AS k
+                CROSS JOIN LATERAL (VALUES (k.penult_ms, k.penult), (k.last_ms, k.last)) AS ends (ms, value)
+                WHERE ends.ms IS NOT NULL
+            ) AS point (ms, value)
+            ORDER BY point.ms DESC LIMIT 2
+        ) AS r
     ), neighbours AS (
-        SELECT p.b, p.n, p.used, p.breaks, p.first_ms, p.first, p.second_ms, p.second,
+        SELECT p.no, p.b, p.n, p.used, p.breaks, p.first_ms, p.first, p.second_ms, p.second,
                lag(p.last_ms) OVER w AS one_ms, lag(p.last) OVER w AS one,
                CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult_ms) OVER w ELSE lag(p.last_ms, 2) OVER w END AS two_ms,
                CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult) OVER w ELSE lag(p.last, 2) OVER w END AS two
         FROM piece p
-        WINDOW w AS (ORDER BY p.first_ms)
+        WINDOW w AS (PARTITION BY p.no ORDER BY p.first_ms)
     ), stepped AS (
-        SELECT k.*,
-               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.two_ms) ELSE 0 END AS two_off,
-               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.one_ms) ELSE 0 END AS one_off,
-               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.first_ms) ELSE 0 END AS first_off,
-               CASE WHEN v_swapped THEN meter_offset(p_device, v_position, k.second_ms) ELSE 0 END AS second_off
-        FROM neighbours k
+        SELECT k.*, a.rate, a.slack, a.modulus, a.retentive,
+               CASE WHEN a.swapped THEN meter_offset(k.no, a.pos, k.two_ms) ELSE 0 END AS two_off,
+               CASE WHEN a.swapped THEN meter_offset(k.no, a.pos, k.one_ms) ELSE 0 END AS one_off,
+               CASE WHEN a.swapped THEN meter_offset(k.no, a.pos, k.first_ms) ELSE 0 END AS first_off,
+               CASE WHEN a.swapped THEN meter_offset(k.no, a.pos, k.second_ms) ELSE 0 END AS second_off
+        FROM neighbours k JOIN asked a ON a.no = k.no
         WHERE isfinite(k.b)
         OFFSET 0
     ), gained AS (
-        SELECT k.b, k.n, k.used, k.breaks,
+        SELECT k.no, k.b, k.n, k.used, k.breaks,
                meter_gain(k.two_ms, k.two, k.two_off, k.one_ms, k.one, k.one_off, k.first_ms, k.first, k.first_off,
-                          v_rate, v_slack, v_modulus, v_retentive) AS at_first,
+                          k.rate, k.slack, k.modulus, k.retentive) AS at_first,
                meter_gain(k.one_ms, k.one, k.one_off, k.first_ms, k.first, k.first_off, k.second_ms, k.second,
-                          k.second_off, v_rate, v_slack, v_modulus, v_retentive) AS at_second
+                          k.second_off, k.rate, k.slack, k.modulus, k.retentive) AS at_second
         FROM stepped k
     )
-    SELECT g.b, sum(g.used + coalesce(g.at_first, 0) + CASE WHEN g.n > 1 THEN coalesce(g.at_second, 0) ELSE 0 END),
+    SELECT g.no, g.b,
+           sum(g.used + coalesce(g.at_first, 0) + CASE WHEN g.n > 1 THEN coalesce(g.at_second, 0) ELSE 0 END),
            sum(g.breaks + CASE WHEN g.at_first IS NULL THEN 1 ELSE 0 END
                + CASE WHEN g.n > 1 AND g.at_second IS NULL THEN 1 ELSE 0 END)
     FROM gained g
-    GROUP BY g.b
-    ORDER BY g.b;
+    GROUP BY g.no, g.b
+    ORDER BY g.no, g.b;
 END
 $$;
 
--- The same summed over every device of a kind in a community, the retired too: their past counts.
+-- The same of one device. The community must be the device's own.
+CREATE FUNCTION rollup_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
+                              p_bucket text)
+    RETURNS TABLE (bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
+    LANGUAGE sql STABLE ROWS 500 AS $$
+    SELECT s.bucket, s.n, s.low, s.high, s.mean, s.last
+    FROM rollup_of(p_community, (SELECT kind FROM device WHERE device_no = p_device), ARRAY[p_device], p_metric, p_from,
+                   p_to, p_bucket) s
+    ORDER BY s.bucket
+$$;
+
+CREATE FUNCTION meter_series(p_community text, p_device integer, p_metric text, p_from timestamptz, p_to timestamptz,
+                             p_bucket text)
+    RETURNS TABLE (bucket timestamptz, used float8, breaks bigint) LANGUAGE sql STABLE ROWS 500 AS $$
+    SELECT s.bucket, s.used, s.breaks
+    FROM meter_of(p_community, (SELECT kind FROM device WHERE device_no = p_device), ARRAY[p_device], p_metric, p_from,
+                  p_to, p_bucket) s
+    ORDER BY s.bucket
+$$;
+
+-- Summed over every device of a kind in a community, the retired too: their past counts.
 CREATE FUNCTION meter_sum(p_community text, p_kind text, p_metric text, p_from timestamptz, p_to timestamptz,
                           p_bucket text)
-    RETURNS TABLE (bucket timestamptz, devices bigint, used float8, breaks bigint)
-    LANGUAGE sql STABLE ROWS 500 AS $$
+    RETURNS TABLE (bucket timestamptz, devices bigint, used float8, breaks bigint) LANGUAGE sql STABLE ROWS 500 AS $$
     SELECT s.bucket, count(*), sum(s.used), sum(s.breaks)::bigint
-    FROM device d
-    CROSS JOIN LATERAL meter_series(p_community, d.device_no, p_metric, p_from, p_to, p_bucket) s
-    WHERE d.community_id = p_community AND d.kind = p_kind
+    FROM meter_of(p_community, p_kind,
+                  ARRAY(SELECT device_no FROM device WHERE community_id = p_community AND kind = p_kind),
+                  p_metric, p_from, p_to, p_bucket) s
     GROUP BY s.bucket
     ORDER BY s.bucket
 $$;
 
--- Of a gauge: the sum of each device's mean, the extremes of all.
+-- Of a gauge: the sum of each device's mean, and the extremes of all.
 CREATE FUNCTION rollup_sum(p_community text, p_kind text, p_metric text, p_from timestamptz, p_to timestamptz,
                            p_bucket text)
     RETURNS TABLE (bucket timestamptz, devices bigint, low float8, high float8, total float8)
     LANGUAGE sql STABLE ROWS 500 AS $$
     SELECT s.bucket, count(*), min(s.low), max(s.high), sum(s.mean)
-    FROM device d
-    CROSS JOIN LATERAL rollup_series(p_community, d.device_no, p_metric, p_from, p_to, p_bucket) s
-    WHERE d.community_id = p_community AND d.kind = p_kind
+    FROM rollup_of(p_community, p_kind,
+                   ARRAY(SELECT device_no FROM device WHERE community_id = p_community AND kind = p_kind),
+                   p_metric, p_from, p_to, p_bucket) s
     GROUP BY s.bucket
     ORDER BY s.bucket
 $$;

@@ -265,6 +265,31 @@ class SeriesOut(Model):
     points: list[Point]
 
 
+class RollupPoint(Model):
+    """One hour or day; `ts_ms` is where it begins. Hours and days without a reading are left out."""
+
+    ts_ms: int
+    count: int
+    low: float | None
+    high: float | None
+    mean: float | None
+    last: float | None
+    used: float | None
+    """Of counters: what was consumed, steps belonging to the bucket of their later reading."""
+    breaks: int | None
+    """Of counters: jumps that cannot have been; they count nothing."""
+
+
+class RollupsOut(Model):
+    """One metric by hours or days."""
+
+    name: str
+    unit: str
+    label: LabelOut
+    bucket: str
+    points: list[RollupPoint]
+
+
 class KpiOut(Model):
     """One figure with the formula and the counts behind it, so that it can be checked by hand."""
 

@@ -65,3 +65,16 @@ SELECT severity, count(*) AS count FROM alert WHERE state <> 'cleared' GROUP BY 
 
 -- name: open_orders
 SELECT state, count(*) AS count FROM work_order WHERE state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged') GROUP BY state;
+
+-- name: device_kind
+SELECT device_no, kind FROM device WHERE id = $1 AND retired_at IS NULL
+
+-- name: record_swap
+INSERT INTO meter_swap (device_no, position, at, final_old, initial_new, recorded_by)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
+RETURNING position
+
+-- name: rate_meter
+INSERT INTO meter_rating (device_no, position, max_per_h, modulus) VALUES ($1, $2, $3, $4)
+ON CONFLICT (device_no, position) DO UPDATE SET max_per_h = excluded.max_per_h, modulus = excluded.modulus

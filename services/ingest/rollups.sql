@@ -87,9 +87,9 @@ WHERE excluded.readings >= kept.readings
 -- name: fill_meter_hours
 INSERT INTO meter_hour AS kept (device_no, position, n, bucket, first_ms, first, second_ms, second, penult_ms, penult,
                                 last_ms, last, used, breaks)
-SELECT found.device_no, found.position, found.n, found.hour, at[1], val[1], at[2], val[2],
-       CASE WHEN found.n > 1 THEN at[found.n - 1] END, CASE WHEN found.n > 1 THEN val[found.n - 1] END,
-       at[found.n], val[found.n],
+SELECT found.device_no, found.position, found.n, found.hour, epoch_ms(at[1]), val[1], epoch_ms(at[2]), val[2],
+       epoch_ms(CASE WHEN found.n > 1 THEN at[found.n - 1] END), CASE WHEN found.n > 1 THEN val[found.n - 1] END,
+       epoch_ms(at[found.n]), val[found.n],
        CASE WHEN found.n < 3 THEN 0 WHEN found.smooth THEN val[found.n] - val[2] ELSE step.used END,
        CASE WHEN found.n < 3 OR found.smooth THEN 0 ELSE step.breaks END
 FROM (
@@ -100,10 +100,10 @@ FROM (
     FROM unnest($1::integer[], $2::timestamptz[]) AS todo (device_no, hour)
     JOIN meter m ON m.device_no = todo.device_no
     CROSS JOIN LATERAL (
-        SELECT count(*)::integer AS n, array_agg(ms ORDER BY ms) AS at, array_agg(value ORDER BY ms) AS val,
-               array_agg(value ORDER BY value) = array_agg(value ORDER BY ms) AS rising
+        SELECT count(*)::integer AS n, array_agg(ts ORDER BY ts) AS at, array_agg(value ORDER BY ts) AS val,
+               array_agg(value ORDER BY value) = array_agg(value ORDER BY ts) AS rising
         FROM (
-            SELECT epoch_ms(r.ts) AS ms, r.vals[m.position + 1] AS value
+            SELECT r.ts, r.vals[m.position + 1] AS value
             FROM reading r
             WHERE r.device_no = todo.device_no AND r.ts >= todo.hour AND r.ts < todo.hour + INTERVAL '1 hour'
               AND r.ts >= $3 AND r.ts < $4 AND r.vals[m.position + 1] IS NOT NULL
@@ -111,6 +111,7 @@ FROM (
         ) AS point
     ) AS raw
     WHERE raw.n > 0
+    OFFSET 0
 ) AS found
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(gain), 0) AS used, count(*) FILTER (WHERE gain IS NULL) AS breaks
@@ -121,10 +122,12 @@ CROSS JOIN LATERAL (
             SELECT ms, value, off, lag(ms) OVER w AS one_ms, lag(value) OVER w AS one, lag(off) OVER w AS one_off,
                    lag(ms, 2) OVER w AS two_ms, lag(value, 2) OVER w AS two, lag(off, 2) OVER w AS two_off
             FROM (
-                SELECT u.ms, u.value, CASE WHEN found.swapped THEN meter_offset(found.device_no, found.position, u.ms)
-                                           ELSE 0 END AS off
+                SELECT epoch_ms(u.ts) AS ms, u.value,
+                       CASE WHEN found.swapped THEN meter_offset(found.device_no, found.position, epoch_ms(u.ts))
+                            ELSE 0 END AS off
                 FROM unnest(CASE WHEN NOT found.smooth THEN found.at END, CASE WHEN NOT found.smooth THEN found.val END)
-                    AS u (ms, value)
+                    AS u (ts, value)
+                OFFSET 0
             ) AS point
             WINDOW w AS (ORDER BY ms)
         ) AS near

@@ -37,6 +37,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/devices/{device_id}"): P.DEVICES,
     ("GET", "/devices/{device_id}/readings"): P.READINGS,
     ("GET", "/communities/{community_id}/series/{name}"): P.SERIES,
+    ("GET", "/devices/{device_id}/rollups"): P.READINGS,
+    ("GET", "/communities/{community_id}/rollups"): P.SERIES,
     ("GET", "/communities/{community_id}/alerts"): P.ALERTS,
     ("GET", "/alerts/{alert_id}"): P.ALERTS,
     ("GET", "/communities/{community_id}/orders"): P.ORDERS,
@@ -137,6 +139,11 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
             return response.status_code
     if path.endswith("/readings"):
         more["params"] = {"metric": "battery"}
+    if path.endswith("/rollups"):
+        span = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}
+        more["params"] = {"kind": "environment" if "communities" in path else "", "metric": "battery", **span}
+        if "communities" in path:
+            more["params"]["metric"] = "temperature"
     if path.endswith("/moves"):
         more["json"] = {"move": "repeat", "version": 2}
         more["headers"] = {"Idempotency-Key": str(uuid4())}

@@ -1,15 +1,16 @@
 """Roll-ups and metering in the database: equal to an oracle after every step of whatever happens, in whatever order.
 
-LINHUB_HYPOTHESIS_EXAMPLES sets how many random histories (default 8), LINHUB_FAULT_SEED repeats a run.
+LINHUB_HYPOTHESIS_EXAMPLES sets how many random histories (default 5), LINHUB_FAULT_SEED repeats a run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,15 +19,18 @@ import asyncpg
 import pytest
 
 from services.adapters.mqtt import Inbound
+from services.cli.meter import Refused, rate, record_swap
 from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.metering import Meter, Swap
 from services.ingest import rollups, store
-from services.ingest.core import Checked, Reading
+from services.ingest.core import Checked, Outcome, Reading
 from services.ingest.registry import KnownDevice, kind_spec
 from services.ingest.store import Batch, Owner
+from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
 from tests.fault_kit import SEED, tell
+from tests.ingest_kit import Wire, ingest, now_ms, until
 from tests.metering_oracle import EXAMPLES, Found, Oracle
 
 HOUR = timedelta(hours=1)
@@ -306,7 +310,8 @@ async def while_a_batch_is_open(world: World, chance: random.Random) -> None:
         after = await world.db.fetchval(
             "SELECT closed_to FROM rollup_boundary WHERE partition = $1", world.device.partition
         )
-        assert after == before, "an hour was closed under an open batch"
+        stored = any(item.outcome is Outcome.STORED for item in batch.checked.items())
+        assert after == before or not stored, "an hour was closed under an open batch"
     await rollups.step(world.db, world.device.partition, 1000)
     await world.check()
     await transaction.commit()
@@ -334,7 +339,7 @@ async def home(database_url: str) -> str:
 
 
 async def test_rollups_equal_the_oracle_after_every_step_in_any_order(home: str) -> None:
-    count = EXAMPLES or 8
+    count = EXAMPLES or 5
     tell(f"seed {SEED}, histories {count}")
     done: Counter[str] = Counter()
     async with connections(home) as (db, other):
@@ -349,3 +354,153 @@ async def test_rollups_equal_the_oracle_after_every_step_in_any_order(home: str)
             done += world.done
     tell(", ".join(f"{name} {number}" for name, number in sorted(done.items())))
     assert done["repaired"] > 0 and done["kills"] > 0 and done["open batches"] > 0
+
+
+async def test_rollups_of_a_swap_and_a_rating_are_worked_out_anew(home: str) -> None:
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(1), "water_meter")
+        began, minute = ms(world.start), 60_000
+        values = {0: 500.0, 20: 500.25, 40: 3.5, 70: 3.75}
+        await world.say({began + at * minute: [value, 1, 3, 0] for at, value in values.items()})
+        await close_to(db, world, random.Random(1), whole=True)
+        await work_off(db, world.device.partition)
+        await world.check()
+        device = await db.fetchval("SELECT id FROM device WHERE device_no = $1", world.device.no)
+        moment = at(began + 30 * minute)
+        assert await record_swap(db, device, None, moment, 501.0, 3.0, "张工") == "total_m3"
+        world.swaps.append(Swap(began + 30 * minute, 501.0, 3.0))
+        await world.check()
+        await work_off(db, world.device.partition)
+        await world.check()
+        used = await db.fetchval("SELECT sum(used) FROM meter_hour WHERE device_no = $1", world.device.no)
+        assert used == 1.25
+        with pytest.raises(Refused, match="recorded already"):
+            await record_swap(db, device, None, moment, 501.0, 3.0, "张工")
+        for metric, wrong in (("flow", "没有累计量"), ("nonsense", "没有累计量")):
+            with pytest.raises(Refused, match=wrong):
+                await record_swap(db, device, metric, moment, 1, 0, "张工")
+        with pytest.raises(Refused, match="no device"):
+            await record_swap(db, "nobody", None, moment, 1, 0, "张工")
+        with pytest.raises(Refused, match="future"):
+            await record_swap(db, device, None, datetime.now(UTC) + HOUR, 1, 0, "张工")
+        # A narrower bound makes breaks of what was taken for use.
+        await rate(db, device, None, 0.125, 1024.0)
+        world.meter = Meter(replace(world.meter.register, max_per_h=0.125), world.meter.swaps)
+        await world.check()
+        await work_off(db, world.device.partition)
+        await world.check()
+        assert await db.fetchval("SELECT sum(breaks) FROM meter_hour WHERE device_no = $1", world.device.no) == 1
+
+
+async def test_rollups_keep_what_the_readings_no_longer_tell(home: str) -> None:
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(2), "water_meter")
+        began = ms(world.start)
+        await world.say({began + n * 60_000: [500 + n / 8, 1, 3, 0] for n in range(50)})
+        await close_to(db, world, random.Random(2), whole=True)
+        await work_off(db, world.device.partition)
+        covers = await db.fetchval("SELECT rollup_covers()")
+        assert covers == world.start + (world.hours + 2) * HOUR
+        await world.check()
+        await db.execute("SELECT drop_chunks('reading', $1::timestamptz)", covers + 240 * HOUR)
+        await world.check()
+        # What is late for the chunk that went cannot undo what was found while it was there.
+        await store.write(db, world.owner, world.batch({began + 1: [500.0, 1, 3, 0]}), world.numbers, {})
+        await work_off(db, world.device.partition)
+        await world.check()
+
+
+async def test_rollups_of_a_device_that_moves_to_a_partition_further_on_are_complete(home: str) -> None:
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(3), "water_meter")
+        await world.say({ms(world.start) + n * 600_000: [500 + n / 8, 1, 3, 0] for n in range(12)})
+        await db.execute(
+            "INSERT INTO community (id, street_id, name, partition, latitude, longitude, households, residents) "
+            "SELECT 'ahead', street_id, 'ahead', (partition + 1) % 16, 0, 0, 0, 0 FROM community WHERE id = $1", HOME
+        )  # fmt: skip
+        ahead = (world.device.partition + 1) % 16
+        await rollups.close(db, [ahead], datetime.now(UTC) - (world.start + 5 * HOUR))
+        await work_off(db, ahead)
+        await db.execute(
+            "UPDATE device SET community_id = 'ahead', household_id = NULL WHERE device_no = $1", world.device.no
+        )
+        world.device = replace(world.device, community=CommunityId("ahead"), partition=Partition(ahead))
+        await world.check()
+        await work_off(db, ahead)
+        await world.check()
+        assert await db.fetchval("SELECT count(*) FROM rollup_stale") == 0
+
+
+async def test_rollup_job_of_two_workers_at_once_does_no_harm(home: str) -> None:
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(4), "water_meter")
+        await world.say({ms(world.start) + n * 600_000: [500 + n / 8, 1, 3, 0] for n in range(20)})
+        await close_to(db, world, random.Random(4), whole=True)
+        async with other.transaction():
+            # One that was frozen in the middle of a step holds its partition up, and nobody else.
+            assert (await rollups.step(other, world.device.partition, 1)).filled == 1
+            assert await rollups.step(db, world.device.partition, 1000) == rollups.Step()
+        await asyncio.gather(*(work_off(connection, world.device.partition) for connection in (db, other)))
+        await work_off(db, world.device.partition)
+        await world.check()
+
+
+async def test_a_community_whose_days_begin_within_an_hour_is_refused(home: str) -> None:
+    async with connections(home) as (db, _):
+        with pytest.raises(asyncpg.CheckViolationError, match="whole_hours"):
+            await db.execute("UPDATE community SET timezone = 'Asia/Kolkata'")
+        await db.execute("UPDATE community SET timezone = 'Asia/Urumqi'")
+
+
+async def test_the_ingest_service_keeps_the_rollups(home: str, mqtt: Mqtt) -> None:
+    """On the wire and through the service: a reading of an hour ago, and one that comes late to it."""
+    ts = (now_ms() // HOUR_MS - 1) * HOUR_MS
+    wire = Wire(mqtt.url)
+    try:
+        async with (
+            ingest(home, mqtt.url, rollup_lag_s=0, rollup_every_s=0.05),
+            connections(home) as (db, _),
+        ):
+
+            async def told() -> list[tuple[Any, ...]]:
+                rows = await db.fetch(
+                    "SELECT h.readings, m.n, m.first, m.last "
+                    "FROM rollup_hour h JOIN meter_hour m USING (device_no, bucket)"
+                )
+                stale = await db.fetchval("SELECT count(*) FROM rollup_stale")
+                return [tuple(row) for row in rows] if not stale else []
+
+            topic = f"sc/{HOME}/{HOME}-gateway-1/up/telemetry"
+            for said, wanted in (
+                ((ts, 7.0), (1, 1, 7.0, 7.0)),
+                ((ts + 60_000, 7.5), (2, 2, 7.0, 7.5)),
+                ((ts + 30_000, 7.25), (3, 3, 7.0, 7.5)),
+            ):
+                values = {"total_m3": said[1], "flow": 1}
+                wire.send(topic, [{"device": f"{HOME}-water_meter-1", "ts": said[0], "values": values}])
+
+                async def there(wanted: tuple[Any, ...] = wanted) -> bool:
+                    return await told() == [wanted]
+
+                await until(there)
+    finally:
+        wire.close()
+
+
+@pytest.mark.parametrize("each", [1, 2, 3])
+async def test_rollups_of_days_join_hours_of_few_readings(home: str, each: int) -> None:
+    """An hour of one reading has no second and no last but one of its own: they are its neighbours'."""
+    async with connections(home) as (db, other):
+        world = await new_world(db, other, random.Random(5), "water_meter")
+        world.hours = 60
+        hours, minute = range(0, 60, 1), 60_000
+        at_minutes = {hour * 60 + n * 20: (hour * 3 + n) / 8 for hour in hours for n in range(each)}
+        await world.say({ms(world.start) + at * minute: [500 + value, 1, 3, 0] for at, value in at_minutes.items()})
+        await close_to(db, world, random.Random(5), whole=True)
+        await work_off(db, world.device.partition)
+        await world.check()
+        assert await db.fetchval("SELECT count(*) FROM meter_day WHERE device_no = $1", world.device.no) == 3
+        assert await db.fetchval(
+            "SELECT sum(used) FROM meter_series($1, $2, 'total_m3', $3, now(), 'day')",
+            HOME, world.device.no, world.start,
+        ) == max(at_minutes.values())  # fmt: skip

@@ -243,3 +243,23 @@ SELECT d.id, d.kind, d.name, d.place, s.vals_ts, s.vals
 FROM device AS d JOIN device_state AS s ON s.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL AND d.kind = ANY ($2::text[]) AND s.vals_ts IS NOT NULL
 ORDER BY d.id
+
+-- name: device_rollup
+SELECT bucket, n AS count, low, high, mean, last, NULL::float8 AS used, NULL::bigint AS breaks
+FROM rollup_series($1, $2, $3, $4, $5, $6)
+
+-- name: device_meter
+SELECT bucket, r.n AS count, r.low, r.high, r.mean, r.last, m.used, m.breaks
+FROM rollup_series($1, $2, $3, $4, $5, $6) AS r
+JOIN meter_series($1, $2, $3, $4, $5, $6) AS m USING (bucket)
+ORDER BY bucket
+
+-- name: community_rollup
+SELECT bucket, devices AS count, low, high, total AS mean, NULL::float8 AS last, NULL::float8 AS used,
+       NULL::bigint AS breaks
+FROM rollup_sum($1, $2, $3, $4, $5, $6)
+
+-- name: community_meter
+SELECT bucket, devices AS count, NULL::float8 AS low, NULL::float8 AS high, NULL::float8 AS mean,
+       NULL::float8 AS last, used, breaks
+FROM meter_sum($1, $2, $3, $4, $5, $6)
