@@ -135,7 +135,7 @@ async def _run(
         "FROM ingest_ledger"
     )
     rows = await connection.fetchval("SELECT count(*) FROM reading")
-    logged = await connection.fetchval("SELECT coalesce(sum(cardinality(device_nos)), 0)::bigint FROM ingest_log")
+    logged = await connection.fetchval("SELECT coalesce(sum(readings), 0)::bigint FROM ingest_log")
     count = row["stored"] // batch
     expected = (sent.value if messages is None else rounds) * batch
     return Result(

@@ -24,7 +24,7 @@ from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
 from services.domain.ids import DeviceId
 from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, now_ms, until
+from tests.ingest_kit import Database, Wire, client_prefix, now_ms, until
 
 KILLS = int(os.environ.get("LINHUB_FAULT_KILLS", "3"))
 """Kill points a test; campaigns use 20 and more."""
@@ -162,7 +162,10 @@ class IngestProcess(ServiceProcess):
     """Of one worker name in all its lives."""
 
     def __init__(self, database_url: str, mqtt_url: str, worker: str, **more: object) -> None:
-        super().__init__("ingest", database_url, mqtt_url=mqtt_url, worker=worker, **more)
+        prefix = client_prefix(database_url)
+        super().__init__(
+            "ingest", database_url, mqtt_url=mqtt_url, worker=worker, **{"mqtt_client_prefix": prefix, **more}
+        )
 
 
 async def revive(part: Part) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -89,10 +90,21 @@ class Wire:
         self._client.loop_stop()
 
 
+def client_prefix(database_url: str) -> str:
+    """Of the test's own: the broker is shared, and sessions outlive those who used them."""
+    return "t-" + urlsplit(database_url).path.strip("/").replace("_", "-")[-32:]
+
+
 @asynccontextmanager
 async def ingest(database_url: str, mqtt_url: str, **settings: Any) -> AsyncIterator[int]:
     """The service, ready; yields its health port and stops it in order at the end."""
-    given = {"worker": f"t-{uuid4().hex[:8]}", "state_wait_s": 0.02, "retry_max_s": 0.2, **settings}
+    given = {
+        "worker": f"t-{uuid4().hex[:8]}",
+        "mqtt_client_prefix": client_prefix(database_url),
+        "state_wait_s": 0.02,
+        "retry_max_s": 0.2,
+        **settings,
+    }
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
         run(IngestSettings(database_url=database_url, mqtt_url=mqtt_url, **given), stop, ready.set_result)
@@ -161,9 +173,9 @@ class Database:
     async def log_readings(self) -> list[tuple[int, int]]:
         """(device number, ts) of each reading the log names, in log order."""
         rows = await self.connection.fetch(
-            "SELECT device_nos, ts_ms FROM ingest_log WHERE lane = 1 ORDER BY partition, seq"
+            "SELECT device_no, ts_ms FROM ingest_log_reading WHERE lane = 1 ORDER BY partition, seq, place"
         )
-        return [pair for row in rows for pair in zip(row["device_nos"], row["ts_ms"], strict=True)]
+        return [(row["device_no"], row["ts_ms"]) for row in rows]
 
     async def log_bodies(self) -> list[dict[str, Any]]:
         rows = await self.connection.fetch("SELECT body FROM ingest_log WHERE lane = 0 ORDER BY partition, seq")

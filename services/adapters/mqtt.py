@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -14,10 +15,18 @@ class Inbound(NamedTuple):
     topic: str
     payload: bytes
     generation: int
-    """Which connection it came on; a token means nothing on another."""
+    """Which connection it came on, of all that this process ever had; a token means nothing on another."""
     token: int
     retained: bool
     received_ms: int
+
+
+_generations = count(1)
+
+
+def next_generation() -> int:
+    """Never the same twice in a process, so that several subscribers can stand behind one."""
+    return next(_generations)
 
 
 class SessionTakenOver(Exception):
@@ -54,6 +63,8 @@ class SubscriberOptions:
     """`window`: how many messages the broker may have unacknowledged; past it the broker waits: the back-pressure.
 
     `held_bytes`: past this much unacknowledged payload nothing more is read, whatever the window says.
+    `keepalive_s`: a broker that does not answer is given up after one and a half to two times this.
+    Raises ValueError for a window that MQTT cannot express.
     """
 
     address: Address
@@ -65,9 +76,15 @@ class SubscriberOptions:
     connect_timeout_s: float = 5.0
     retry_max_s: float = 10.0
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= 65_535:
+            raise ValueError(f"window is {self.window}; MQTT takes 1 to 65535")
+        if not 1 <= self.keepalive_s <= 65_535:
+            raise ValueError(f"keepalive_s is {self.keepalive_s}; 1 to 65535 are taken")
 
-class Subscriber(Protocol):
-    """One connection with a session that outlives it: QoS 1, acknowledged by hand, reconnecting for ever.
+
+class Receiver(Protocol):
+    """Where messages come from and acknowledgements go to: one connection, or several behind one.
 
     All methods belong to one event loop.
     """
@@ -87,19 +104,37 @@ class Subscriber(Protocol):
         """At least one message; waits up to `linger_s` after the first for `limit` of them."""
 
     def ack(self, messages: Iterable[Inbound]) -> int:
-        """Acknowledges to the broker; how many were too old to mean anything (it will deliver those again)."""
+        """Acknowledges to the broker; how many were too old to mean anything (it will deliver those again).
+
+        A message is acknowledged once: a second time counts among those.
+        """
 
     def publish(self, topic: str, payload: bytes) -> None:
         """QoS 1, sent again after a reconnect. While too many wait for the broker the new one is dropped."""
 
+    async def close(self) -> None:
+        """Sends what is left and disconnects; the session stays at the broker."""
+
+
+class Subscriber(Receiver, Protocol):
+    """One connection with a session that outlives it: QoS 1, acknowledged by hand, reconnecting for ever."""
+
+    @property
+    def generation(self) -> int:
+        """Of the connection that stands now, or of the last one; 0 before the first."""
+
+    def take(self, limit: int) -> list[Inbound]:
+        """At most `limit` of those that wait, perhaps none, at once."""
+
+    def on_arrival(self, told: Callable[[], None]) -> None:
+        """`told` is called whenever messages have arrived: once for a reading, not once for a message."""
+
     def set_filters(self, wanted: Collection[str], unwanted: Collection[str] = ()) -> None:
         """Subscribes to exactly `wanted`, now and after each reconnect, and gives back `unwanted`.
 
-        A session remembers filters of earlier lives: name in `unwanted` what those may have held.
+        A session remembers filters of earlier lives: name in `unwanted` what those may have held. While one is
+        refused the subscriber is not ready, says so and asks again; the granted ones work meanwhile.
         """
-
-    async def close(self) -> None:
-        """Sends what is left and disconnects; the session stays at the broker."""
 
 
 StatusCallback = Callable[[bool, str], None]

@@ -7,7 +7,6 @@ import contextlib
 import random
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from services.adapters.mqtt import Inbound, SessionTakenOver, StatusCallback, SubscriberOptions
+from services.adapters.mqtt_inbox import Inbox
 
 log = structlog.get_logger(__name__)
 
@@ -118,9 +118,7 @@ class PahoSubscriber:
     def __init__(self, options: SubscriberOptions, on_status: StatusCallback = lambda connected, why: None) -> None:
         self._options = options
         self._on_status = on_status
-        self._queue: deque[Inbound] = deque()
-        self._held = 0
-        self._generation = 0
+        self._inbox = Inbox()
         self._filters: frozenset[str] = frozenset()
         self._given_back: frozenset[str] = frozenset()
         self._asked: set[int] = set()
@@ -129,7 +127,6 @@ class PahoSubscriber:
         self._closing = False
         self._taken_over = False
         self._lost: asyncio.Future[str] | None = None
-        self._waiter: tuple[int, asyncio.Future[None]] | None = None
         self._wire: _Wire | None = None
         self._reading = False
         self._writing = False
@@ -175,7 +172,14 @@ class PahoSubscriber:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._inbox)
+
+    @property
+    def generation(self) -> int:
+        return self._inbox.generation
+
+    def on_arrival(self, told: Callable[[], None]) -> None:
+        self._inbox.on_arrival(told)
 
     async def run(self) -> None:
         failures = 0
@@ -196,29 +200,16 @@ class PahoSubscriber:
             await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311
 
     async def receive(self, limit: int, linger_s: float = 0.0) -> list[Inbound]:
-        if not self._queue:
-            await self._until(1)
-        if linger_s > 0 and len(self._queue) < limit:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(linger_s):
-                    await self._until(limit)
-        if len(self._queue) <= limit:
-            taken = list(self._queue)
-            self._queue.clear()
-        else:
-            taken = [self._queue.popleft() for _ in range(limit)]
-        return taken
+        return await self._inbox.receive(limit, linger_s)
+
+    def take(self, limit: int) -> list[Inbound]:
+        return self._inbox.take(limit)
 
     def ack(self, messages: Iterable[Inbound]) -> int:
-        stale = 0
-        for message in messages:
-            if message.generation != self._generation or not self._connected:
-                stale += 1
-                continue
-            self._held -= len(message.payload)
-            if message.token:
-                self._client.ack(message.token, 1)
-        if not self._reading and self._held <= self._options.held_bytes // 2:
+        tokens, stale = self._inbox.settle(messages)
+        for token in tokens:
+            self._client.ack(token, 1)
+        if not self._reading and self._inbox.held <= self._options.held_bytes // 2:
             self._resume_reading()
         return stale
 
@@ -284,6 +275,7 @@ class PahoSubscriber:
                 asyncio.get_running_loop().remove_writer(wire.fileno())
             wire.close()
         self._connected = False
+        self._inbox.end()
 
     # Reading and writing
 
@@ -308,8 +300,8 @@ class PahoSubscriber:
             if loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose("the connection broke")
                 return
-            if self._held > self._options.held_bytes:
-                log.warning("broker_reading_paused", held_bytes=self._held)
+            if self._inbox.held > self._options.held_bytes:
+                log.warning("broker_reading_paused", held_bytes=self._inbox.held)
                 self._stop_reading()
                 return
             if not wire.pending:
@@ -346,13 +338,9 @@ class PahoSubscriber:
         if reason.is_failure:
             self._lose(f"the broker refused {self._options.client_id}: {reason}")
             return
-        if flags.session_present:
-            # The broker delivers these again; keeping them too would double the memory at each reconnect.
-            self._queue.clear()
-        elif self._generation:
+        if self._inbox.generation and not flags.session_present:
             log.warning("broker_session_lost", client_id=self._options.client_id)
-        self._generation += 1
-        self._held = 0
+        self._inbox.begin(flags.session_present)
         self._asked.clear()
         self._connected = True
         self._subscribe(self._filters)
@@ -394,25 +382,11 @@ class PahoSubscriber:
         self._deliver(message._topic, bytes(message.payload), message.mid, message.retain)
 
     def _deliver(self, topic: bytes, payload: bytes, mid: int, retained: bool) -> None:
-        self._queue.append(
-            Inbound(
-                topic.decode("utf-8", "replace"), payload, self._generation, mid, retained, time.time_ns() // 1_000_000
-            )
-        )
-        self._held += len(payload)
-        waiter = self._waiter
-        if waiter is not None and len(self._queue) >= waiter[0]:
-            self._waiter = None
-            if not waiter[1].done():
-                waiter[1].set_result(None)
-
-    async def _until(self, count: int) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._waiter = (count, future)
+        name, now_ms = topic.decode("utf-8", "replace"), time.time_ns() // 1_000_000
         try:
-            await future
-        finally:
-            self._waiter = None
+            self._inbox.put([Inbound(name, payload, self._inbox.generation, mid, retained, now_ms)])
+        except ValueError as error:
+            self._lose(str(error))
 
 
 def _parts(filters: list[str]) -> list[list[str]]:

@@ -43,9 +43,17 @@ async def _prepare(connection: asyncpg.Connection[Any]) -> None:
 
 
 async def open_pool(
-    database_url: str, *, name: str, min_size: int = 1, max_size: int = 4, retry_s: float = 1.0
+    database_url: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 4,
+    retry_s: float = 1.0,
+    idle_in_transaction_s: float = 0.0,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
+
+    `idle_in_transaction_s`: a process that stops in the middle of a transaction loses it, and its locks, after so long.
 
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
@@ -59,7 +67,11 @@ async def open_pool(
                     min_size=min_size,
                     max_size=max_size,
                     init=_prepare,
-                    server_settings={"application_name": name, "timezone": "UTC"},
+                    server_settings={
+                        "application_name": name,
+                        "timezone": "UTC",
+                        "idle_in_transaction_session_timeout": str(round(idle_in_transaction_s * 1000)),
+                    },
                 )
             waiting = "schema is behind, run `linhub migrate`: " + ", ".join(pending)
         except asyncpg.InvalidCatalogNameError as error:

@@ -14,7 +14,7 @@ from services.domain.rules.evaluation import Clock, Event, Flood, Item, Reading,
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
-    """One committed batch of one lane. Arrays as in `ingest_log`; times are epoch ms."""
+    """One committed batch of one lane. Reading i has widths[i] of `vals`, in order; times are epoch ms."""
 
     lane: int
     seq: int
@@ -25,6 +25,8 @@ class LogRow:
     widths: list[int]
     vals: list[float | None]
     body: list[Any]
+    unreadable: str = ""
+    """Why its readings could not be unpacked."""
 
     @property
     def size(self) -> int:
@@ -43,6 +45,9 @@ _NOWHERE: Mapping[str, int] = {}
 
 def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
     """Every item of the row, in order."""
+    if row.unreadable:
+        yield Unreadable(row.unreadable)
+        return
     if row.lane == 1:
         yield from _readings(row, roster)
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from services.adapters.log_rows import EMPTY, device_numbers, unpack
 from services.adapters.queries import Queries
 from services.adapters.registry import load_communities, load_devices
 from services.alerts.core import Engine, OnFault
@@ -54,6 +55,7 @@ async def load_engine(
         rows = await connection.fetch(Q["load_checkpoints"], consumer, partition)
         checkpoints = {row["lane"]: row["seq"] for row in rows}
         roster = await load_roster(connection, partition, catalogue)
+        ahead = await _ahead(connection, partition, checkpoints[1])
         seen = {
             DeviceNo(row["device_no"]): Seen(
                 row["seen_ms"],
@@ -62,7 +64,7 @@ async def load_engine(
                 row["session"],
                 row["newest_ms"] or 0,
             )
-            for row in await connection.fetch(Q["load_seen"], partition, checkpoints[1])
+            for row in await connection.fetch(Q["load_seen"], partition, ahead)
         }
         states = [
             StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]))
@@ -95,4 +97,21 @@ async def read_log(
 ) -> list[LogRow]:
     """The next rows of one lane, in order."""
     rows = await connection.fetch(Q["read_log"], partition, lane, after, limit)
-    return [LogRow(**{**row, "body": _value(row["body"])}) for row in rows]
+    return [_log_row(row) for row in rows]
+
+
+def _log_row(row: asyncpg.Record) -> LogRow:
+    why = ""
+    try:
+        readings = unpack(row["readings"], row["packed"])
+    except ValueError as error:
+        readings, why = EMPTY, str(error)
+    return LogRow(row["lane"], row["seq"], row["committed_at"], *readings, _value(row["body"]), why)
+
+
+async def _ahead(connection: asyncpg.Connection[Any], partition: int, after: int) -> set[int]:
+    """Devices in the part of the log that is still to be read."""
+    found: set[int] = set()
+    async for row in connection.cursor(Q["log_devices"], partition, after, prefetch=16):
+        found |= device_numbers(row["device_nos"])
+    return found

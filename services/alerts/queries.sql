@@ -30,7 +30,7 @@ ON CONFLICT DO NOTHING
 SELECT lane, seq FROM checkpoint WHERE consumer = $1 AND partition = $2 ORDER BY lane
 
 -- name: read_log
-SELECT lane, seq, committed_at, device_nos, ts_ms, received_ms, widths, vals, body
+SELECT lane, seq, committed_at, readings, packed, body
 FROM ingest_log WHERE partition = $1 AND lane = $2 AND seq > $3 ORDER BY seq LIMIT $4
 
 -- name: log_heads
@@ -49,10 +49,11 @@ WHERE c.partition = $1 AND p.household_id IS NOT NULL
 GROUP BY p.household_id
 HAVING bool_and(p.away_until IS NOT NULL AND p.away_until > now())
 
+-- name: log_devices
+SELECT substr(packed, 1, 4 * readings) AS device_nos FROM ingest_log
+WHERE partition = $1 AND lane = 1 AND seq > $2 AND readings > 0
+
 -- name: load_seen
-WITH ahead AS (
-    SELECT DISTINCT unnest(device_nos) AS device_no FROM ingest_log WHERE partition = $1 AND lane = 1 AND seq > $2
-)
 SELECT s.device_no, s.online, s.session,
     (extract(epoch FROM s.last_seen_at) * 1000)::bigint AS seen_ms,
     (extract(epoch FROM s.online_since) * 1000)::bigint AS online_since_ms,
@@ -60,7 +61,7 @@ SELECT s.device_no, s.online, s.session,
 FROM device_state s
 JOIN device d USING (device_no)
 JOIN community c ON c.id = d.community_id
-LEFT JOIN ahead a USING (device_no)
+LEFT JOIN unnest($2::integer[]) AS a (device_no) USING (device_no)
 WHERE c.partition = $1
 
 -- name: last_seen

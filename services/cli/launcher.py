@@ -37,6 +37,7 @@ class Options:
     demo: bool = False
     preset: str = "gongyuan"
     scale: float = 0.2
+    ingest_workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,11 @@ def _environment(**settings: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings}
 
 
+def ingest_processes(count: int) -> list[tuple[str, str]]:
+    """(process, worker) of those that share the partitions; the first process is called as if it were alone."""
+    return [("ingest-" + str(number) if number else "ingest", f"ingest-{number}") for number in range(count)]
+
+
 def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Addresses, options: Options) -> str:
     """All at once, then each is waited for; the cockpit's address."""
     waited: list[Service] = []
@@ -183,15 +189,16 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
     def start(name: str, module: Sequence[str], health: int | None, **settings: str) -> None:
         waited.append(stack.start_service(name, module, _environment(**settings), health))
 
-    for name in ("ingest", "alerts"):
+    for name, worker in [*ingest_processes(options.ingest_workers), ("alerts", "")]:
         port = stack.port(name)
         start(
             name,
-            _module(f"services.{name}.main"),
+            _module(f"services.{'ingest' if worker else name}.main"),
             port,
             LINHUB_DATABASE_URL=addresses.database,
             LINHUB_MQTT_URL=addresses.ingest_mqtt,
             LINHUB_HEALTH_PORT=str(port),
+            **({"LINHUB_WORKER": worker} if worker else {}),
         )
     port = stack.port("api", API_PORT)
     start(

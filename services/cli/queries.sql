@@ -28,6 +28,21 @@ SELECT coalesce(sum(received), 0)::bigint AS received,
        coalesce(sum(rejected), 0)::bigint AS rejected
 FROM ingest_ledger;
 
+-- name: ingest_workers
+SELECT w.worker, w.started_at, extract(epoch FROM clock_timestamp() - w.seen_at)::float8 AS silent_s,
+       coalesce(array_agg(l.partition ORDER BY l.partition) FILTER (WHERE l.partition >= 0), '{}') AS partitions,
+       coalesce(bool_or(l.partition < 0), false) AS strays
+FROM ingest_worker w
+LEFT JOIN worker_lease l ON l.consumer = 'ingest' AND l.owner = w.instance
+GROUP BY w.worker, w.started_at, w.seen_at
+ORDER BY w.worker;
+
+-- name: partitions_unowned
+SELECT coalesce(array_agg(l.partition ORDER BY l.partition), '{}')
+FROM worker_lease l
+WHERE l.consumer = 'ingest' AND l.partition >= 0
+  AND NOT EXISTS (SELECT FROM ingest_worker w WHERE w.instance = l.owner);
+
 -- name: quarantine_by_reason
 SELECT scope, reason, count(*) AS count, max(received_at) AS latest
 FROM quarantine

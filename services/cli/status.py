@@ -13,6 +13,9 @@ from rich.table import Table
 from services.cli.home import find_home, tr
 from services.cli.survey import survey
 
+SILENT_S = 5.0
+"""A worker that says nothing for so long is about to be replaced."""
+
 
 def register(app: typer.Typer) -> None:
     @app.command()
@@ -79,6 +82,16 @@ def _show_contents(line: Any, database: dict[str, Any]) -> None:
         + f" {ledger['received']:,} = "
         + " + ".join(f"{ledger[part]:,} {part}" for part in ("stored", "duplicate", "rejected"))
     )
+    for worker in database["ingest_workers"]:
+        parts = spans(worker["partitions"]) or tr("none", "无")
+        quiet = worker["silent_s"]
+        silent = f", [red]{tr('silent for', '无心跳')} {quiet:.0f} s[/]" if quiet > SILENT_S else ""
+        line(
+            tr(f"worker {worker['worker']}: partitions {parts}", f"采集进程 {worker['worker']}：分区 {parts}") + silent
+        )
+    if database["partitions_unowned"]:
+        parts = spans(database["partitions_unowned"])
+        line(tr(f"[red]partitions without a worker: {parts}[/]", f"[red]无人接管的分区：{parts}[/]"))
     for heading, group, by in (
         (tr("open alerts", "未解除告警"), database["alerts"], "by_severity"),
         (tr("open orders", "未结工单"), database["orders"], "by_state"),
@@ -93,6 +106,17 @@ def _show_contents(line: Any, database: dict[str, Any]) -> None:
         # Topic and detail hold what a stranger sent: shown without its markup or control characters.
         what = "".join(c if c.isprintable() else "·" for c in f"{row['topic']}: {row['detail']}")[:160]
         line(f"  [dim]{row['received_at'][:19]} {row['reason']}[/] " + escape(what))
+
+
+def spans(numbers: list[int]) -> str:
+    """`0-3, 7` for 0, 1, 2, 3, 7."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
 def _coloured(good: bool, text: str) -> str:

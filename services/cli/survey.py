@@ -22,6 +22,7 @@ from services.cli.home import Given, database_url
 SQL = Queries.beside(__file__)
 LATEST = 5
 _WITH_HEALTH = ("ingest", "alerts", "api")
+_MORE_WORKERS = "ingest-"
 _ANSWER_S = 10.0
 
 
@@ -32,7 +33,8 @@ def survey(home: Path) -> dict[str, Any]:
     running = found.running
     url = database_url(home)
     database = asyncio.run(_database(url)) if url else {"answers": False, "error": "never started"}
-    services = {name: _service(found, name) for name in (*_WITH_HEALTH, "identity", "simulator")}
+    more = sorted(name for name in found.processes if name.startswith(_MORE_WORKERS))
+    services = {name: _service(found, name) for name in ("ingest", *more, "alerts", "api", "identity", "simulator")}
     told: dict[str, Any] = {
         "home": str(home),
         "running": running,
@@ -61,7 +63,7 @@ def _service(found: state.State, name: str) -> dict[str, Any] | None:
     if name not in found.processes or not found.running:
         return None
     alive = [process.pid for process in found.processes[name] if process.alive]
-    port = found.ports.get(name) if name in _WITH_HEALTH else None
+    port = found.ports.get(name) if name in _WITH_HEALTH or name.startswith(_MORE_WORKERS) else None
     waiting = "not running" if not alive else health(port) if port else None
     return {
         "ready": waiting is None,
@@ -120,6 +122,8 @@ async def _contents(connection: Any, url: str) -> dict[str, Any]:
         "migrations": schema,
         "devices": plain(await connection.fetchrow(SQL["devices"])),
         "ledger": plain(await connection.fetchrow(SQL["ledger"])),
+        "ingest_workers": [plain(row) for row in await connection.fetch(SQL["ingest_workers"])],
+        "partitions_unowned": list(await connection.fetchval(SQL["partitions_unowned"])),
         "quarantine": {"total": sum(row["count"] for row in reasons), "by_reason": reasons, "latest": latest},
         "alerts": {"open": sum(by_severity.values()), "by_severity": by_severity},
         "orders": {"open": sum(by_state.values()), "by_state": by_state},

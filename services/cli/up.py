@@ -22,6 +22,7 @@ from deploy.embedded.part import rotate
 from services.cli.home import CODE, Given, find_home, tr
 from services.cli.launcher import Options, launch, new_stack
 from services.cli.report import ConsoleReport, Failure, PipeReport, Ready, Report, relay
+from services.domain.ids import PARTITIONS
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_PATIENCE_S = 900.0
@@ -158,14 +159,17 @@ def register(app: typer.Typer) -> None:
         docker: Annotated[bool, typer.Option("--docker", help="Through docker compose instead.")] = False,
         preset: Annotated[str, typer.Option(help="The community of the demo.")] = "gongyuan",
         scale: Annotated[float, typer.Option(min=0.001, max=1.0, help="The share of it that is simulated.")] = 0.2,
+        ingest_workers: Annotated[
+            int, typer.Option(min=1, max=PARTITIONS, help="Processes that share the devices' messages.")
+        ] = 1,
         progress_fd: Annotated[int, typer.Option("--progress-fd", hidden=True)] = -1,
     ) -> None:
         """Start everything and show where the cockpit is. Safe to run again."""
         home = find_home()
         console = ConsoleReport(Console())
         if docker:
-            raise typer.Exit(_docker(console, demo, detach))
-        options = Options(demo, preset, scale)
+            raise typer.Exit(_docker(console, demo, detach, ingest_workers))
+        options = Options(demo, preset, scale, ingest_workers)
         if progress_fd >= 0:
             raise typer.Exit(run_up(home, options, PipeReport(progress_fd)))
         try:
@@ -174,16 +178,18 @@ def register(app: typer.Typer) -> None:
             console.failed(Failure(str(error)))
             raise typer.Exit(2) from None
         if detach:
-            arguments = ["--preset", preset, "--scale", str(scale), *(["--demo"] if demo else [])]
+            arguments = ["--preset", preset, "--scale", str(scale), "--ingest-workers", str(ingest_workers)]
+            arguments += ["--demo"] if demo else []
             raise typer.Exit(run_detached(home, arguments, console))
         raise typer.Exit(run_up(home, options, console))
 
 
-def _docker(report: ConsoleReport, demo: bool, detach: bool) -> int:
+def _docker(report: ConsoleReport, demo: bool, detach: bool, ingest_workers: int) -> int:
     profile = ["--profile", "demo"] if demo else []
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            return compose(*profile, "up", *(["--detach", "--wait"] if detach else []))
+            scale = ["--scale", f"ingest={ingest_workers}"] if ingest_workers > 1 else []
+            return compose(*profile, "up", *scale, *(["--detach", "--wait"] if detach else []))
     except StackError as error:
         report.failed(Failure.of(error))
         return error.exit_code

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     CONFLICT = "conflict"
     """The same device, metric and time were stored before with another value; the first stands."""
+    FLOOD = "flood"
+    """One device sent more than its share; the rest of it was not read, so that its neighbours are not hurt."""
 
 
 FUTURE_LIMIT_MS = 5 * 60 * 1000

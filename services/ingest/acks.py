@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from services.adapters.mqtt import Inbound
 from services.domain.codecs.topic import parse_topic
 from services.domain.messages import Rejected
-from services.ingest.core import Checked, Outcome
+from services.ingest.checked import Checked, Outcome
 
 
 def acknowledgements(messages: Sequence[Inbound], checked: Checked) -> list[tuple[str, bytes]]:
     """(topic, payload) of each publisher of the batch whose messages carry ids; a gateway's go to the gateway."""
     accepted: dict[str, list[str]] = {}
     rejected: dict[str, list[dict[str, str]]] = {}
+    for place, accepted_id in checked.plain.ids:
+        accepted.setdefault(messages[checked.plain.sources[place]].topic, []).append(accepted_id)
     for item in (*checked.readings, *checked.happenings):
         if item.message_id is None:
             continue
@@ -46,6 +48,7 @@ def _rejection(message_id: str, why: Rejected) -> dict[str, str]:
 
 def outcome_counts(checked: Checked) -> dict[Outcome, int]:
     counts = dict.fromkeys(Outcome, 0)
+    counts[Outcome.STORED] = len(checked.plain.sources)
     for items in (checked.readings, checked.happenings, checked.statuses):
         for item in items:
             counts[item.outcome] += 1

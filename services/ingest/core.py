@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Any, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 from services.domain.codecs import Decoded
-from services.domain.devices.kind import MetricType
-from services.domain.ids import CommunityId, DeviceNo
+from services.domain.ids import DeviceNo
 from services.domain.messages import (
     FUTURE_LIMIT_MS,
     LATE_LIMIT_MS,
@@ -21,125 +19,25 @@ from services.domain.messages import (
     Telemetry,
     Topic,
 )
-from services.ingest.registry import KnownDevice, MetricSpec, Registry
-
-NO_COMMUNITY = -1
-"""The ledger's partition for messages whose topic names no community there is."""
-
-Values = list[float | None]
+from services.ingest.checked import (
+    NO_COMMUNITY,
+    BadValue,
+    Checked,
+    ClockOff,
+    Happening,
+    Outcome,
+    Reading,
+    Refusal,
+    Session,
+    Status,
+)
+from services.ingest.registry import KnownDevice, Registry
+from services.ingest.values import number, shown, why
 
 CLOCK_NEVER_SET_MS = 1_577_836_800_000
 """2020-01-01: a device that says it is earlier has lost its clock, not its way."""
 DEVICE_TS = "device_ts"
 """In an event's data: the impossible time the device gave, where it was taken at the time of its arrival."""
-
-
-Session = tuple[int, bool]
-"""(session, ended): a device's connections in order; the last will ends one."""
-
-
-class Outcome(Enum):
-    """How a message ended."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-    REJECTED = "rejected"
-
-
-@dataclass(slots=True)
-class Item:
-    """One accepted part of a message. `source` is the index of its message in the batch; the store sets the outcome."""
-
-    source: int
-    received_ms: int
-    device: KnownDevice
-    ts_ms: int
-    message_id: str | None
-    outcome: Outcome = field(default=Outcome.STORED, init=False)
-    refusal: Rejected | None = field(default=None, init=False)
-
-    def refuse(self, rejected: Rejected) -> None:
-        self.outcome, self.refusal = Outcome.REJECTED, rejected
-
-
-@dataclass(slots=True)
-class Reading(Item):
-    """`vals` in the order of the kind's metrics, as wide as the kind, None where nothing usable was sent."""
-
-    vals: Values
-    added: Values | None = field(default=None, init=False)
-    """What it filled in a row that was already there; None for a new row."""
-
-
-@dataclass(slots=True)
-class Happening(Item):
-    """An event, or a command's reply kept like one under the name `reply:{command id}`."""
-
-    event: str
-    data: dict[str, Any]
-    message: DeviceEvent | Reply
-
-
-@dataclass(slots=True)
-class Status(Item):
-    online: bool
-    session: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A part that is kept in quarantine alone."""
-
-    source: int
-    rejected: Rejected
-    community: CommunityId | None
-    partition: int
-
-
-@dataclass(frozen=True, slots=True)
-class BadValue:
-    """One value of a reading that goes to quarantine while the rest is stored."""
-
-    item: Item
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClockOff:
-    """A known device lives in the future."""
-
-    device: KnownDevice
-    ts_ms: int
-    received_ms: int
-
-    @property
-    def offset_ms(self) -> int:
-        return self.ts_ms - self.received_ms
-
-
-@dataclass(slots=True)
-class Checked:
-    """A batch after the checks, before the database has its say (duplicates, conflicts)."""
-
-    readings: list[Reading] = field(default_factory=list)
-    happenings: list[Happening] = field(default_factory=list)
-    statuses: list[Status] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    bad_values: list[BadValue] = field(default_factory=list)
-    clocks: list[ClockOff] = field(default_factory=list)
-    forwarders: dict[DeviceNo, int] = field(default_factory=dict)
-    """Gateways that spoke for others: device number → when last."""
-
-    def items(self) -> list[Item]:
-        return [*self.readings, *self.happenings, *self.statuses]
-
-    def begin(self) -> None:
-        """Forgets an earlier attempt to store this batch."""
-        for item in self.items():
-            item.outcome, item.refusal = Outcome.STORED, None
-        for reading in self.readings:
-            reading.added = None
 
 
 def check(into: Checked, source: int, received_ms: int, topic: Topic, part: Decoded, registry: Registry) -> None:
@@ -253,7 +151,7 @@ def _accept(
         case DeviceEvent():
             if part.event not in device.kind.events:
                 known = ", ".join(sorted(device.kind.events)) or "none"
-                detail = f"a {device.kind.name} has no event {_shown(part.event)}; it has: {known}"
+                detail = f"a {device.kind.name} has no event {shown(part.event)}; it has: {known}"
                 return Rejected(Reason.UNKNOWN_EVENT, detail, part.device, part.message_id)
             into.happenings.append(
                 Happening(source, received_ms, device, part.ts_ms, part.message_id, part.event, dict(part.data), part)
@@ -273,18 +171,18 @@ def _accept(
 
 def _reading(into: Checked, source: int, received_ms: int, device: KnownDevice, part: Telemetry) -> Rejected | None:
     metrics = device.kind.metrics
-    vals: Values = [None] * device.kind.width
+    vals: list[float | None] = [None] * device.kind.width
     bad: list[tuple[Reason, str]] = []
     for name, value in part.values.items():
         metric = metrics.get(name)
         if metric is None:
-            bad.append((Reason.UNKNOWN_METRIC, f"a {device.kind.name} has no metric {_shown(name)}"))
+            bad.append((Reason.UNKNOWN_METRIC, f"a {device.kind.name} has no metric {shown(name)}"))
             continue
-        number, reason = _number(metric, value)
+        stored, reason = number(metric, value)
         if reason is None:
-            vals[metric.position] = number
+            vals[metric.position] = stored
         else:
-            bad.append((reason, f"{name}: {_why(metric, value, reason)}"))
+            bad.append((reason, f"{name}: {why(metric, value, reason)}"))
     if len(bad) == len(part.values):
         return Rejected(bad[0][0], "; ".join(detail for _, detail in bad[:8]), part.device, part.message_id)
     item = Reading(source, received_ms, device, part.ts_ms, part.message_id, vals)
@@ -292,53 +190,6 @@ def _reading(into: Checked, source: int, received_ms: int, device: KnownDevice, 
     for reason, detail in bad:
         into.bad_values.append(BadValue(item, reason, detail))
     return None
-
-
-def _number(metric: MetricSpec, value: Any) -> tuple[float, Reason | None]:
-    """The number to store, or why there is none."""
-    kind = type(value)
-    if kind is float or kind is int:
-        if not metric.low <= value <= metric.high:
-            return 0.0, Reason.OUT_OF_RANGE
-        if metric.type in (MetricType.SWITCH, MetricType.STATE) and value != int(value):
-            return 0.0, Reason.OUT_OF_RANGE
-        if metric.options and not 0 <= value < len(metric.options):
-            return 0.0, Reason.OUT_OF_RANGE
-        return float(value), None
-    if kind is bool and metric.type is MetricType.SWITCH:
-        return (1.0 if value else 0.0), None
-    if kind is str and metric.type is MetricType.STATE:
-        index = metric.options.get(value)
-        return (0.0, Reason.OUT_OF_RANGE) if index is None else (float(index), None)
-    return 0.0, Reason.MALFORMED
-
-
-def _why(metric: MetricSpec, value: Any, reason: Reason) -> str:
-    if reason is Reason.MALFORMED:
-        wanted = "an option name" if metric.type is MetricType.STATE else "a number"
-        return f"expected {wanted}, got {_shown(value)}"
-    if metric.options:
-        return f"{_shown(value)} is not one of {', '.join(metric.options)}"
-    return f"{_shown(value)} is outside {metric.low:g} to {metric.high:g}"
-
-
-def reconcile(stored: Sequence[float | None], sent: Sequence[float | None]) -> tuple[Values, Values, list[int]]:
-    """A stored row met by another with its device and time: the row now, what was added, the positions that disagree.
-
-    The first value of a metric stands; holes are filled.
-    """
-    width = max(len(stored), len(sent))
-    now = [*stored, *[None] * (width - len(stored))]
-    added: Values = [None] * width
-    disagree = []
-    for position, value in enumerate(sent):
-        if value is None:
-            continue
-        if now[position] is None:
-            now[position] = added[position] = value
-        elif now[position] != value:
-            disagree.append(position)
-    return now, added, disagree
 
 
 def order_statuses(statuses: Sequence[Status], known: Mapping[DeviceNo, Session]) -> dict[DeviceNo, Session]:
@@ -364,11 +215,3 @@ def _id_of(part: Telemetry | DeviceEvent | StatusChange | Reply) -> str | None:
             return None
         case _:
             assert_never(part)
-
-
-def _shown(value: Any) -> str:
-    """A sent value as it may stand in a sentence: short, printable, whatever it was."""
-    if type(value) is dict or type(value) is list:
-        return "an object" if type(value) is dict else "a list"
-    text = repr(value) if type(value) is str else str(value)
-    return text if len(text) <= 60 else text[:60] + "…"

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from services.adapters.mqtt import Inbound, Subscriber
+from services.adapters.mqtt import Inbound, Receiver
 from services.domain.codecs import decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
 from services.domain.messages import Lane as LaneName
-from services.domain.messages import Reason, Rejected, Topic
-from services.ingest import core, metrics, store
+from services.domain.messages import Reason, Rejected
+from services.ingest import core, failpoints, metrics, store
 from services.ingest.acks import acknowledgements, outcome_counts
-from services.ingest.core import Checked, ClockOff, Outcome, Refusal, Session
+from services.ingest.checked import NO_COMMUNITY, Checked, ClockOff, Outcome, Refusal, Session
 from services.ingest.database import POISON, Held
+from services.ingest.plain import PlainReader
+from services.ingest.readings import Bulk
 from services.ingest.registry import Registry
 from services.ingest.registry_keeper import RegistryKeeper
 from services.ingest.store import Batch, Owner
@@ -29,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 _SLICE = 200
 """Messages checked, or acknowledged, before the event loop gets its turn: about 3 ms."""
+_PLAIN_SLICE = 1_000
+"""The same for messages that go the short way."""
 _STRANGERS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_COMMUNITY, Reason.NOT_YOUR_DEVICE)
 _SAY_EVERY_S = 10.0
 
@@ -44,20 +48,30 @@ class LaneOptions:
     limit: int
     linger_s: float
     debug: bool = False
+    role: str = ""
+    """What it is called where there is more than one of a name: in metrics and client ids."""
 
 
 class Lane:
-    """`sessions` is shared by nobody else; `on_commit` sees each batch after its commit."""
+    """`sessions` is shared by nobody else; `on_commit` sees each batch after its commit.
+
+    Stores for the partitions it was given by `adopt`. `on_fenced` gets one that turns out to have another owner; the
+    batch goes on without it, and its messages are left to that owner. With `keep`, the lane is there for what `keep`
+    accepts, and acknowledges the rest unseen: another session hears that. What then turns out to be a partition's goes
+    to `hand_over`.
+    """
 
     def __init__(
         self,
         options: LaneOptions,
-        subscriber: Subscriber,
+        subscriber: Receiver,
         held: Held,
         registry: RegistryKeeper,
         sessions: dict[DeviceNo, Session],
         on_commit: Callable[[Batch], None],
-        keep: Callable[[Topic | Rejected, Registry], bool] = lambda topic, registry: True,
+        on_fenced: Callable[[int], None] = lambda partition: None,
+        keep: Callable[[Inbound], bool] | None = None,
+        hand_over: Callable[[list[Inbound]], Awaitable[None]] | None = None,
     ) -> None:
         self.options = options
         self.subscriber = subscriber
@@ -65,28 +79,75 @@ class Lane:
         self._registry = registry
         self._sessions = sessions
         self._on_commit = on_commit
+        self._on_fenced = on_fenced
         self._keep = keep
+        self._hand_over = hand_over
+        self._decode = failpoints.wrap("decode", decode)
+        self._core_check = failpoints.wrap("check", core.check)
         self._numbers: dict[int, int] = {}
+        self._shunned: set[int] = set()
+        self._fenced: set[int] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._plain = PlainReader()
+        self._bulk = Bulk()
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
         self._said_at: dict[Reason, float] = {}
-        self.busy = False
-        self.claimed = False
         self.draining = False
         self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """For ever. Raises store.Fenced when the partitions have another owner."""
-        self._numbers = await self._held.patiently(lambda c: store.claim(c, self.options.owner), lambda: None)
-        self.claimed = True
+        """For ever."""
         while not self.draining:
             messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
-            self.busy = True
+            self._idle.clear()
+            failpoints.reach("received")
             try:
                 for portion in portions(messages):
                     await self._finish(portion)
             finally:
-                self.busy = False
+                self._idle.set()
+
+    # Whose messages
+
+    def adopt(self, numbers: Mapping[int, int]) -> None:
+        """From now on these partitions are stored here, each after its last log number."""
+        self._numbers.update(numbers)
+        self._shunned -= numbers.keys()
+        self._fenced -= numbers.keys()
+
+    def shun(self, partition: int) -> None:
+        """Takes up no further message of it; what is in hand is finished. `settled` says when."""
+        self._shunned.add(partition)
+
+    def drop(self, partition: int) -> None:
+        """It is not ours (any more): what is in hand of it is neither stored nor acknowledged."""
+        self._shunned.add(partition)
+        self._fenced.add(partition)
+        self._numbers.pop(partition, None)
+
+    @property
+    def busy(self) -> bool:
+        return not self._idle.is_set()
+
+    async def settled(self) -> None:
+        """Until what is in hand now is committed and acknowledged."""
+        await self._idle.wait()
+
+    def _partition(self, message: Inbound) -> int | None:
+        topic = parse_topic(message.topic)
+        return None if isinstance(topic, Rejected) else self._registry.current.communities.get(topic.community)
+
+    def _but(self, messages: Sequence[Inbound], partitions: set[int]) -> list[Inbound]:
+        if not partitions:
+            return list(messages)
+        return [message for message in messages if self._partition(message) not in partitions]
+
+    async def take(self, messages: Sequence[Inbound]) -> None:
+        """Stores what came to another lane; that one acknowledges it to the broker."""
+        async with self._turn:
+            await self._store(self._batch(messages, await self._check(messages)))
 
     async def note_clocks(self, clocks: list[ClockOff]) -> None:
         """Puts wrong clocks that another lane met into this lane's log."""
@@ -94,16 +155,23 @@ class Lane:
             await self._store(self._batch((), Checked(clocks=clocks)))
 
     async def _finish(self, messages: list[Inbound]) -> None:
-        kept = [m for m in messages if self._keep(parse_topic(m.topic), self._registry.current)]
+        if self._keep is None:
+            kept = messages = self._but(messages, self._shunned)
+        else:
+            kept = [message for message in messages if self._keep(message)]
         if kept:
             async with self._turn:
                 await self._store(self._batch(kept, await self._check(kept)))
+        if self._keep is None:
+            messages = self._but(messages, self._fenced)
+        failpoints.reach("before_puback")
         for start in range(0, len(messages), _SLICE):
             stale = self.subscriber.ack(messages[start : start + _SLICE])
             if stale:
                 metrics.STALE_ACKS.labels(self.options.name).inc(stale)
             if len(messages) > _SLICE:
                 await asyncio.sleep(0)
+        failpoints.reach("after_puback")
         metrics.QUEUE.labels(self.options.name).set(self.subscriber.waiting)
 
     def _batch(self, messages: Sequence[Inbound], checked: Checked) -> Batch:
@@ -125,26 +193,31 @@ class Lane:
 
     async def _check_against(self, messages: Sequence[Inbound], registry: Registry) -> Checked:
         checked = Checked()
-        for source, message in enumerate(messages):
-            self._check_one(checked, source, message, registry)
-            if source % _SLICE == _SLICE - 1:
+        rest: list[int] = []
+        for start in range(0, len(messages), _PLAIN_SLICE):
+            end = min(start + _PLAIN_SLICE, len(messages))
+            rest += self._plain.read(checked, messages, start, end, registry)
+            await asyncio.sleep(0)
+        for done, source in enumerate(rest, start=1):
+            self._check_one(checked, source, messages[source], registry)
+            if done % _SLICE == 0:
                 await asyncio.sleep(0)
         return checked
 
     def _check_one(self, checked: Checked, source: int, message: Inbound, registry: Registry) -> None:
         topic = parse_topic(message.topic)
         if isinstance(topic, Rejected):
-            checked.refusals.append(Refusal(source, topic, None, core.NO_COMMUNITY))
+            checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
             return
         publisher = registry.devices.get(topic.device)
         try:
-            parts = decode("native" if publisher is None else publisher.codec, topic, message.payload)
+            parts = self._decode("native" if publisher is None else publisher.codec, topic, message.payload)
         except Exception:
             log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
         for part in parts:
             try:
-                core.check(checked, source, message.received_ms, topic, part, registry)
+                self._core_check(checked, source, message.received_ms, topic, part, registry)
             except Exception:
                 log.exception("check_fault", topic=message.topic)
                 fault = Rejected(Reason.MALFORMED, "the check failed on this message", topic.device)
@@ -160,13 +233,44 @@ class Lane:
         started = time.perf_counter()
         try:
             await self._held.patiently(
-                lambda c: store.write(c, self.options.owner, batch, self._numbers, self._sessions), retry
+                lambda c: store.write(c, self.options.owner, batch, self._numbers, self._sessions, self._bulk), retry
             )
         except POISON as error:
             await self._isolate(batch, error)
             return
+        except store.Fenced as fence:
+            await self._without(batch, fence)
+            return
+        except Exception as error:
+            await self._after_fault(batch, error)
+            return
+        failpoints.reach("after_commit")
         metrics.COMMIT.labels(self.options.name).observe(time.perf_counter() - started)
         self._settle(batch)
+
+    async def _without(self, batch: Batch, fence: store.Fenced) -> None:
+        """Nothing of the batch was written. The rest of it goes on; what has another owner is left to that owner."""
+        partition = fence.partition
+        if self._hand_over is not None:
+            await self._hand_over([message for message in batch.messages if self._partition(message) == partition])
+        else:
+            log.warning("partition_fenced", partition=partition, lane=self.options.name, why=str(fence))
+            self.drop(partition)
+            self._on_fenced(partition)
+        if rest := self._but(batch.messages, {partition}):
+            await self._store(self._batch(rest, await self._check(rest)))
+        elif clocks := [c for c in batch.checked.clocks if c.device.partition != partition and not batch.messages]:
+            await self._store(self._batch((), Checked(clocks=clocks)))
+
+    async def _after_fault(self, batch: Batch, error: Exception) -> None:
+        """A fault of ours. It may pass, so the batch has another try; then the culprit is looked for."""
+        log.exception("store_fault", attempts=batch.attempts, messages=len(batch.messages))
+        if batch.faults:
+            await self._isolate(batch, error)
+            return
+        batch.faults += 1
+        batch.attempts += 1
+        await self._store(batch)
 
     async def _isolate(self, batch: Batch, error: BaseException) -> None:
         """Halves the batch until the message that the database will not take stands alone, and quarantines it."""
@@ -176,20 +280,25 @@ class Lane:
                 await self._store(self._batch(half, await self._check(half)))
             return
         log.error("poison_message", topic=messages[0].topic if messages else "", error=repr(error)[:500])
-        if not messages or (batch.checked.refusals and not batch.checked.items()):
+        if not messages or (batch.checked.refusals and not batch.checked.accepted):
             raise error
         topic = parse_topic(messages[0].topic)
         assert not isinstance(topic, Rejected)  # noqa: S101
         checked = Checked()
-        why = Rejected(Reason.MALFORMED, f"the database does not take it: {type(error).__name__}", topic.device)
+        why = Rejected(Reason.MALFORMED, f"it could not be stored: {type(error).__name__}", topic.device)
         core.check(checked, 0, messages[0].received_ms, topic, why, self._registry.current)
         await self._store(self._batch(messages, checked))
 
     def _settle(self, batch: Batch) -> None:
         """After the commit: the promise to the devices first, then what is only for us."""
-        for topic, payload in acknowledgements(batch.messages, batch.checked):
-            self.subscriber.publish(topic, payload)
-        self._numbers.update(batch.written.numbers)
+        try:
+            failpoints.reach("ack")
+            for topic, payload in acknowledgements(batch.messages, batch.checked):
+                self.subscriber.publish(topic, payload)
+        except Exception:
+            # It is committed, so the broker may forget it; who hears nothing sends again, and that is a duplicate.
+            log.exception("acknowledgement_fault", messages=len(batch.messages))
+        self._numbers.update((p, number) for p, number in batch.written.numbers.items() if p in self._numbers)
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)
         self._measure(batch)
@@ -201,15 +310,14 @@ class Lane:
         for outcome, count in outcome_counts(checked).items():
             if count:
                 metrics.MESSAGES.labels(lane, outcome.value).inc(count)
-        metrics.READINGS.inc(
-            sum(len(r.vals) - r.vals.count(None) for r in checked.readings if r.outcome is Outcome.STORED)
-        )
+        stored = [*checked.plain.vals, *(r.vals for r in checked.readings if r.outcome is Outcome.STORED)]
+        metrics.READINGS.inc(sum(map(len, stored)) - sum([vals.count(None) for vals in stored]))
         for bad in (*checked.bad_values, *batch.written.conflicts):
             metrics.BAD_VALUES.labels(bad.reason.value).inc()
         now_ms = time.time_ns() // 1_000_000
-        for items in (checked.readings, checked.happenings):
-            for item in items[:: max(1, len(items) // 8)]:
-                metrics.LAG.labels(lane).observe(max(0.0, (now_ms - item.ts_ms) / 1000))
+        times = (checked.plain.ts_ms, *([item.ts_ms for item in of] for of in (checked.readings, checked.happenings)))
+        for ts_ms in (ts for some in times for ts in some[:: max(1, len(some) // 8)]):
+            metrics.LAG.labels(lane).observe(max(0.0, (now_ms - ts_ms) / 1000))
 
     def _tell(self, batch: Batch) -> None:
         checked = batch.checked
@@ -230,6 +338,7 @@ class Lane:
                 outcome=happening.outcome.value,
             )
         if self.options.debug:
+            checked.unfold()
             for reading in checked.readings:
                 log.debug(
                     "reading_committed",

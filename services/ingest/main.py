@@ -12,26 +12,24 @@ from contextlib import AsyncExitStack
 import structlog
 import uvloop
 
-from services.adapters.mqtt import SessionTakenOver
 from services.adapters.mqtt_paho import PahoSubscriber
 from services.adapters.observe import configure_logging, serve_health
 from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
+from services.ingest import failpoints
+from services.ingest.ownership.keeper import Superseded
 from services.ingest.settings import IngestSettings
-from services.ingest.store import Fenced
 from services.ingest.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-_CONNECTIONS = 8
-"""A lane each, the strays', the states, the registry's listener and its reader, the broom, one to spare."""
+__all__ = ["Superseded", "run"]
+
+_CONNECTIONS = 12
+"""Three lanes, the states, the heart, the moves, the registry's listener and its reader, the broom, some to spare."""
 
 _CANCELLED_S = 2.0
 """How long what was cancelled may take to let go of the database."""
-
-
-class Superseded(Exception):
-    """Another process does this worker's work; this one must end and not be missed."""
 
 
 async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -39,6 +37,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
 
     Raises Superseded when another process took its place.
     """
+    failpoints.arm(settings.failpoint)
     async with AsyncExitStack() as stack:
         worker: Worker | None = None
         stopping = asyncio.create_task(stop.wait())
@@ -49,7 +48,12 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
 
         port = await stack.enter_async_context(serve_health(settings.health_host, settings.health_port, readiness))
         opening = asyncio.create_task(
-            open_pool(settings.database_url, name=f"linhub-{settings.worker}", max_size=_CONNECTIONS)
+            open_pool(
+                settings.database_url,
+                name=f"linhub-{settings.worker or 'ingest'}",
+                max_size=_CONNECTIONS,
+                idle_in_transaction_s=settings.worker_ttl_s,
+            )
         )
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
@@ -82,7 +86,7 @@ async def _end(working: asyncio.Task[None]) -> None:
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await working
-    except* (Fenced, SessionTakenOver) as group:
+    except* Superseded as group:
         first = group
     # Raised here and not above: early releases of Python 3.11 wrap what an `except*` raises into a group of its own.
     while isinstance(first, BaseExceptionGroup):

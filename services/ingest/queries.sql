@@ -77,9 +77,12 @@ JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event A
 WHERE e.ts > now() - interval '7 days'
 
 -- name: append_log
-WITH written AS (
-    INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+WITH ours AS (
+    -- Held to the commit: a new owner's claim waits for what is being written under the old one.
+    SELECT FROM worker_lease WHERE consumer = 'ingest' AND partition = $1 AND owner = $4 FOR KEY SHARE
+), written AS (
+    INSERT INTO ingest_log (partition, lane, seq, worker, readings, packed, body)
+    SELECT $1::smallint, $2::smallint, $3::bigint, $4::text, $5::integer, $6::bytea, $7::jsonb FROM ours
     RETURNING partition, lane, seq
 )
 SELECT pg_notify('ingest_log', partition || ':' || lane || ':' || seq) FROM written
@@ -111,7 +114,7 @@ WHERE s.session > 0
 SELECT partition, lane, seq FROM checkpoint WHERE consumer = 'device_state' AND partition = ANY ($1::smallint[])
 
 -- name: state_behind
-SELECT seq, device_nos, ts_ms, received_ms, widths, vals, body
+SELECT seq, readings, packed, body
 FROM ingest_log
 WHERE partition = $1 AND lane = $2 AND seq > $3
 ORDER BY seq

@@ -11,16 +11,47 @@ from typing import Any
 import asyncpg
 import structlog
 
-from services.ingest import store
+from services.adapters.queries import Queries
+from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.ingest.database import TROUBLE
-from services.ingest.registry import KindSpec, Registry
+from services.ingest.registry import KindSpec, KnownDevice, Registry
 
 log = structlog.get_logger(__name__)
+Q = Queries.beside(__file__)
 
 _SETTLE_S = 0.1
 """An import changes many rows in many statements; one reading after the last is enough."""
 _LONGEST_S = 300.0
 """Read again after so long at the latest, in case a notice was lost."""
+
+
+async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec]) -> Registry:
+    """Devices in use and all communities. A device of a kind that this version does not know has no metrics."""
+    communities = {
+        CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
+    }
+    devices: dict[DeviceId, KnownDevice] = {}
+    addresses: dict[tuple[DeviceNo, str], KnownDevice] = {}
+    for row in await connection.fetch(Q["registry"]):
+        community = CommunityId(row["community_id"])
+        if community not in communities:
+            continue
+        kind = kinds.get(row["kind"]) or KindSpec(row["kind"], 0, {}, frozenset())
+        device = KnownDevice(
+            row["device_no"],
+            row["id"],
+            community,
+            communities[community],
+            kind,
+            row["gateway_no"],
+            row["codec"],
+            row["address"],
+            row["profile"],
+        )
+        devices[device.id] = device
+        if device.gateway_no is not None and device.address is not None:
+            addresses[device.gateway_no, device.address] = device
+    return Registry(devices, communities, addresses)
 
 
 class RegistryKeeper:
@@ -37,7 +68,7 @@ class RegistryKeeper:
         """Raises what the database raises."""
         async with self._loading, self._pool.acquire() as connection:
             began = time.monotonic()
-            fresh = await store.load_registry(connection, self._kinds)
+            fresh = await load_registry(connection, self._kinds)
             self._loaded_at = began
             if fresh != self.current:
                 self.current = fresh

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, field_validator
 
 from services.adapters.mqtt import Address
 from services.adapters.settings import ServiceSettings
-from services.domain.ids import PARTITIONS
+from services.ingest import failpoints
 from services.ingest.limits import Limits, Rate
 
 
 class IngestSettings(ServiceSettings):
-    """`worker` is the stable name behind client ids and ledger; two processes must never share one."""
+    """`worker` is the name in the ledger; empty: the first of ingest-0, ingest-1 … that no living process has."""
 
     mqtt_url: str
-    worker: str = Field(default="ingest-0", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
-    partitions: str = f"0-{PARTITIONS - 1}"
-    """Which partitions of communities this worker owns: `0-15`, or `0-3,8`."""
+    worker: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$")
+    mqtt_client_prefix: str = Field(default="linhub", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    """Of the client ids that own the sessions; two installations at one broker need one each, for good."""
+    worker_ttl_s: float = Field(default=4, ge=0.5)
+    """A worker that is silent for so long counts as dead; one whose process ended is missed at once."""
+    worker_beat_s: float = Field(default=0.3, gt=0, le=5)
 
     telemetry_window: int = Field(default=20_000, ge=1, le=65_535)
-    """Unacknowledged telemetry messages. The broker's max_inflight_messages must be as large."""
+    """Unacknowledged telemetry messages of a partition. The broker's max_inflight_messages must be as large."""
     event_window: int = Field(default=1_000, ge=1, le=65_535)
+    broker_keepalive_s: int = Field(default=15, ge=1, le=3600)
+    """A silent broker is noticed after one to two of these."""
     held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Unacknowledged payload of all partitions together, roughly: each session may hold a sixteenth."""
     batch_wait_s: float = Field(default=0.05, gt=0, le=5)
     batch_messages: int = Field(default=4_000, ge=1, le=50_000)
     event_batch_messages: int = Field(default=500, ge=1, le=50_000)
@@ -45,6 +49,8 @@ class IngestSettings(ServiceSettings):
     log_kept_h: int = Field(default=48, ge=1)
     quarantine_kept_days: int = Field(default=30, ge=1)
     purge_every_s: float = Field(default=60, gt=0)
+    failpoint: str = ""
+    """Where this process fails on purpose (services.ingest.failpoints); empty outside of tests."""
 
     @field_validator("mqtt_url")
     @classmethod
@@ -52,10 +58,11 @@ class IngestSettings(ServiceSettings):
         Address.parse(url)
         return url
 
-    @field_validator("partitions")
+    @field_validator("failpoint")
     @classmethod
-    def _known(cls, text: str) -> str:
-        _parse(text)
+    def _there(cls, text: str) -> str:
+        if text:
+            failpoints.parse(text)
         return text
 
     @property
@@ -65,20 +72,3 @@ class IngestSettings(ServiceSettings):
             events=Rate(self.flood_event_rate, self.flood_event_burst),
             per_s_behind=self.flood_rate_behind,
         )
-
-    @property
-    def owned(self) -> tuple[int, ...]:
-        return _parse(self.partitions)
-
-
-def _parse(text: str) -> tuple[int, ...]:
-    owned: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
-        if match is None:
-            raise ValueError(f"expected something like 0-{PARTITIONS - 1} or 0-3,8, got {text!r}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < PARTITIONS:
-            raise ValueError(f"partitions run from 0 to {PARTITIONS - 1}, got {part.strip()!r}")
-        owned.update(range(first, last + 1))
-    return tuple(sorted(owned))

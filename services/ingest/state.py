@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 
 from services.domain.ids import DeviceNo
+from services.ingest.values import Row
 
-Values = list[float | None]
 CLOCK_LIMIT_MS = 2**31 - 1
 """About 24 days; a clock further off than that is shown as this far off."""
 
@@ -24,7 +26,7 @@ class Latest:
     made_ms: int = 0
     """The newest time the device itself put on anything but a status."""
     vals_ms: int = 0
-    vals: Values = field(default_factory=list)
+    vals: Row = ()
     event: str | None = None
     event_ms: int = 0
     session: int = -1
@@ -59,7 +61,7 @@ class StateFold:
         latest = self._of(no, received_ms)
         latest.made_ms = max(latest.made_ms, made_ms)
 
-    def reading(self, no: DeviceNo, ts_ms: int, received_ms: int, vals: Values) -> None:
+    def reading(self, no: DeviceNo, ts_ms: int, received_ms: int, vals: Row) -> None:
         latest = self._of(no, received_ms)
         latest.clock_off_ms = None
         if ts_ms > latest.made_ms:
@@ -70,6 +72,20 @@ class StateFold:
                 latest.vals = _over(vals, older)
         elif None in latest.vals:
             latest.vals = _over(latest.vals, vals)
+
+    def readings(
+        self, nos: Sequence[DeviceNo], ts_ms: Sequence[int], received_ms: Sequence[int], rows: Sequence[Row]
+    ) -> None:
+        """Many at once. The usual one is newer than what is known of its device and has all its metrics."""
+        pending = self.pending
+        for no, ts, received, vals in zip(nos, ts_ms, received_ms, rows, strict=True):
+            latest = pending.get(no)
+            if latest is None or ts < latest.vals_ms or ts < latest.made_ms or None in vals:
+                self.reading(no, ts, received, vals)
+                continue
+            latest.vals, latest.vals_ms, latest.made_ms, latest.clock_off_ms = vals, ts, ts, None
+            if received > latest.seen_ms:
+                latest.seen_ms = received
 
     def event(self, no: DeviceNo, ts_ms: int, received_ms: int, event: str) -> None:
         latest = self._of(no, received_ms)
@@ -86,7 +102,5 @@ class StateFold:
         self._of(no, received_ms).clock_off_ms = max(-CLOCK_LIMIT_MS, min(CLOCK_LIMIT_MS, offset_ms))
 
 
-def _over(newer: Values, older: Values) -> Values:
-    width = max(len(newer), len(older))
-    newer, older = newer + [None] * (width - len(newer)), older + [None] * (width - len(older))
-    return [old if new is None else new for new, old in zip(newer, older, strict=True)]
+def _over(newer: Row, older: Row) -> Row:
+    return [old if new is None else new for new, old in zip_longest(newer, older)]

@@ -12,10 +12,11 @@ from typing import Any
 
 import asyncpg
 
+from services.adapters.log_rows import unpack
 from services.adapters.queries import Queries
 from services.domain.ids import DeviceNo
 from services.domain.messages import Reply
-from services.ingest.core import Checked, Outcome, Session
+from services.ingest.checked import Checked, Outcome, Session
 from services.ingest.state import Latest, StateFold
 
 Q = Queries.beside(__file__)
@@ -24,6 +25,8 @@ _BOTH_LANES = (0, 1)
 
 def fold_batch(fold: StateFold, checked: Checked, numbers: Mapping[int, int], lane: int) -> None:
     """Takes in a committed batch. A duplicate still shows that its sender is alive."""
+    plain = checked.plain
+    fold.readings([device.no for device in plain.devices], plain.ts_ms, plain.received_ms, plain.vals)
     for reading in checked.readings:
         if reading.outcome is Outcome.STORED:
             vals = reading.vals if reading.added is None else reading.added
@@ -67,11 +70,12 @@ async def catch_up(
 
 
 def _fold_row(fold: StateFold, row: asyncpg.Record, gateway_of: Mapping[DeviceNo, DeviceNo]) -> None:
-    vals, at = row["vals"], 0
-    for no, ts_ms, received_ms, width in zip(
-        row["device_nos"], row["ts_ms"], row["received_ms"], row["widths"], strict=True
+    logged, at = unpack(row["readings"], row["packed"]), 0
+    for number, ts_ms, received_ms, width in zip(
+        logged.device_nos, logged.ts_ms, logged.received_ms, logged.widths, strict=True
     ):
-        fold.reading(no, ts_ms, received_ms, vals[at : at + width])
+        no = DeviceNo(number)
+        fold.reading(no, ts_ms, received_ms, logged.vals[at : at + width])
         at += width
         if no in gateway_of:
             fold.seen(gateway_of[no], received_ms, received_ms)

@@ -1,11 +1,11 @@
-"""An ingest worker whole: two lanes (and the strays'), the registry, the device states, the broom."""
+"""An ingest worker whole: lanes, the sessions they read, the registry, the device states, the broom."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,25 +13,27 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
-from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
+from services.adapters.mqtt import Inbound
+from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.devices import CATALOGUE
-from services.domain.ids import DeviceNo
+from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
-from services.domain.messages import Rejected, Topic
-from services.ingest import metrics, state_store, store
-from services.ingest.core import ClockOff, Session
+from services.ingest import former, metrics, state_store, store
+from services.ingest.checked import ClockOff, Session
 from services.ingest.database import TROUBLE, Held
-from services.ingest.filters import filters, stray_filters
+from services.ingest.filters import CHANNELS_OF, of_former_versions
 from services.ingest.lane import Lane, LaneOptions
-from services.ingest.registry import Registry, kind_spec
+from services.ingest.ownership import membership
+from services.ingest.ownership.balance import SLOTS
+from services.ingest.ownership.keeper import Keeper, Pace
+from services.ingest.registry import kind_spec
 from services.ingest.registry_keeper import RegistryKeeper
+from services.ingest.sessions import Line, Sessions, SubscriberFactory, slot_of
 from services.ingest.settings import IngestSettings
 from services.ingest.state import StateFold
 from services.ingest.store import Batch, Owner
 
 log = structlog.get_logger(__name__)
-
-SubscriberFactory = Callable[[SubscriberOptions, StatusCallback], Subscriber]
 
 _CLOCK_NOTE_EVERY_S = 60.0
 _BUSY_SHARE = 4
@@ -44,122 +46,121 @@ class Worker:
     def __init__(self, settings: IngestSettings, pool: asyncpg.Pool[Any], connect: SubscriberFactory) -> None:
         self._settings = settings
         self._pool = pool
-        self._instance = f"{settings.worker}/{uuid4().hex[:8]}"
+        self._connect = connect
+        self._instance = uuid4().hex[:12]
         self._fold = StateFold()
         self._fold_changed = asyncio.Event()
         self._clock_noted: dict[DeviceNo, float] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._helds: list[Held] = []
-        self._sessions: dict[DeviceNo, Session] = {}
-        self.registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter)
-        self.events = self._lane(
-            LaneName.EVENT, "event", connect, settings.event_window, settings.event_batch_messages, 0.0
-        )
-        self.telemetry = self._lane(
-            LaneName.TELEMETRY,
-            "telemetry",
-            connect,
-            settings.telemetry_window,
-            settings.batch_messages,
-            settings.batch_wait_s,
-        )
-        self.lanes = [self.events, self.telemetry]
-        if strays := stray_filters(settings.owned):
-            lane = self._lane(
-                LaneName.EVENT, "stray", connect, settings.telemetry_window, settings.batch_messages, 0.05
-            )
-            lane.subscriber.set_filters(strays)
-            self.lanes.append(lane)
-        self._writer = self._held("states")
+        self._known: dict[DeviceNo, Session] = {}
         self._saving = asyncio.Lock()
+        self._lines: list[Line] = []
+        self._sessions: Sessions | None = None
+        self._owning: asyncio.Task[None] | None = None
+        self.registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter)
+        self._writer = self._held("states")
+        pace = Pace(settings.worker_ttl_s, settings.worker_beat_s)
+        heart = self._held("heart", timeout_s=settings.worker_ttl_s)
+        self._reader, self._former = self._held("moves"), self._held("former")
+        self.keeper = Keeper(heart, self._reader, self._instance, pace)
 
-    def _held(self, name: str) -> Held:
-        held = Held(self._pool, name, self._settings.commit_timeout_s, self._settings.retry_max_s)
+    def _held(self, name: str, timeout_s: float | None = None) -> Held:
+        settings = self._settings
+        held = Held(self._pool, name, timeout_s or settings.commit_timeout_s, settings.retry_max_s)
         self._helds.append(held)
         return held
 
-    def _lane(
-        self, name: LaneName, role: str, connect: SubscriberFactory, window: int, limit: int, linger_s: float
-    ) -> Lane:
-        settings, stray = self._settings, role == "stray"
+    @property
+    def owned(self) -> tuple[int, ...]:
+        """The partitions in hand now; work that is done once a partition is done by their owner."""
+        return () if self._sessions is None else self._sessions.partitions
 
-        def on_status(connected: bool, why: str) -> None:
-            metrics.CONNECTED.labels(role).set(1 if connected else 0)
-            if connected:
-                metrics.CONNECTIONS.labels(role).inc()
+    # Making
 
-        subscriber = connect(
-            SubscriberOptions(
-                address=Address.parse(settings.mqtt_url),
-                client_id=f"linhub-{settings.worker}-{role}",
-                window=window,
-                held_bytes=settings.held_bytes,
+    def _make(self, worker: str) -> Sessions:
+        settings = self._settings
+        self._lines = [
+            self._line(worker, LaneName.EVENT, "event", settings.event_window, settings.event_batch_messages, 0.0),
+            self._line(
+                worker,
+                LaneName.TELEMETRY,
+                "telemetry",
+                settings.telemetry_window,
+                settings.batch_messages,
+                settings.batch_wait_s,
             ),
-            on_status,
-        )
-        owner = Owner(
-            f"{settings.worker}-stray" if stray else settings.worker,
-            self._instance,
-            name.number,
-            () if stray else settings.owned,
+            self._line(worker, LaneName.EVENT, "stray", 1_000, settings.batch_messages, 0.05),
+        ]
+        *lines, stray = self._lines
+        return Sessions(
+            settings, self._connect, self.registry, self._reader, lines, stray, self._known, self._save_states
         )
 
-        return Lane(
-            LaneOptions(name, owner, limit, linger_s, settings.log_level == "DEBUG"),
-            subscriber,
+    def _line(self, worker: str, name: LaneName, role: str, window: int, limit: int, linger_s: float) -> Line:
+        stray = role == "stray"
+        merged = MergedSubscriber(self._taken_over)
+        lane = Lane(
+            LaneOptions(
+                name,
+                Owner(f"{worker}-stray" if stray else worker, self._instance, name.number, ()),
+                limit,
+                linger_s,
+                self._settings.log_level == "DEBUG",
+                role,
+            ),
+            merged,
             self._held(role),
             self.registry,
-            self._sessions if name is LaneName.EVENT and not stray else {},
+            self._known if role == "event" else {},
             lambda batch: self._committed(name, batch),
-            _unregistered if stray else lambda topic, registry: True,
+            self._doubt,
+            (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,
+            self._hand_over if stray else None,
         )
+        return Line(lane, merged, window)
 
     # Life
 
     async def run(self) -> None:
-        """Raises store.Fenced or SessionTakenOver (in an ExceptionGroup) when somebody else does our work."""
-        self._log_settings()
-        await self._writer.patiently(self._prepare, lambda: None)
+        """Raises Superseded (in an ExceptionGroup) when another process has this worker's name."""
+        log.info("ingest_starting", instance=self._instance, worker=self._settings.worker or None)
+        worker = await self.keeper.register(self._settings.worker)
+        await self._writer.patiently(lambda c: self.registry.load(), lambda: None)
+        self._sessions = self._make(worker)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
                 tasks.create_task(self._sweep())
-                for lane in self.lanes:
-                    tasks.create_task(lane.subscriber.run())
-                    lane.task = tasks.create_task(lane.run())
+                for line in self._lines:
+                    tasks.create_task(line.merged.run())
+                    line.lane.task = tasks.create_task(line.lane.run())
+                tasks.create_task(self._empty_former())
+                self._owning = tasks.create_task(self.keeper.run(self._sessions))
         finally:
             self._tasks = None
 
-    async def _prepare(self, connection: Any) -> None:
-        """Everything a lane must know before its first message."""
-        await self.registry.load()
-        by_no = {device.no: device for device in self.registry.current.devices.values()}
-        gateway_of = {no: device.gateway_no for no, device in by_no.items() if device.gateway_no is not None}
-        await state_store.catch_up(connection, self._fold, self._settings.owned, gateway_of)
-        self._sessions.clear()
-        self._sessions.update(await state_store.known_sessions(connection))
-        self._refilter()
-
-    def _log_settings(self) -> None:
-        log.info("ingest_starting", worker=self._instance, partitions=self._settings.partitions)
-
     async def drain(self) -> None:
-        """Finishes the batches at hand, writes the states, says goodbye to the broker."""
-        for lane in self.lanes:
+        """Finishes the batches at hand, writes the states, says goodbye to the broker, and frees the partitions."""
+        if self._owning is not None:
+            self._owning.cancel()
+            await asyncio.wait({self._owning}, timeout=2)
+        lanes = [line.lane for line in self._lines]
+        for lane in lanes:
             lane.draining = True
             if not lane.busy and lane.task is not None:
                 lane.task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_s):
-                await asyncio.gather(
-                    *(lane.task for lane in self.lanes if lane.task is not None), return_exceptions=True
-                )
+                await asyncio.gather(*(lane.task for lane in lanes if lane.task is not None), return_exceptions=True)
                 with suppress(*TROUBLE):
                     await self._save_states()
-        for lane in self.lanes:
-            await lane.subscriber.close()
+        for line in self._lines:
+            await line.merged.close()
+        if self.keeper.worker:
+            await self.keeper.leave()
 
     async def release(self) -> None:
         for held in self._helds:
@@ -170,19 +171,38 @@ class Worker:
         for held in self._helds:
             if held.trouble is not None:
                 return f"database: {held.trouble}"
-        for lane in self.lanes:
-            if not lane.claimed:
-                return "database: taking over the partitions"
-            if not lane.subscriber.ready:
-                return f"broker: {lane.options.name} lane is not subscribed"
+        if self.keeper.waiting is not None:
+            return self.keeper.waiting
+        for line in self._lines:
+            if not line.merged.ready:
+                return f"broker: {line.lane.options.role} lane is not subscribed"
         return None
 
     # What happens while it lives
 
     def _refilter(self) -> None:
-        for lane in (self.events, self.telemetry):
-            plan = filters(self.registry.current, self._settings.owned, lane.options.name)
-            lane.subscriber.set_filters(plan.wanted, plan.unwanted)
+        if self._sessions is not None:
+            self._sessions.refilter()
+
+    def _taken_over(self, member: str) -> None:
+        slot = slot_of(member)
+        if slot is not None:
+            self._doubt(slot)
+
+    def _doubt(self, slot: int) -> None:
+        """Somebody else was met in it. Whose it is, the next look at the database tells."""
+        if self._sessions is not None:
+            self._sessions.doubt(slot)
+            self.keeper.hurry()
+
+    async def _hand_over(self, messages: list[Inbound]) -> None:
+        """Of a community so new that its own session may have missed it. Not ours: its sender will send again."""
+        registry = self.registry.current
+        mine = [m for m in messages if registry.communities.get(CommunityId(m.topic.split("/")[1])) in self.owned]
+        for line in self._lines[:2]:
+            channels = CHANNELS_OF[line.lane.options.name]
+            if some := [message for message in mine if message.topic.split("/")[4] in channels]:
+                await line.lane.take(some)
 
     def _committed(self, name: LaneName, batch: Batch) -> None:
         state_store.fold_batch(self._fold, batch.checked, batch.written.numbers, name.number)
@@ -199,7 +219,7 @@ class Worker:
                 self._clock_noted[clock.device.no] = now
                 fresh[clock.device.no] = clock
         if fresh:
-            await self.events.note_clocks(list(fresh.values()))
+            await self._lines[0].lane.note_clocks(list(fresh.values()))
 
     async def _write_states(self) -> None:
         while True:
@@ -221,11 +241,40 @@ class Worker:
         quarantine_age = timedelta(days=self._settings.quarantine_kept_days)
         while True:
             with suppress(*TROUBLE):
-                for lane in self.lanes:
+                for line in self._lines[:2]:
+                    owner = replace(line.lane.options.owner, partitions=self.owned)
                     async with self._pool.acquire(timeout=5) as connection:
-                        await store.purge(connection, lane.options.owner, log_age, quarantine_age)
+                        await store.purge(connection, owner, log_age, quarantine_age)
             await asyncio.sleep(self._settings.purge_every_s)
 
+    # What earlier versions left at the broker
 
-def _unregistered(topic: Topic | Rejected, registry: Registry) -> bool:
-    return isinstance(topic, Rejected) or topic.community not in registry.communities
+    async def _empty_former(self) -> None:
+        """While there is such a session, one worker owns everything (keeper): what is in it may be of any partition."""
+        while True:
+            sessions, left = self._sessions, self.keeper.view.former
+            if left and sessions is not None and sessions.held.keys() >= set(SLOTS) and self.waiting_for() is None:
+                for client_id, role in left:
+                    try:
+                        await self._empty_one(sessions, client_id, role)
+                    except (former.NotEmptied, *TROUBLE) as error:
+                        log.warning("former_session_not_emptied", client_id=client_id, why=str(error))
+                self.keeper.hurry()
+            await asyncio.sleep(self._settings.worker_beat_s)
+
+    async def _empty_one(self, sessions: Sessions, client_id: str, role: str) -> None:
+        line = next(line for line in self._lines if line.lane.options.role == role)
+        owned = dict(sessions.held)
+        subscriber = sessions.subscriber(role, line, client_id=client_id)
+        line.merged.add(client_id, subscriber)
+        try:
+            await former.empty(subscriber, line.lane, of_former_versions(self.registry.current))
+        finally:
+            if client_id in line.merged.members:
+                await line.merged.remove(client_id)
+        if sessions.held != owned:
+            raise former.NotEmptied("partitions changed hands meanwhile")
+        await former.end(sessions.subscriber(role, line, client_id=client_id, expiry_s=0))
+        await self._former.once(lambda c: membership.forget_former(c, client_id))
+        await self._former.drop()
+        log.info("former_session_removed", client_id=client_id)

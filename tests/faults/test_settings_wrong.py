@@ -21,7 +21,7 @@ RIGHT = {
 SERVICES: dict[str, dict[str, tuple[str | None, ...]]] = {
     "ingest": {
         "LINHUB_MQTT_URL": (None, "http://svc-ingest:secret-word@broker:1883"),
-        "LINHUB_PARTITIONS": ("0-99",),
+        "LINHUB_MQTT_CLIENT_PREFIX": ("Wrong Name",),
         "LINHUB_WORKER": ("Wrong Name",),
     },
     "alerts": {"LINHUB_ALERTS_LEASE_S": ("0", "soon")},

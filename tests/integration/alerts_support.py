@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from services.adapters.log_rows import pack
 from services.adapters.postgres import open_pool
 from services.alerts.settings import AlertSettings
 from services.alerts.worker import AlertWorker
@@ -101,7 +102,7 @@ class World:
     async def reading(self, device: str, kind: str, values: dict[str, float], ts_ms: int | None = None) -> int:
         at = now_ms() if ts_ms is None else ts_ms
         row = [values.get(metric.name) for metric in BY_NAME[kind].metrics]
-        await self._append(1, numbers=[self.number(device)], ts=[at], widths=[len(row)], vals=row)
+        await self._append(1, numbers=[self.number(device)], ts=[at], rows=[row])
         return at
 
     async def _append(
@@ -110,23 +111,19 @@ class World:
         body: str = "[]",
         numbers: list[int] | None = None,
         ts: list[int] | None = None,
-        widths: list[int] | None = None,
-        vals: list[float | None] | None = None,
+        rows: list[list[float | None]] | None = None,
     ) -> None:
         self._seq[lane] += 1
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 "INSERT INTO ingest_log "
-                "(partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals, body) "
-                "VALUES ($1, $2, $3, 'hand', $4, $5, $6, $7, $8, $9::text::jsonb)",
+                "(partition, lane, seq, worker, readings, packed, body) "
+                "VALUES ($1, $2, $3, 'hand', $4, $5, $6::text::jsonb)",
                 PARTITION,
                 lane,
                 self._seq[lane],
-                numbers or [],
-                ts or [],
-                [now_ms() for _ in ts or []],
-                widths or [],
-                vals or [],
+                len(ts or []),
+                pack(numbers or [], ts or [], [now_ms() for _ in ts or []], rows or []),
                 body,
             )
             await connection.execute("SELECT pg_notify('ingest_log', $1)", f"{PARTITION}:{lane}:{self._seq[lane]}")

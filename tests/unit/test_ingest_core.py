@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt.client import topic_matches_sub
 from pydantic import ValidationError
 
 from services.adapters.mqtt import Address, Inbound
 from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
-from services.domain.messages import DeviceEvent, Lane, Reason, Rejected, Reply, StatusChange, Telemetry, Topic
+from services.domain.messages import DeviceEvent, Reason, Rejected, Reply, StatusChange, Telemetry, Topic
 from services.ingest.acks import acknowledgements
-from services.ingest.core import NO_COMMUNITY, Checked, Outcome, check, order_statuses, reconcile
-from services.ingest.filters import filters, stray_filters
+from services.ingest.checked import NO_COMMUNITY, Checked, Outcome
+from services.ingest.core import check, order_statuses
 from services.ingest.lane import portions
+from services.ingest.ledger import ledger
 from services.ingest.registry import KnownDevice, Registry, kind_spec
 from services.ingest.settings import IngestSettings
 from services.ingest.state import CLOCK_LIMIT_MS, StateFold
-from services.ingest.store import ledger
+from services.ingest.values import reconcile
 
 NOW = 1_800_000_000_000
 HOME = CommunityId("home")
@@ -230,47 +230,14 @@ def test_state_clamps_a_clock_that_is_years_off() -> None:
     assert fold.pending[DeviceNo(1)].clock_off_ms == CLOCK_LIMIT_MS
 
 
-def matches(pattern: str, topic: str) -> bool:
-    return topic_matches_sub(pattern, topic)
-
-
-@pytest.mark.parametrize(
-    "split", [[range(16)], [range(8), range(8, 16)], [[0], range(1, 16)], [[n] for n in range(16)]]
-)
-def test_filters_deliver_every_topic_exactly_once(split: list[Any]) -> None:
-    registry = Registry({}, {CommunityId(f"c{n}"): Partition(n % 16) for n in range(40)})
-    for community in (*registry.communities, "unregistered"):
-        for lane, channel in ((Lane.EVENT, "event"), (Lane.EVENT, "reply"), (Lane.TELEMETRY, "telemetry")):
-            topic = f"sc/{community}/d/up/{channel}"
-            heard = [p for owned in split for p in filters(registry, owned, lane).wanted if matches(p, topic)]
-            strays = [p for owned in split for p in stray_filters(owned) if matches(p, topic)]
-            if community in registry.communities:
-                assert len(heard) == 1
-            else:
-                assert len(heard) + len(strays) == 1
-
-
-def test_filters_give_back_what_an_earlier_life_subscribed_to() -> None:
-    registry = Registry({}, {HOME: Partition(3), CommunityId("away"): Partition(5)})
-    plan = filters(registry, [3], Lane.TELEMETRY)
-    assert plan.wanted == {"sc/home/+/up/telemetry/#"}
-    assert plan.unwanted == {"sc/+/+/up/telemetry/#", "sc/away/+/up/telemetry/#"}
-
-
 def test_portions_bound_a_transaction_by_payload() -> None:
     messages = [Inbound("t", b"x" * size, 1, n, False, NOW) for n, size in enumerate((4, 4, 4, 20, 1, 1))]
     cut = portions(messages, 8)
     assert [[m.token for m in portion] for portion in cut] == [[0, 1], [2], [3], [4, 5]]
 
 
-@pytest.mark.parametrize(("text", "owned"), [("0-15", 16), ("3", 1), ("0-3,8", 5)])
-def test_settings_read_partitions(text: str, owned: int) -> None:
-    settings = IngestSettings(database_url="postgresql://x", mqtt_url="mqtt://h:1", partitions=text)
-    assert len(settings.owned) == owned
-
-
 @pytest.mark.parametrize(
-    "wrong", [{"partitions": "0-16"}, {"partitions": "a"}, {"mqtt_url": "http://h"}, {"worker": "A b"}]
+    "wrong", [{"mqtt_client_prefix": ""}, {"worker_ttl_s": "0"}, {"mqtt_url": "http://h"}, {"worker": "A b"}]
 )
 def test_settings_refuse_what_cannot_be_meant(wrong: dict[str, str]) -> None:
     given: dict[str, Any] = {"database_url": "postgresql://x", "mqtt_url": "mqtt://h:1", **wrong}
