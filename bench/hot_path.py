@@ -251,9 +251,8 @@ def main() -> None:
     print(f"CPU in µs a reading set; {told.messages} messages of {told.batch}, {told.devices} devices")
     stages = list(dict.fromkeys([*found["python"], *found["postgres"]]))
     for stage in stages:
-        print(
-            f"  {stage:24} python {found['python'].get(stage, 0.0):6.2f}   postgres {found['postgres'].get(stage, 0.0):6.2f}"
-        )
+        python, postgres = (found[who].get(stage, 0.0) for who in ("python", "postgres"))
+        print(f"  {stage:24} python {python:6.2f}   postgres {postgres:6.2f}")
     print("bytes a reading set: " + ", ".join(f"{what} {size}" for what, size in found["bytes"].items()))
 
 

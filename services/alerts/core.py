@@ -122,11 +122,10 @@ class Engine:
                 self._schedule(subject, one, 0)
         facts.seen_ms = max(facts.seen_ms or 0, item.received_ms)
         facts.line.heard_ms = max(facts.line.heard_ms, item.received_ms)
-        known_off = any(
+        if not facts.online and not any(
             state is not None and "off" in state and item.received_ms <= state["off"]
             for state in (subject.states.get(one.rule.id) for one in subject.rules.starts)
-        )
-        if not facts.online and not known_off:
+        ):
             facts.online, facts.online_since_ms = True, item.received_ms
         if subject.gateway is not None:
             self._heard_gateway(subject.gateway, item.received_ms)

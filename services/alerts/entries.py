@@ -44,13 +44,16 @@ _NOWHERE: Mapping[str, int] = {}
 
 
 def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
-    """Every item of the row, in order."""
-    if row.unreadable:
-        yield Unreadable(row.unreadable)
-        return
-    if row.lane == 1:
+    """Every item of the row: its readings, then what is told one by one. Foreign formats mix them on either lane."""
+    if why := wrong_columns(row):
+        yield Unreadable(why)
+    else:
         yield from _readings(row, roster)
-        return
+    yield from told(row)
+
+
+def told(row: LogRow) -> Iterator[Item | Unreadable]:
+    """The row's events, statuses, clocks and replies, in order."""
     for entry in row.body:
         try:
             yield _entry(entry)
@@ -58,13 +61,18 @@ def items_of(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
             yield Unreadable(f"{type(error).__name__}: {error}")
 
 
-def _readings(row: LogRow, roster: Roster) -> Iterator[Item | Unreadable]:
+def wrong_columns(row: LogRow) -> str:
+    """Why its readings make no sense; empty where they do."""
+    if row.unreadable:
+        return row.unreadable
     if not len(row.device_nos) == len(row.ts_ms) == len(row.received_ms) == len(row.widths):
-        yield Unreadable("arrays of different lengths")
-        return
+        return "arrays of different lengths"
     if sum(row.widths) != len(row.vals):
-        yield Unreadable(f"widths add up to {sum(row.widths)}, but there are {len(row.vals)} values")
-        return
+        return f"widths add up to {sum(row.widths)}, but there are {len(row.vals)} values"
+    return ""
+
+
+def _readings(row: LogRow, roster: Roster) -> Iterator[Item]:
     start = 0
     for number, ts_ms, received_ms, width in zip(row.device_nos, row.ts_ms, row.received_ms, row.widths, strict=True):
         device_no = DeviceNo(number)

@@ -55,7 +55,7 @@ async def load_engine(
         rows = await connection.fetch(Q["load_checkpoints"], consumer, partition)
         checkpoints = {row["lane"]: row["seq"] for row in rows}
         roster = await load_roster(connection, partition, catalogue)
-        ahead = await _ahead(connection, partition, checkpoints[1])
+        ahead = await _ahead(connection, partition, checkpoints)
         seen = {
             DeviceNo(row["device_no"]): Seen(
                 row["seen_ms"],
@@ -109,9 +109,9 @@ def _log_row(row: asyncpg.Record) -> LogRow:
     return LogRow(row["lane"], row["seq"], row["committed_at"], *readings, _value(row["body"]), why)
 
 
-async def _ahead(connection: asyncpg.Connection[Any], partition: int, after: int) -> set[int]:
-    """Devices in the part of the log that is still to be read."""
+async def _ahead(connection: asyncpg.Connection[Any], partition: int, after: Mapping[int, int]) -> set[int]:
+    """Devices with readings in the part of the log that is still to be read, on either lane."""
     found: set[int] = set()
-    async for row in connection.cursor(Q["log_devices"], partition, after, prefetch=16):
+    async for row in connection.cursor(Q["log_devices"], partition, after[1], after[0], prefetch=16):
         found |= device_numbers(row["device_nos"])
     return found

@@ -16,9 +16,10 @@ from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.alerts import metrics
 from services.alerts.core import Engine
-from services.alerts.entries import LogRow, Unreadable, items_of
+from services.alerts.entries import LogRow, Unreadable, items_of, told, wrong_columns
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.loading import load_engine, load_roster, read_log
+from services.alerts.quiet import apply_readings
 from services.alerts.settings import AlertSettings
 from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
@@ -169,7 +170,10 @@ class PartitionWorker:
         self._lag((datetime.now(UTC) - rows[0].committed_at).total_seconds())
         evaluated, overtaken = engine.evaluations, engine.overtaken
         for row in rows:
-            for item in items_of(row, engine.roster):
+            readable = not wrong_columns(row)
+            if readable and row.device_nos and (unknown := apply_readings(engine, row)):
+                metrics.UNKNOWN.inc(unknown)
+            for item in told(row) if readable else items_of(row, engine.roster):
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
                     log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
@@ -209,7 +213,7 @@ class PartitionWorker:
     async def _know_devices(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
         """A device may be in the log before word of the changed registry has come; look once for each unknown one."""
         assert self._engine is not None  # noqa: S101
-        numbers = {number for row in rows for number in row.device_nos}
+        numbers = set().union(*(row.device_nos for row in rows))
         numbers |= {
             entry["device_no"] for row in rows for entry in row.body if isinstance(entry, dict) and "device_no" in entry
         }

@@ -52,6 +52,9 @@ HAVING bool_and(p.away_until IS NOT NULL AND p.away_until > now())
 -- name: log_devices
 SELECT substr(packed, 1, 4 * readings) AS device_nos FROM ingest_log
 WHERE partition = $1 AND lane = 1 AND seq > $2 AND readings > 0
+UNION ALL
+SELECT substr(packed, 1, 4 * readings) FROM ingest_log
+WHERE partition = $1 AND lane = 0 AND seq > $3 AND readings > 0
 
 -- name: load_seen
 SELECT s.device_no, s.online, s.session,

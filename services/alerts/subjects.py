@@ -9,10 +9,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.adapters.registry import CommunityRow, DeviceRow
+from services.alerts.quiet import Quiet, compile_quiet
 from services.domain.devices.kind import DeviceKind
 from services.domain.ids import DeviceNo, RuleId
 from services.domain.rules import BY_PARAMETERS
-from services.domain.rules.evaluation import Facts, Line, RuleKind, State
+from services.domain.rules.evaluation import Facts, Line, Reading, RuleKind, State
 from services.domain.rules.rule import Rule
 
 
@@ -26,6 +27,10 @@ class Compiled:
     family: str
 
 
+def metric_positions(kind: DeviceKind) -> dict[str, int]:
+    return {metric.name: position for position, metric in enumerate(kind.metrics)}
+
+
 @dataclass(frozen=True, slots=True)
 class RuleSet:
     """The rules that apply to one sort of device, sorted by what can set them off, so that the others cost nothing."""
@@ -34,6 +39,8 @@ class RuleSet:
     reads: Mapping[type, tuple[Compiled, ...]]
     reads_active: Mapping[type, tuple[Compiled, ...]]
     starts: tuple[Compiled, ...]
+    quiet: Quiet | None = None
+    """When a reading sets off none of them."""
 
 
 def _gravest_first(rule: Rule) -> tuple[bool, int]:
@@ -61,6 +68,7 @@ def compile_rules(device_kind: DeviceKind, person_tags: frozenset[str], tags: fr
         {item: tuple(found) for item, found in reads.items()},
         {item: tuple(found) for item, found in active.items()},
         tuple(one for one in compiled if one.kind.starts),
+        compile_quiet(reads.get(Reading, ()), metric_positions(device_kind)),
     )
 
 
@@ -176,7 +184,7 @@ def build_roster(
             x=row.x,
             y=row.y,
             device=row,
-            positions={metric.name: position for position, metric in enumerate(kind.metrics)},
+            positions=metric_positions(kind),
         )
         if row.building_id is not None:
             of_building.setdefault(row.building_id, {})[row.kind] = kind

@@ -44,7 +44,7 @@ WHERE l.consumer = 'ingest' AND l.partition >= 0
   AND NOT EXISTS (SELECT FROM ingest_worker w WHERE w.instance = l.owner);
 
 -- name: quarantine_by_reason
-SELECT scope, reason, count(*) AS count, max(received_at) AS latest
+SELECT scope, reason, sum(times)::bigint AS count, max(received_at) AS latest
 FROM quarantine
 GROUP BY scope, reason
 ORDER BY count DESC, reason;

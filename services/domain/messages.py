@@ -49,6 +49,11 @@ FUTURE_LIMIT_MS = 5 * 60 * 1000
 LATE_LIMIT_MS = 7 * 24 * 3600 * 1000
 MAX_PAYLOAD_BYTES = 256 * 1024
 
+AT_ARRIVAL_MS = -1
+"""As a part's time: its format carries none. −1 − n stands for n ms before the message arrived."""
+NO_SESSION = -1
+"""As a status's session: its format numbers none; ingest derives one from what it knows of the device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:

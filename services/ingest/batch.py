@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.adapters.mqtt import Inbound
 from services.domain.ids import DeviceNo
-from services.ingest.checked import BadValue, Checked, Session
+from services.ingest.checked import BadValue, Checked, Refusal, Session
 from services.ingest.values import Row
 
 
@@ -71,5 +71,7 @@ class Written:
     """partition → the log number this batch got."""
     sessions: dict[DeviceNo, Session] = field(default_factory=dict)
     conflicts: list[BadValue] = field(default_factory=list)
+    heard_again: list[Refusal] = field(default_factory=list)
+    """Retained messages that were refused and kept before."""
     readings: dict[int, StoredReadings] = field(default_factory=dict)
     """partition → what the log says was added."""

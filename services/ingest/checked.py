@@ -127,6 +127,8 @@ class Checked:
     clocks: list[ClockOff] = field(default_factory=list)
     forwarders: dict[DeviceNo, int] = field(default_factory=dict)
     """Gateways that spoke for others: device number → when last."""
+    foreign: dict[int, str] = field(default_factory=dict)
+    """Messages in a format that is not ours: index in the batch → codec."""
 
     def unfold(self) -> None:
         """Makes items of the plain readings, where single ones get a fate of their own. The order stays."""

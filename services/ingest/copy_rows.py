@@ -8,13 +8,11 @@ Format: https://www.postgresql.org/docs/17/sql-copy.html, "Binary Format"; array
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from services.adapters.log_rows import column
 from services.ingest.values import Row
-
-T = TypeVar("T")
 
 _BEGIN = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _END = b"\xff\xff"
@@ -22,51 +20,61 @@ _FLOAT8 = 701
 _EPOCH_MS = 946_684_800_000
 """PostgreSQL counts from 2000-01-01, in microseconds."""
 
+_PIECE = 4_000
+"""Rows made at once: fewer cost more calls, more cost more memory."""
+
 _NO_AT, _TS_AT = 6, 14
 """Where device number and time stand in a row: behind the number of columns and their own lengths."""
 
 
-def reading_rows(device_nos: Sequence[int], ts_ms: Sequence[int], rows: Sequence[Row]) -> bytes:
-    """What COPY reading (device_no, ts, vals) FROM STDIN takes, WITH (FORMAT binary). No row is empty."""
-    parts = [_BEGIN]
+def reading_rows(device_nos: Sequence[int], ts_ms: Sequence[int], rows: Sequence[Row]) -> Iterator[bytes | bytearray]:
+    """What COPY reading (device_no, ts, vals) FROM STDIN takes, WITH (FORMAT binary), in pieces. No row is empty."""
+    yield _BEGIN
+    times = [(ts - _EPOCH_MS) * 1000 for ts in ts_ms]
+    for start in range(0, len(rows), _PIECE):
+        piece = slice(start, start + _PIECE)
+        yield from _piece(device_nos[piece], times[piece], rows[piece])
+    yield _END
+
+
+def _piece(device_nos: Sequence[int], times: Sequence[int], rows: Sequence[Row]) -> Iterator[bytearray]:
     widths = set(map(len, rows))
-    if len(widths) == 1 and not any(None in row for row in rows):
-        parts.append(_same(device_nos, ts_ms, rows, (False,) * widths.pop()))
-    else:
-        shapes: dict[tuple[bool, ...], list[int]] = {}
-        for place, row in enumerate(rows):
-            shapes.setdefault(tuple([value is None for value in row]), []).append(place)
-        for holes, places in shapes.items():
-            parts.append(_same(_pick(device_nos, places), _pick(ts_ms, places), _pick(rows, places), holes))
-    parts.append(_END)
-    return b"".join(parts)
+    if len(widths) == 1:
+        try:
+            numbers = column("d", chain.from_iterable(rows))
+        except TypeError:
+            pass
+        else:
+            yield _same(device_nos, times, numbers, (False,) * widths.pop())
+            return
+    shapes: dict[tuple[bool, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        shapes.setdefault(tuple([value is None for value in row]), []).append(place)
+    for holes, places in shapes.items():
+        numbers = column("d", (value for place in places for value in rows[place] if value is not None))
+        yield _same([device_nos[place] for place in places], [times[place] for place in places], numbers, holes)
 
 
-def _pick(of: Sequence[T], places: Iterable[int]) -> list[T]:
-    return [of[place] for place in places]
-
-
-def _same(device_nos: Sequence[int], ts_ms: Sequence[int], rows: Sequence[Row], holes: tuple[bool, ...]) -> bytes:
-    """`holes`: which values are NULL, in every row alike."""
-    count, width = len(rows), len(holes)
+def _same(device_nos: Sequence[int], times: Sequence[int], numbers: bytes, holes: tuple[bool, ...]) -> bytearray:
+    """`holes`: which values are NULL, in every row alike; `numbers`: the others, row by row."""
     elements, value_at = bytearray(), []
     for hole in holes:
         elements += struct.pack(">i", -1 if hole else 8)
         if not hole:
             value_at.append(len(elements))
             elements += bytes(8)
-    head = struct.pack(">iiiii", 1, any(holes), _FLOAT8, width, 1)
+    head = struct.pack(">iiiii", 1, any(holes), _FLOAT8, len(holes), 1)
     row = struct.pack(">hiiiqi", 3, 4, 0, 8, 0, len(head) + len(elements)) + head + elements
-    first_value = len(row) - len(elements)
-    made = bytearray(row * count)
-    _lay(made, len(row), _NO_AT, column("i", device_nos), 4)
-    _lay(made, len(row), _TS_AT, column("q", [(ts - _EPOCH_MS) * 1000 for ts in ts_ms]), 8)
-    columns = [values for values, hole in zip(zip(*rows, strict=True), holes, strict=True) if not hole]
-    for at, values in zip(value_at, columns, strict=True):
-        _lay(made, len(row), first_value + at, column("d", values), 8)
-    return bytes(made)
+    first_value, length = len(row) - len(elements), len(row)
+    made = bytearray(row * len(device_nos))
+    _lay(made, length, _NO_AT, column("i", device_nos), 0, 4, 4)
+    _lay(made, length, _TS_AT, column("q", times), 0, 8, 8)
+    for nth, at in enumerate(value_at):
+        _lay(made, length, first_value + at, numbers, 8 * nth, 8, 8 * len(value_at))
+    return made
 
 
-def _lay(into: bytearray, stride: int, at: int, packed: bytes, size: int) -> None:
+def _lay(into: bytearray, length: int, at: int, packed: bytes, start: int, size: int, every: int) -> None:
+    """`size` bytes from `start` on, of every `every` bytes of `packed`, at place `at` of every row."""
     for byte in range(size):
-        into[at + byte :: stride] = packed[byte::size]
+        into[at + byte :: length] = packed[start + byte :: every]

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from services.domain.codecs import Decoded
+from services.domain.codecs import NATIVE, Decoded
 from services.domain.ids import DeviceNo
 from services.domain.messages import (
     FUTURE_LIMIT_MS,
     LATE_LIMIT_MS,
+    NO_SESSION,
     DeviceEvent,
     Reason,
     Rejected,
@@ -52,20 +53,68 @@ def check(into: Checked, source: int, received_ms: int, topic: Topic, part: Deco
         if refused is None and device is not None and publisher is not None:
             if device is not publisher:
                 into.forwarders[publisher.no] = received_ms
+            if publisher.codec != NATIVE or device.profile is not None:
+                _translated(into, source, received_ms, publisher.codec, device, part, registry)
+                return
             if part.device != device.id:
                 part = replace(part, device=device.id)
-            refused = _window(part, received_ms)
-            if refused is not None and refused.reason is Reason.FUTURE:
-                into.clocks.append(ClockOff(device, part.ts_ms, received_ms))
-            if refused is None:
-                refused = _accept(into, source, received_ms, device, part)
-            elif isinstance(part, DeviceEvent) and _must_be_answered(part, refused, device):
-                refused = _answer(into, source, received_ms, device, part, refused)
+            refused = _take(into, source, received_ms, device, part)
     if refused is not None:
         partition = registry.communities.get(topic.community)
         into.refusals.append(
             Refusal(source, refused, topic.community, NO_COMMUNITY if partition is None else partition)
         )
+
+
+def heard_again(parts: Sequence[Decoded]) -> list[Decoded]:
+    """The parts of a retained message that the broker repeats: what carries no time of its own is not news.
+
+    A smoke alarm of last month must not sound again because ingest subscribed anew. Presence is what retaining is for.
+    """
+    return [
+        Rejected(Reason.TOO_OLD, _UNDATED, part.device, part.message_id)
+        if isinstance(part, Telemetry | DeviceEvent) and part.ts_ms < 0
+        else part
+        for part in parts
+    ]
+
+
+_UNDATED = (
+    "a retained message without a time of its own: nobody knows when it was said; switch retain off, or its time on"
+)
+
+
+def _translated(
+    into: Checked,
+    source: int,
+    received_ms: int,
+    codec: str,
+    device: KnownDevice,
+    part: Telemetry | DeviceEvent | StatusChange | Reply,
+    registry: Registry,
+) -> None:
+    """A part in a vendor's words: what it means for the device's kind, each of it checked like any other."""
+    for meant in registry.profiles.apply(codec, device.kind.name, device.profile, device.id, part, received_ms):
+        refused = meant if isinstance(meant, Rejected) else _take(into, source, received_ms, device, meant)
+        if refused is not None:
+            into.refusals.append(Refusal(source, refused, device.community, device.partition))
+
+
+def _take(
+    into: Checked,
+    source: int,
+    received_ms: int,
+    device: KnownDevice,
+    part: Telemetry | DeviceEvent | StatusChange | Reply,
+) -> Rejected | None:
+    refused = _window(part, received_ms)
+    if refused is not None and refused.reason is Reason.FUTURE:
+        into.clocks.append(ClockOff(device, part.ts_ms, received_ms))
+    if refused is None:
+        return _accept(into, source, received_ms, device, part)
+    if isinstance(part, DeviceEvent) and _must_be_answered(part, refused, device):
+        return _answer(into, source, received_ms, device, part, refused)
+    return refused
 
 
 def _stranger(
@@ -196,13 +245,27 @@ def order_statuses(statuses: Sequence[Status], known: Mapping[DeviceNo, Session]
     """Marks what says nothing new (a retained status heard again, an older session); the sessions as they are now."""
     now: dict[DeviceNo, Session] = {}
     for status in statuses:
-        no, session = status.device.no, (status.session, not status.online)
+        no = status.device.no
         before = now.get(no) or known.get(no)
+        if status.session == NO_SESSION:
+            status.session = _session_of(status, before)
+        session = (status.session, not status.online)
         if before is not None and session <= before:
             status.outcome = Outcome.DUPLICATE
         else:
             now[no] = session
     return now
+
+
+def _session_of(status: Status, before: Session | None) -> int:
+    """Of a format that numbers no sessions: said again it is nothing new, gone ends the last, back begins another.
+
+    Messages of one device come in their order; where the server's clock was set back the number still grows.
+    """
+    if before is None:
+        return status.received_ms
+    session, ended = before
+    return max(status.received_ms, session + 1) if status.online and ended else session
 
 
 def _id_of(part: Telemetry | DeviceEvent | StatusChange | Reply) -> str | None:

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.adapters.mqtt import Inbound, Receiver
-from services.domain.codecs import decode
+from services.domain.codecs import NATIVE, decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
 from services.domain.messages import Lane as LaneName
 from services.domain.messages import Reason, Rejected
 from services.ingest import core, failpoints, metrics, store
-from services.ingest.acks import acknowledgements, outcome_counts
+from services.ingest.acks import acknowledgements, foreign_replies, outcome_counts
 from services.ingest.checked import NO_COMMUNITY, Checked, ClockOff, Outcome, Refusal, Session
 from services.ingest.database import POISON, Held
 from services.ingest.plain import PlainReader
@@ -210,11 +210,15 @@ class Lane:
             checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
             return
         publisher = registry.devices.get(topic.device)
+        if publisher is not None and publisher.codec != NATIVE:
+            checked.foreign[source] = publisher.codec
         try:
             parts = self._decode("native" if publisher is None else publisher.codec, topic, message.payload)
         except Exception:
             log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
+        if message.retained and source in checked.foreign:
+            parts = core.heard_again(parts)
         for part in parts:
             try:
                 self._core_check(checked, source, message.received_ms, topic, part, registry)
@@ -284,7 +288,7 @@ class Lane:
             raise error
         topic = parse_topic(messages[0].topic)
         assert not isinstance(topic, Rejected)  # noqa: S101
-        checked = Checked()
+        checked = Checked(foreign=batch.checked.foreign)
         why = Rejected(Reason.MALFORMED, f"it could not be stored: {type(error).__name__}", topic.device)
         core.check(checked, 0, messages[0].received_ms, topic, why, self._registry.current)
         await self._store(self._batch(messages, checked))
@@ -295,6 +299,9 @@ class Lane:
             failpoints.reach("ack")
             for topic, payload in acknowledgements(batch.messages, batch.checked):
                 self.subscriber.publish(topic, payload)
+            if batch.checked.foreign:
+                for topic, payload in foreign_replies(batch.messages, batch.checked):
+                    self.subscriber.publish(topic, payload)
         except Exception:
             # It is committed, so the broker may forget it; who hears nothing sends again, and that is a duplicate.
             log.exception("acknowledgement_fault", messages=len(batch.messages))
@@ -307,7 +314,7 @@ class Lane:
     def _measure(self, batch: Batch) -> None:
         lane, checked = self.options.name, batch.checked
         metrics.BATCH.labels(lane).observe(len(batch.messages))
-        for outcome, count in outcome_counts(checked).items():
+        for outcome, count in outcome_counts(checked, len(batch.written.heard_again)).items():
             if count:
                 metrics.MESSAGES.labels(lane, outcome.value).inc(count)
         stored = [*checked.plain.vals, *(r.vals for r in checked.readings if r.outcome is Outcome.STORED)]

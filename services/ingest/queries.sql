@@ -97,13 +97,22 @@ ON CONFLICT (worker, partition, lane) DO UPDATE SET
     duplicate = l.duplicate + excluded.duplicate, rejected = l.rejected + excluded.rejected,
     updated_at = excluded.updated_at
 
+-- name: known_refusals
+SELECT digest FROM quarantine WHERE digest = ANY ($1::bytea[])
+
 -- name: quarantine
-INSERT INTO quarantine (received_at, worker, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size)
-SELECT 'epoch'::timestamptz + received_ms * interval '1 ms', $1, scope, reason, detail, topic, community_id, device_id,
-       message_id, payload, payload_size
+INSERT INTO quarantine AS q (received_at, first_at, worker, scope, reason, detail, topic, community_id, device_id,
+                             message_id, payload, payload_size, digest, times)
+SELECT at, at, $1, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size, digest, times
 FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-            $10::bytea[], $11::integer[])
-    AS row (received_ms, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size)
+            $10::bytea[], $11::integer[], $12::bytea[], $13::integer[])
+    AS row (received_ms, scope, reason, detail, topic, community_id, device_id, message_id, payload, payload_size,
+            digest, times),
+    LATERAL (SELECT 'epoch'::timestamptz + received_ms * interval '1 ms' AS at) AS time
+ON CONFLICT (digest) DO UPDATE SET
+    times = q.times + excluded.times,
+    received_at = greatest(q.received_at, excluded.received_at),
+    detail = excluded.detail
 
 -- name: sessions
 SELECT s.device_no, s.session, s.online

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,11 @@ async def copy_readings(connection: asyncpg.Connection[Any], checked: Checked) -
     plain, readings = checked.plain, checked.readings
     nos = [device.no for device in plain.devices] + [reading.device.no for reading in readings]
     times = plain.ts_ms + [reading.ts_ms for reading in readings]
-    packed = reading_rows(nos, times, [*plain.vals, *(reading.vals for reading in readings)])
+    rows = [*plain.vals, *(reading.vals for reading in readings)]
 
-    async def source() -> Any:
-        yield packed
+    async def source() -> AsyncIterator[bytes | bytearray]:
+        for piece in reading_rows(nos, times, rows):
+            yield piece
 
     try:
         await connection.copy_to_table("reading", source=source(), columns=("device_no", "ts", "vals"), format="binary")

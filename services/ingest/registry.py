@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
+from services.domain.profiles.mapper import Profiles
 from services.domain.rules.parameters import CorrelationParameters, EventParameters
 
 
@@ -56,6 +57,7 @@ class Registry:
     communities: Mapping[CommunityId, Partition] = field(default_factory=dict)
     addresses: Mapping[tuple[DeviceNo, str], KnownDevice] = field(default_factory=dict)
     """(gateway, address) → the device behind it that its format calls so."""
+    profiles: Profiles = field(default_factory=Profiles, compare=False, repr=False)
 
     def find(self, publisher: KnownDevice, named: str) -> KnownDevice | None:
         """The device a publisher speaks of: by id, by its own address, or by the address of one behind it."""

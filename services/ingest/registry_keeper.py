@@ -13,6 +13,7 @@ import structlog
 
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
+from services.domain.profiles.mapper import Profiles
 from services.ingest.database import TROUBLE
 from services.ingest.registry import KindSpec, KnownDevice, Registry
 
@@ -25,7 +26,9 @@ _LONGEST_S = 300.0
 """Read again after so long at the latest, in case a notice was lost."""
 
 
-async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec]) -> Registry:
+async def load_registry(
+    connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec], profiles: Profiles | None = None
+) -> Registry:
     """Devices in use and all communities. A device of a kind that this version does not know has no metrics."""
     communities = {
         CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
@@ -51,13 +54,20 @@ async def load_registry(connection: asyncpg.Connection[Any], kinds: Mapping[str,
         devices[device.id] = device
         if device.gateway_no is not None and device.address is not None:
             addresses[device.gateway_no, device.address] = device
-    return Registry(devices, communities, addresses)
+    return Registry(devices, communities, addresses, profiles or Profiles())
 
 
 class RegistryKeeper:
-    def __init__(self, pool: asyncpg.Pool[Any], kinds: Mapping[str, KindSpec], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        kinds: Mapping[str, KindSpec],
+        changed: Callable[[], None],
+        profiles: Profiles | None = None,
+    ) -> None:
         self._pool = pool
         self._kinds = kinds
+        self._profiles = profiles or Profiles()
         self._changed = changed
         self._loaded_at = 0.0
         self._notice = asyncio.Event()
@@ -68,7 +78,7 @@ class RegistryKeeper:
         """Raises what the database raises."""
         async with self._loading, self._pool.acquire() as connection:
             began = time.monotonic()
-            fresh = await load_registry(connection, self._kinds)
+            fresh = await load_registry(connection, self._kinds, self._profiles)
             self._loaded_at = began
             if fresh != self.current:
                 self.current = fresh

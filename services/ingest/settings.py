@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from services.adapters.mqtt import Address
+from services.adapters.profiles import load as load_profiles
 from services.adapters.settings import ServiceSettings
 from services.ingest import failpoints
 from services.ingest.limits import Limits, Rate
@@ -52,11 +55,21 @@ class IngestSettings(ServiceSettings):
     failpoint: str = ""
     """Where this process fails on purpose (services.ingest.failpoints); empty outside of tests."""
 
+    profiles: Path | None = None
+    """A folder of the community's own vendor profiles (YAML); they win over those that come with LinHub."""
+
     @field_validator("mqtt_url")
     @classmethod
     def _address(cls, url: str) -> str:
         Address.parse(url)
         return url
+
+    @field_validator("profiles")
+    @classmethod
+    def _usable(cls, folder: Path | None) -> Path | None:
+        if folder is not None:
+            load_profiles(folder)
+        return folder
 
     @field_validator("failpoint")
     @classmethod

@@ -13,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 import structlog
 
+from services.adapters import profiles
 from services.adapters.mqtt import Inbound
 from services.adapters.mqtt_merged import MergedSubscriber
 from services.domain.devices import CATALOGUE
@@ -58,7 +59,9 @@ class Worker:
         self._lines: list[Line] = []
         self._sessions: Sessions | None = None
         self._owning: asyncio.Task[None] | None = None
-        self.registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter)
+        self.registry = RegistryKeeper(
+            pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, self._refilter, profiles.load(settings.profiles)
+        )
         self._writer = self._held("states")
         pace = Pace(settings.worker_ttl_s, settings.worker_beat_s)
         heart = self._held("heart", timeout_s=settings.worker_ttl_s)
@@ -112,7 +115,8 @@ class Worker:
             merged,
             self._held(role),
             self.registry,
-            self._known if role == "event" else {},
+            # Both lanes know them: foreign formats say on any channel whether a device is there.
+            self._known if not stray else {},
             lambda batch: self._committed(name, batch),
             self._doubt,
             (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,

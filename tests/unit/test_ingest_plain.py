@@ -15,6 +15,7 @@ from services.adapters.mqtt import Inbound
 from services.domain.codecs import decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.devices import CATALOGUE
+from services.domain.devices.kind import MetricType
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import MAX_PAYLOAD_BYTES, Topic
 from services.ingest.checked import Checked
@@ -141,30 +142,47 @@ def test_plain_takes_no_kind_whose_limits_are_beyond_exact_numbers() -> None:
 
 
 NUMBERS = st.one_of(
-    st.integers(-5, 5), st.integers(), st.floats(allow_nan=False), st.floats(-5, 5),
-    st.sampled_from([0.0, -0.0, 1e308, 5e-324, 2**53, 2**53 + 1, 10**25]), st.booleans(), st.none(), st.text(max_size=3),
-)  # fmt: skip
+    st.integers(-5, 5),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.sampled_from([0.0, -0.0, 1e308, 5e-324, 2**53, 2**53 + 1, 10**25]),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+)
 OPTIONS = st.sampled_from([option for kind in CATALOGUE for metric in kind.metrics for option in metric.options])
-TIMES = st.one_of(st.integers(NOW - 700_000_000, NOW + 400_000), st.integers(), st.floats(0, 2e12), NUMBERS)
+TIMES = st.one_of(st.integers(NOW - 604_800_002, NOW + 300_002), st.integers(), st.floats(0, 2e12), NUMBERS)
 IDS = st.none() | st.text(max_size=5) | st.text("ab-\x7fé", max_size=130) | NUMBERS
-SPELLED = ["-0", "1e400", "1E2", "0.1e-400", "1.0", "-0.0", "01", "+1", ".5", "NaN", "1" * 5000, "0." + "0" * 400 + "1",
-           '"\\u0061"', '"\\ud800"', "[]", "{}", "true", "1e-5000", "9007199254740993", "4.35", "0.3000000000000000166"]  # fmt: skip
+SPELLED = [
+    "-0", "1e400", "1E2", "0.1e-400", "1.0", "-0.0", "01", "+1", ".5", "NaN", "1" * 5000, "0." + "0" * 400 + "1",
+    '"\\u0061"', '"\\ud800"', "[]", "{}", "true", "1e-5000", "9007199254740993", "4.35", "0.3000000000000000166",
+]  # fmt: skip
+
+
+def usual(metric: Any) -> st.SearchStrategy[Any]:
+    if metric.options:
+        return st.sampled_from([*metric.options, *range(len(metric.options))])
+    low, high = max(metric.low, -1e6), min(metric.high, 1e6)
+    if metric.type is MetricType.SWITCH:
+        return st.sampled_from([True, False, 0, 1, 1.0])
+    return st.floats(low, high) | st.integers(math.ceil(low), math.floor(high)) | st.sampled_from([low, high])
+
+
+def rarely(draw: st.DrawFn, times: int = 8) -> bool:
+    return draw(st.integers(1, times)) == 1
 
 
 @st.composite
 def bodies(draw: st.DrawFn, kind: str) -> dict[str, Any]:
-    spec = next(one for one in CATALOGUE if one.name == kind)
-    names = st.sampled_from([metric.name for metric in spec.metrics] or ["x"]) | st.sampled_from(["x", "é"])
-    usual = {
-        metric.name: draw(st.floats(max(metric.low, -1e6), min(metric.high, 1e6)) | st.sampled_from([0, 1, True]))
-        for metric in spec.metrics
-        if draw(st.booleans())
-    }
-    values = usual | draw(st.dictionaries(names, NUMBERS | OPTIONS, max_size=1))
-    body: dict[str, Any] = {"ts": draw(st.just(NOW) | TIMES), "values": values}
+    metrics = next(one for one in CATALOGUE if one.name == kind).metrics
+    values = {metric.name: draw(usual(metric)) for metric in metrics if not rarely(draw, 4)}
+    if rarely(draw):
+        name = draw(st.sampled_from([*(metric.name for metric in metrics), "x", "é"]))
+        values[name] = draw(NUMBERS | OPTIONS)
+    body: dict[str, Any] = {"ts": draw(TIMES) if rarely(draw) else NOW, "values": values}
     if draw(st.booleans()):
-        body["id"] = draw(IDS)
-    if draw(st.integers(0, 9)) == 0:
+        body["id"] = draw(IDS) if rarely(draw) else "m-17"
+    if rarely(draw, 20):
         body[draw(st.sampled_from(["device", "more", "values"]))] = draw(NUMBERS)
     return body
 
@@ -176,10 +194,10 @@ def payloads(draw: st.DrawFn) -> Inbound:
         device, document = kind.replace("_", "-"), draw(bodies(kind))
     else:
         device, names = "gw", st.sampled_from([one.id for one in KNOWN] + ["nobody", "", "M"])
-        document = [draw(bodies(kind)) | {"device": draw(st.just(f"m-{KINDS.index(kind)}") | names)}
+        document = [draw(bodies(kind)) | {"device": draw(names) if rarely(draw) else f"m-{KINDS.index(kind)}"}
                     for kind in draw(st.lists(st.sampled_from(KINDS), max_size=3))]  # fmt: skip
     text = json.dumps(document, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
-    change = draw(st.integers(0, 5))
+    change = draw(st.integers(0, 11))
     if change == 1:
         # Other spellings of numbers, and what is no number.
         text = text.replace(str(NOW).encode(), draw(st.sampled_from([str(NOW), *SPELLED])).encode(), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -164,6 +165,8 @@ class RuleKind(Generic[P]):
     `reads`: items that can change a subject at rest. `reads_active`: items that matter only while there is a state.
     `starts`: a subject is given one `tick` when the rule first meets it, to set its clock.
     `per_building`: the subject is the device's building, not the device.
+    `rests`: (metric, low, high) such that `step` of a reading comes to nothing for a subject without a state while
+    the metric is not sent or lies strictly between; None: every reading is to be seen.
     """
 
     parameters: type[P]
@@ -173,10 +176,16 @@ class RuleKind(Generic[P]):
     reads_active: tuple[type, ...] = ()
     starts: bool = False
     per_building: bool = False
+    rests: Callable[[P], tuple[str, float, float]] | None = None
 
 
 GAP_INTERVALS = 3
 """A hole longer than this many reporting intervals is not bridged: what stood before it is no longer known."""
+
+
+def short_of(compare: str, limit: float) -> tuple[float, float]:
+    """The open interval of values that are not past the limit."""
+    return (-math.inf, limit) if compare == ">=" else (limit, math.inf)
 
 
 def past(compare: str, value: float, limit: float) -> bool:

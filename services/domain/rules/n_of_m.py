@@ -14,6 +14,7 @@ from services.domain.rules.evaluation import (
     State,
     What,
     past,
+    short_of,
 )
 from services.domain.rules.parameters import NOfMParameters
 
@@ -61,4 +62,9 @@ def tick(parameters: NOfMParameters, state: State, facts: Facts, now_ms: int) ->
     return Outcome(state)
 
 
-KIND = RuleKind(NOfMParameters, step, tick, reads=(Reading,))
+def rests(parameters: NOfMParameters) -> tuple[str, float, float]:
+    """As RuleKind.rests."""
+    return parameters.metric, *short_of(parameters.compare, parameters.limit)
+
+
+KIND = RuleKind(NOfMParameters, step, tick, reads=(Reading,), rests=rests)

@@ -14,6 +14,7 @@ from services.domain.rules.evaluation import (
     State,
     What,
     past,
+    short_of,
 )
 from services.domain.rules.parameters import Compare, ThresholdParameters
 from services.domain.sun import is_daylight
@@ -151,4 +152,9 @@ def tick(parameters: ThresholdParameters, state: State, facts: Facts, now_ms: in
     return Outcome(None, (Signal(What.CLEAR, over, state["onset"]),))
 
 
-KIND = RuleKind(ThresholdParameters, step, tick, reads=(Reading,))
+def rests(parameters: ThresholdParameters) -> tuple[str, float, float]:
+    """As RuleKind.rests."""
+    return parameters.metric, *short_of(parameters.compare, parameters.limit)
+
+
+KIND = RuleKind(ThresholdParameters, step, tick, reads=(Reading,), rests=rests)

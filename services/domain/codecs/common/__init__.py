@@ -1,0 +1,1 @@
+"""What several wire formats share; no format itself."""
