@@ -20,9 +20,7 @@ ALTER TABLE ingest_log SET (
 );
 ALTER TABLE quarantine SET (autovacuum_vacuum_scale_factor = 0.05, toast.autovacuum_vacuum_scale_factor = 0.05);
 
--- Small, and every row of it is rewritten each minute. With an index on what changes each time no update could stay in
--- its page, and nothing asked for that index: who looks for recent devices reads a community's.
-DROP INDEX device_state_seen;
+-- Small, and every row of it is rewritten each minute.
 ALTER TABLE device_state SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE ingest_ledger SET (autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE checkpoint SET (autovacuum_vacuum_cost_delay = 0);

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import structlog
 
 log = structlog.get_logger(__name__)
@@ -29,11 +28,18 @@ _SALT_BYTES = 12
 """mosquitto 2.0 reads no other length."""
 
 _DEVICES = """
-SELECT d.id, c.secret_hash
+SELECT coalesce(string_agg(d.id || ':' || c.secret_hash || chr(10), '' ORDER BY d.id), '') AS lines
 FROM device_credential c
 JOIN device d USING (device_no)
-WHERE c.revoked_at IS NULL AND d.retired_at IS NULL
-ORDER BY d.id
+WHERE c.revoked_at IS NULL AND d.retired_at IS NULL AND NOT starts_with(d.id, $1)
+"""
+"""As one text: a hundred thousand rows taken apart and put together again would take seconds."""
+
+_NAMESAKES = """
+SELECT d.id
+FROM device_credential c
+JOIN device d USING (device_no)
+WHERE c.revoked_at IS NULL AND d.retired_at IS NULL AND starts_with(d.id, $1)
 """
 
 
@@ -93,16 +99,15 @@ async def password_file(connection: Any, services: Mapping[str, str]) -> Passwor
     for name in services:
         if not name.startswith(SERVICE_PREFIX) or ":" in name or "\n" in name:
             raise ValueError(f"a service account is called {SERVICE_PREFIX}…, not {name!r}")
-    rows: list[asyncpg.Record] = await connection.fetch(_DEVICES)
-    lines = []
-    for row in rows:
-        if row["id"].startswith(SERVICE_PREFIX):
-            # One bad name in the registry must not keep every other device out.
-            log.error("device_not_admitted", device=row["id"], why="its name is that of a service account")
-            continue
-        lines.append(f"{row['id']}:{row['secret_hash']}\n")
-    accounts = "".join(f"{name}:{hashed}\n" for name, hashed in sorted(services.items()))
-    return PasswordFile(accounts.encode(), "".join(lines).encode())
+    lines: str = await connection.fetchval(_DEVICES, SERVICE_PREFIX)
+    for row in await connection.fetch(_NAMESAKES, SERVICE_PREFIX):
+        # One bad name in the registry must not keep every other device out.
+        log.error("device_not_admitted", device=row["id"], why="its name is that of a service account")
+    return PasswordFile(service_lines(services), lines.encode())
+
+
+def service_lines(services: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}:{hashed}\n" for name, hashed in sorted(services.items())).encode()
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:

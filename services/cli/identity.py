@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from services.adapters.broker_identity import (
     password_file,
     replace_file,
     secret_hash,
+    service_lines,
     write_password_file,
 )
 from services.adapters.mqtt import Address
@@ -38,7 +40,7 @@ Q = Queries(Path(__file__).with_name("identity.sql"))
 RETRY_S = 1.0
 SETTLE_S = 0.2
 """A registry import says `registry` many times; one file afterwards is enough."""
-BUSY_SHARE = 4
+BUSY_SHARE = 2
 """Writing takes at most one part in so many plus one of the time, however often the registry changes."""
 LOOK_BACK_DAYS = 30
 """At its start the watcher ends what was shut out while nobody watched, so far back."""
@@ -100,7 +102,8 @@ class _Keeper:
             return
         if self._broker is not None:
             self._secret = new_secret()
-            fresh = await password_file(db, {**self._services, IDENTITY_ACCOUNT: secret_hash(self._secret)})
+            with_ours = {**self._services, IDENTITY_ACCOUNT: secret_hash(self._secret)}
+            fresh = replace(fresh, services=service_lines(with_ours))
         await asyncio.to_thread(replace_file, self._file, fresh.content, 0o600)
         took_ms = round((time.monotonic() - began) * 1000)
         log.info("identity_written", accounts=fresh.accounts, shut_out=len(shut), took_ms=took_ms, file=str(self._file))
