@@ -146,7 +146,7 @@ CORPUS: dict[str, bytes] = {
 """What no device of ours says; each is refused whole."""
 
 TOPICS = (
-    "sc/{home}/../up/telemetry", "sc//{home}-environment-1/up/telemetry", "sc/{home}/{home}-environment-1\t/up/telemetry",
+    "sc/{home}/../up/telemetry", "sc//{home}-environment-1/up/telemetry",
     "sc/{home}/ＡＢＣ/up/telemetry", "sc/{home}/%2e%2e/up/event", "sc/{home}/'; --/up/event", "sc/{home}/$SYS/up/status",
     "sc/{home}/{long}/up/telemetry",
 )  # fmt: skip
@@ -201,6 +201,7 @@ RAW: dict[str, Callable[[str], bytes]] = {
     "nul in the topic": lambda home: publish(b"sc/" + home.encode() + b"/a\x00b/up/telemetry", b"{}"),
     "wildcard in the topic": lambda home: publish(f"sc/{home}/+/up/telemetry".encode(), b"{}"),
     "everything in the topic": lambda home: publish(f"sc/{home}/#".encode(), b"{}"),
+    "tab in the topic": lambda home: publish(f"sc/{home}/{home}-environment-1\t/up/telemetry".encode(), b"{}"),
     "no topic": lambda home: publish(b"", b"{}"),
     "a topic longer than the packet": lambda home: packet(0x32, b"\xff\xffsc/"),
     "quality of service 3": lambda home: packet(0x36, text(b"sc/a/b/up/event") + b"\x00\x01{}"),
