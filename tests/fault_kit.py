@@ -75,6 +75,11 @@ class ServiceProcess:
         return self._running.pid
 
     @property
+    def port(self) -> int:
+        """Where it serves health and figures."""
+        return self._port
+
+    @property
     def alive(self) -> bool:
         return self._running.returncode is None
 
