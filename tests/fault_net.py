@@ -80,7 +80,10 @@ class Line:
         self._pairs.append(pair)
         if self._losing is not None:
             self._deafen(pair, self._losing)
-        ways = [asyncio.create_task(self._pass(reader, far_writer)), asyncio.create_task(self._pass(far_reader, writer))]
+        ways = [
+            asyncio.create_task(self._pass(reader, far_writer)),
+            asyncio.create_task(self._pass(far_reader, writer)),
+        ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

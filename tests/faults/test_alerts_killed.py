@@ -23,7 +23,6 @@ from tests.fault_kit import (
     assert_each_once,
     assert_one_order_each,
     many_buttons,
-    tell,
 )
 from tests.fault_rows import note
 from tests.ingest_kit import Database, Wire, database, until

@@ -90,7 +90,6 @@ class Counter:
         client.connect(servers.mqtt.host, servers.mqtt.port)
         client.subscribe("$SYS/broker/publish/messages/dropped", qos=1)
         client.loop_start()
-        self.close = client.loop_stop
         return self
 
 

@@ -33,7 +33,7 @@ from tests.fault_kit import (
     tell,
 )
 from tests.fault_rows import note, row
-from tests.ingest_kit import Database, Wire, database, until
+from tests.ingest_kit import Wire, database, until
 
 BUTTONS = 40
 """Pressed in each round, each once."""

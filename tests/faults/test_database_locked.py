@@ -62,7 +62,9 @@ async def test_ingest_waits_out_locks_and_survives_deadlocks(
         await until(lambda: all_stored(db, said), 40)
         again = await said.until_acknowledged()
         await assert_each_once(db, said)
-    deadlocks = await db.connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    deadlocks = await db.connection.fetchval(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
     note(locks=locks, deadlocks=deadlocks, sent_again=again)
     assert locks > 3 and again == 0
 
@@ -80,8 +82,8 @@ async def test_ingest_stores_everything_while_old_chunks_are_dropped(
             number = await other.no(f"{home}-lamp_post-1")
             while True:
                 await other.connection.execute(
-                    "INSERT INTO reading SELECT $1, now() - n * interval '1 day', '{1}' FROM generate_series(30, 34) AS n "
-                    "ON CONFLICT DO NOTHING",
+                    "INSERT INTO reading SELECT $1, now() - n * interval '1 day', '{1}' "
+                    "FROM generate_series(30, 34) AS n ON CONFLICT DO NOTHING",
                     number,
                 )
                 rows = await other.connection.fetch("SELECT drop_chunks('reading', older_than => interval '20 days')")

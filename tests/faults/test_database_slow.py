@@ -104,5 +104,7 @@ async def test_after_an_outage_every_waiting_event_is_committed_before_the_last_
 
 async def last_commits(db: Database) -> dict[int, float]:
     """lane → when its last batch was committed, seconds."""
-    rows = await db.connection.fetch("SELECT lane, extract(epoch FROM max(committed_at)) AS at FROM ingest_log GROUP BY 1")
+    rows = await db.connection.fetch(
+        "SELECT lane, extract(epoch FROM max(committed_at)) AS at FROM ingest_log GROUP BY 1"
+    )
     return {row["lane"]: float(row["at"]) for row in rows}

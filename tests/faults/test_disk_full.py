@@ -156,11 +156,16 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
 
 
 async def is_empty(path: Path) -> bool:
-    return path.exists() and path.stat().st_size == 0
+    return size(path) == 0
 
 
 async def has_bytes(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
+    return size(path) > 0
+
+
+def size(path: Path) -> int:
+    """-1: there is no such file."""
+    return path.stat().st_size if path.exists() else -1
 
 
 @row(11)

@@ -26,7 +26,9 @@ def deaf_subscriber(mqtt: Mqtt, home: str) -> socket.socket:
     link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     link.connect((mqtt.host, mqtt.port))
     login = text((parts.username or "").encode()) + text(unquote(parts.password or "").encode())
-    link.sendall(packet(0x10, text(b"MQTT") + bytes((4, 0b11000010)) + b"\x00\x00" + text(b"deaf-" + home.encode()) + login))
+    link.sendall(
+        packet(0x10, text(b"MQTT") + bytes((4, 0b11000010)) + b"\x00\x00" + text(b"deaf-" + home.encode()) + login)
+    )
     assert link.recv(4)[:1] == b"\x20"
     link.sendall(packet(0x82, struct.pack("!H", 1) + text(f"sc/{home}/#".encode()) + b"\x01"))
     assert link.recv(5)[:1] == b"\x90"
@@ -102,8 +104,8 @@ async def test_one_device_that_floods_does_not_slow_its_neighbours(
 
 def answered(wire: Wire, home: str, asked: dict[tuple[str, str], float]) -> list[float]:
     """How long each answer took that has come since."""
-    now, took = time.monotonic(), []
+    now, took = time.monotonic(), list[float]()
     for device in {device for device, _ in asked}:
-        for id in wire.acked(home, device) & {id for who, id in asked if who == device}:
-            took.append(now - asked.pop((device, id)))
+        mine = wire.acked(home, device) & {id for who, id in asked if who == device}
+        took += [now - asked.pop((device, id)) for id in mine]
     return took

@@ -13,7 +13,7 @@ import pytest
 
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
-from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once, tell
+from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once
 from tests.fault_rows import note, row
 from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
 

@@ -115,7 +115,7 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
     rounds = 5 if CAMPAIGN else 2
     async with Proxy(mqtt.url).running() as line, ingest(database_url, line.url) as port:
         before = await stale_acks(port)
-        for turn in range(rounds):
+        for _turn in range(rounds):
             async with database(database_url) as other:
                 lock = other.connection.transaction()
                 await lock.start()
@@ -142,4 +142,6 @@ async def unready(port: int) -> bool:
 async def stale_acks(port: int) -> int:
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
-    return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("linhub_ingest_stale_acks_total"))
+    return sum(
+        int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("linhub_ingest_stale_acks_total")
+    )

@@ -1,4 +1,4 @@
-"""Faults 17 and 18: payloads that cannot be used, of every kind, among good ones. All good ones arrive; nothing ends."""
+"""Faults 17 and 18: payloads that cannot be used, of every kind, among good ones: all good ones arrive."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ CORPUS: dict[str, bytes] = {
 
 TOPICS = (
     "sc/{home}/../up/telemetry", "sc//{home}-environment-1/up/telemetry",
-    "sc/{home}/ＡＢＣ/up/telemetry", "sc/{home}/%2e%2e/up/event", "sc/{home}/'; --/up/event", "sc/{home}/$SYS/up/status",
+    "sc/{home}/ＡＢＣ/up/telemetry", "sc/{home}/%2e/up/event", "sc/{home}/'; --/up/event", "sc/{home}/$SYS/up/status",
     "sc/{home}/{long}/up/telemetry",
 )  # fmt: skip
 """Names nobody has, on channels that ingest hears."""

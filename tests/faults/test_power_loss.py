@@ -77,7 +77,7 @@ def test_trace_of_a_promise_before_the_sync_is_a_violation() -> None:
 
 def test_trace_puts_the_halves_of_an_interrupted_call_together() -> None:
     lines = [
-        '12 fdatasync(5</x/pg_wal/1> <unfinished ...>',
+        "12 fdatasync(5</x/pg_wal/1> <unfinished ...>",
         '13 sendto(7<TCP:[127.0.0.1:5->127.0.0.1:1883]>, "@\\2\\0\\7", 4, 0, NULL, 0) = 4',
         "12 <... fdatasync resumed>)           = 0",
     ]

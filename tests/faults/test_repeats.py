@@ -68,7 +68,9 @@ class Town:
         except AssertionError:
             raise AssertionError("\n".join(await differences(self.oracle, self.db, kinds))) from None
         # A wrong clock is set from afar and opens no order, except on what calls for help.
-        wanted_orders = sorted([(d, True) for d in self.oracle.calls] + [(d, False) for d in self.oracle.ahead & set(self.buttons)])
+        wanted_orders = sorted(
+            [(d, True) for d in self.oracle.calls] + [(d, False) for d in self.oracle.ahead & set(self.buttons)]
+        )
 
         async def as_many() -> bool:
             return len(await self.orders()) >= len(wanted_orders)
@@ -196,7 +198,10 @@ async def test_retained_messages_that_are_replayed_raise_no_new_alert(
         for turn in range(3):
             worker = f"t-{home}" if sessions == "kept" else f"t-{home}-{turn}"
             async with ingest(database_url, mqtt.url, worker=worker):
-                wire.send(f"sc/{home}/{buttons[0]}/up/telemetry", {"id": f"m{turn}", "ts": now_ms(), "values": {"battery": 40}})
+                wire.send(
+                    f"sc/{home}/{buttons[0]}/up/telemetry",
+                    {"id": f"m{turn}", "ts": now_ms(), "values": {"battery": 40}},
+                )
                 await until(lambda turn=turn: heard(wire, home, buttons[0], f"m{turn}"))  # type: ignore[misc]
                 if sessions == "lost":
                     await db.received((turn + 2) * 2 * len(buttons) + turn + 1)
