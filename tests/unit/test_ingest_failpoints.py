@@ -37,8 +37,11 @@ def test_failpoint_raises_at_every_so_many_passings_of_its_own_place() -> None:
 
 
 def test_failpoint_wraps_what_happens_once_a_message() -> None:
+    def decode() -> int:
+        return 1
+
     failpoints.arm("decode:raise:2")
-    wrapped = failpoints.wrap("decode", lambda: 1)
+    wrapped = failpoints.wrap("decode", decode)
     assert wrapped() == 1
     with pytest.raises(FailpointReached):
         wrapped()
