@@ -63,7 +63,7 @@ class _Publisher:
         ]
         self._community = community
         metrics = [metric.name for metric in BY_NAME[KIND].metrics[:3]]
-        self._values = json.dumps({name: 1 for name in metrics})
+        self._values = json.dumps(dict.fromkeys(metrics, 1))
         self._event = BY_NAME[KIND].events[0].name
         self.sent = self.taken = self.events = 0
 
