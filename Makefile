@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: help python demo test check bench clean web venv lock
+.PHONY: help python demo test check bench faults clean web venv lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -35,6 +35,10 @@ check: python ## formatting, lint, types, import rules, the cockpit's own checks
 bench: python ## what it can carry, as a table and in bench/results/latest.json (BENCH=--peers: beside others)
 	@$(PYTHON) -m deploy.prepare test
 	@exec $(VENV)/python -m bench.run $(BENCH)
+
+faults: python ## every fault, many times over, as a table; about an hour (ROWS=1-5,9 KILLS=20 SEED=7)
+	@$(PYTHON) -m deploy.prepare faults
+	@exec $(VENV)/python -m deploy.faultrun $(if $(ROWS),--rows $(ROWS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 venv: python ## the Python environment with everything the tests need, in .venv
 	@$(PYTHON) -m deploy.prepare check

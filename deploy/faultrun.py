@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def read(row: Row, report: Path, code: int, kills: int) -> Result:
     return result
 
 
-def _values(case: ElementTree.Element, name: str) -> Sequence[str] | object:
+def _values(case: ElementTree.Element, name: str) -> Iterator[str]:
     return (p.get("value", "") for p in case.iter("property") if p.get("name") == name)
 
 
@@ -188,7 +188,12 @@ def _campaign(rows: Sequence[Row], kills: int, seed: int, freeze_s: float, conso
     folder = RESULTS / "faults"
     folder.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+    )
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("faults", total=len(rows))
         for row in rows:

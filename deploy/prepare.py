@@ -29,7 +29,7 @@ VENV = ROOT / ".venv"
 STATE = ROOT / ".linhub" / "prepare"
 PYTHON = VENV / "bin" / "python"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-GOALS = ("demo", "test", "check")
+GOALS = ("demo", "test", "check", "faults")
 
 
 class PrepareError(Exception):
@@ -81,7 +81,7 @@ def call(command: Sequence[str | Path], log: Path, advice: str, environment: dic
 
 def server_root(goal: str) -> Path | None:
     """Where the servers' programs go; None where the goal needs none, or names servers that are there."""
-    named = "LINHUB_TEST_" if goal == "test" else "LINHUB_"
+    named = "LINHUB_TEST_" if goal in ("test", "faults") else "LINHUB_"
     if goal == "check" or all(os.environ.get(named + name) for name in ("DATABASE_URL", "MQTT_URL")):
         return None
     home = os.environ.get("LINHUB_HOME") if goal == "demo" else None
@@ -97,6 +97,8 @@ def missing_packages(goal: str) -> list[str]:
         wanted += [tools.PACKAGES[program] for program in tools.missing(tools.PACKAGES)]
     if goal == "test" and not any(map(shutil.which, CHROMIUM)):
         wanted.append("chromium")
+    if goal in ("test", "faults") and shutil.which("strace") is None:
+        wanted.append("strace")
     return wanted
 
 

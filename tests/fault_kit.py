@@ -75,6 +75,11 @@ class ServiceProcess:
         return self._running.pid
 
     @property
+    def port(self) -> int:
+        """Where it serves health and figures."""
+        return self._port
+
+    @property
     def alive(self) -> bool:
         return self._running.returncode is None
 
@@ -272,8 +277,7 @@ async def assert_each_once(db: Database, said: Stubborn) -> None:
     assert len(readings) == len(set(readings)) == await db.count("reading")
     assert ledger["stored"] == len(said.sent) and ledger["rejected"] == 0
     assert ledger["received"] == ledger["stored"] + ledger["duplicate"]
-    for numbers in (await db.log_numbers()).values():
-        assert numbers == list(range(1, len(numbers) + 1))
+    await assert_ledger_whole(db)
 
 
 async def assert_ledger_whole(db: Database) -> None:

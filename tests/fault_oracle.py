@@ -30,8 +30,11 @@ class Oracle:
     """Message ids."""
     calls: set[str] = field(default_factory=set)
     """Devices that called for help in time to be answered."""
+    ahead: set[str] = field(default_factory=set)
+    """Devices whose clock is ahead, which is an alert of its own."""
 
     def telemetry(self, id: str, device: str, ts: int, values: dict[str, float], now: int) -> None:
+        self._look_at_clock(device, ts, now)
         if self._impossible(ts, now):
             self.refused.add(id)
         else:
@@ -39,6 +42,7 @@ class Oracle:
 
     def call(self, id: str, device: str, event: str, ts: int, now: int) -> None:
         """An event that a life-safety rule answers."""
+        self._look_at_clock(device, ts, now)
         if ts - now > AHEAD_MS or ts < LOST_CLOCK_MS:
             self.taken_on_arrival.add((device, event, id))
             self.calls.add(device)
@@ -48,6 +52,10 @@ class Oracle:
             self.events[device, event, ts] = id
             if now - ts <= PAGES_WITHIN_MS:
                 self.calls.add(device)
+
+    def _look_at_clock(self, device: str, ts: int, now: int) -> None:
+        if ts - now > AHEAD_MS:
+            self.ahead.add(device)
 
     @staticmethod
     def _impossible(ts: int, now: int) -> bool:

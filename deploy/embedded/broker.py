@@ -19,6 +19,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "broker"
 DEVICE_LISTENER = "listener 1883"
 SERVICE_LISTENER = "listener 1884"
 HEALTH_ACCOUNT = "svc-health"
+LEAST_FREE_BYTES = 32 * 1024 * 1024
 _ACCOUNT = re.compile(r"^user (svc-[a-z-]+)$", re.MULTILINE)
 
 _REFUSED = {1: "protocol version", 2: "client id", 3: "server unavailable", 4: "bad user name or password"}
@@ -101,9 +102,8 @@ class Mosquitto(Part):
         write_private(self.folder / "config" / "acl", (SHIPPED / "acl").read_text(encoding="utf-8") + self.extra_acl)
         self._admit_services()
         self._read_version = self._password_version()
-        usage = shutil.disk_usage(self.folder)
-        if usage.free < 64 * 1024 * 1024:
-            raise StackError("the disk is full: the broker could not save what waits for delivery")
+        if (full := self._disk_full()) is not None:
+            raise StackError(full)
 
     def _admit_services(self) -> None:
         """Services may log in from the start; devices that were admitted before stay so."""
@@ -123,6 +123,12 @@ class Mosquitto(Part):
                 return f"nothing answers at {ports.LOOPBACK}:{port}"
             if code != 0:
                 return f"the broker refuses a login: {_REFUSED.get(code, 'not authorised')}"
+        return self._disk_full()
+
+    def _disk_full(self) -> str | None:
+        """The broker itself says nothing and replaces its saved sessions by an empty file (mosquitto 2.0.21)."""
+        if shutil.disk_usage(self.folder / "data").free < LEAST_FREE_BYTES:
+            return "the disk is full: the broker could not save what waits for delivery"
         return None
 
     def reload(self) -> bool:

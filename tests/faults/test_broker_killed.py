@@ -1,4 +1,6 @@
-"""Faults 1 and 2: the broker killed or frozen in mid-stream. What has its application ack is stored, once; ingest finds back by itself.
+"""Faults 1 and 2: the broker killed or frozen in mid-stream.
+
+What has its application ack is stored, once; ingest finds back by itself.
 
 LINHUB_FAULT_KILLS and LINHUB_FAULT_SEED as in `tests.fault_kit`.
 """

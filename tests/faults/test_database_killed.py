@@ -160,6 +160,7 @@ async def test_services_stop_in_time_while_the_database_is_frozen(breakable: Ser
         # Each asks the database at least once a second: now all are in the middle of a question.
         await asyncio.sleep(1.5)
         took = await asyncio.gather(*(stopping_s(service) for service in services))
+    breakable.stack.postgres.thaw()
     tell(f"ingest, alerts, api stopped in {took}")
     assert max(took) < Service.stop_timeout_s, "the launcher would have killed it"
 

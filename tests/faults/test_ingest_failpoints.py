@@ -102,7 +102,7 @@ async def frozen(pid: int) -> bool:
 async def test_ingest_sets_aside_a_message_whose_handler_raises_and_delivers_the_others(
     db: Database, database_url: str, mqtt: Mqtt, said: Stubborn, point: str
 ) -> None:
-    """It is kept in quarantine and not acknowledged, so its device sends it again: a fault that passes costs nothing."""
+    """It is kept in quarantine and not acknowledged, so its device sends it again: what passes costs nothing."""
     async with ingest(database_url, mqtt.url, failpoint=f"{point}:raise:37") as port:
         said.say(400)
         first = await db.received(400)

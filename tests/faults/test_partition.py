@@ -115,7 +115,7 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
     rounds = 5 if CAMPAIGN else 2
     async with Proxy(mqtt.url).running() as line, ingest(database_url, line.url) as port:
         before = await stale_acks(port)
-        for turn in range(rounds):
+        for _turn in range(rounds):
             async with database(database_url) as other:
                 lock = other.connection.transaction()
                 await lock.start()

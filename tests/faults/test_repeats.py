@@ -5,6 +5,7 @@ The final state (readings, events, device states, orders) is compared with `test
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -66,16 +67,33 @@ class Town:
             await until(agrees, 10)
         except AssertionError:
             raise AssertionError("\n".join(await differences(self.oracle, self.db, kinds))) from None
-        await assert_one_order_each(self.db, sorted(self.oracle.calls))
-        assert await self.db.count("work_order") == len(self.oracle.calls)
+        # A wrong clock is set from afar and opens no order, except on what calls for help.
+        wanted_orders = sorted(
+            [(d, True) for d in self.oracle.calls] + [(d, False) for d in self.oracle.ahead & set(self.buttons)]
+        )
+
+        async def as_many() -> bool:
+            return len(await self.orders()) >= len(wanted_orders)
+
+        with contextlib.suppress(AssertionError):
+            await until(as_many)
+        assert await self.orders() == wanted_orders
         wanted = len(self.messages) - len(self.oracle.refused)
         note(sent=self.sent, lost=wanted - ledger["stored"], doubled=ledger["stored"] - wanted)
-        note(orders=len(self.oracle.calls), duplicates_heard=ledger["duplicate"], refused=ledger["rejected"])
+        note(orders=len(wanted_orders), duplicates_heard=ledger["duplicate"], refused=ledger["rejected"])
         assert ledger["stored"] == wanted
         for device in {device for device, _, _ in self.messages}:
             mine = {p["id"] for who, _, p in self.messages if who == device}
             await until(lambda device=device, mine=mine: self.answered(device, mine))  # type: ignore[misc]
             assert set(self.wire.refused(self.home, device)) == mine & self.oracle.refused
+
+    async def orders(self) -> list[tuple[str, bool]]:
+        """(device, whether it is for a life) of each order."""
+        rows = await self.db.connection.fetch(
+            "SELECT d.id, a.life_safety FROM work_order o JOIN alert a ON a.id = o.alert_id "
+            "JOIN device d ON d.device_no = a.device_no"
+        )
+        return sorted((row["id"], row["life_safety"]) for row in rows)
 
     async def answered(self, device: str, ids: set[str]) -> bool:
         return self.wire.acked(self.home, device) | set(self.wire.refused(self.home, device)) >= ids
@@ -118,10 +136,24 @@ async def test_messages_in_disorder_and_48_hours_late_end_in_the_same_state_and_
             # Halves of one reading come apart, the older after the newer.
             t.reading(f"{home}-environment-1", now - 1000 - 100 * n, {"temperature": n % 50})
             t.reading(f"{home}-environment-1", now - 1000 - 100 * n, {"humidity": n % 90})
-            t.reading(f"{home}-environment-1", now - 2 * DAY_MS - 100 * n, {"noise": n % 70})
+            t.reading(f"{home}-environment-1", now - 2 * DAY_MS - 100 * n, {"temperature": n % 40, "humidity": n % 70})
             t.reading(f"{home}-lamp_post-1", now - 2 * DAY_MS + 1000 * n, {"brightness": n % 50})
         for n, button in enumerate(t.buttons[:6]):
             t.press(button, now - (2 * DAY_MS if n % 2 else 1000) - n)
+        t.say(times=2)
+        await t.assert_as_the_oracle_says()
+
+
+@row(21)
+async def test_device_state_holds_the_newest_value_of_each_metric_also_when_they_come_apart_and_in_disorder(
+    database_url: str, mqtt: Mqtt, home: str, wire: Wire
+) -> None:
+    """A metric that is reported on its own, from a backlog sent newest first."""
+    async with town(database_url, mqtt, home, wire) as t:
+        now = now_ms()
+        t.reading(f"{home}-environment-1", now - 1000, {"temperature": 20})
+        for n in range(5):
+            t.reading(f"{home}-environment-1", now - 60_000 - 1000 * n, {"noise": 40 + n})
         t.say(times=2)
         await t.assert_as_the_oracle_says()
 

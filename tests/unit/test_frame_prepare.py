@@ -29,7 +29,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     ("goal", "packages"),
     [
         ("demo", ["mmdebstrap", "bubblewrap"]),
-        ("test", ["mmdebstrap", "bubblewrap", "chromium"]),
+        ("test", ["mmdebstrap", "bubblewrap", "chromium", "strace"]),
+        ("faults", ["mmdebstrap", "bubblewrap", "strace"]),
         ("check", []),
     ],
 )
