@@ -24,7 +24,7 @@ from services.adapters.queries import Queries
 from services.ingest import rollups
 
 Q = Queries(Path(__file__).with_name("metering.sql"))
-NAME = "dev_meter_bench"
+NAME = "linhub_bench_metering"
 HOUR = timedelta(hours=1)
 LIVE_H = 2
 """The last hours, not yet rolled up: read from the readings."""
