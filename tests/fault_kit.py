@@ -58,6 +58,11 @@ class ServiceProcess:
             **os.environ,
             "LINHUB_DATABASE_URL": database_url,
             "LINHUB_LOG_LEVEL": "WARNING",
+            # One device says here what a thousand would; that floods are refused is tested for itself.
+            "LINHUB_FLOOD_RATE": "100000",
+            "LINHUB_FLOOD_BURST": "1000000",
+            "LINHUB_FLOOD_EVENT_RATE": "100000",
+            "LINHUB_FLOOD_EVENT_BURST": "1000000",
             **{f"LINHUB_{name.upper()}": str(value) for name, value in more.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
