@@ -11,24 +11,22 @@ import asyncio
 import json
 import os
 import struct
-import tempfile
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psutil
+from rich.console import Console
 
-from bench.ingest import KIND, _community, _ingest, _ready
-from bench.publish import _connect, _packet, _string
-from bench.servers import _ACCOUNT, _ACL, ROOT
-from deploy.embedded.stack import Stack
-from services.adapters.broker_identity import secret_hash
+from bench.ingest import KIND
+from bench.publish import mqtt_connect, mqtt_packet, mqtt_string
+from bench.servers import BenchServers, bench_servers
+from bench.system import community, put, service
 from services.adapters.migrate import migrate
 from services.adapters.mqtt import Address
-from services.adapters.registry import import_community
 from services.domain.devices import BY_NAME
 
 _EVENT_SHARE = 100
@@ -58,7 +56,7 @@ class _Publisher:
     def __init__(self, url: str, community: str, devices: Sequence[str], rate: int) -> None:
         self._address, self._rate, self._devices = Address.parse(url), rate, devices
         self._topics = [
-            {channel: _string(f"sc/{community}/{device}/up/{channel}") for channel in ("telemetry", "event")}
+            {channel: mqtt_string(f"sc/{community}/{device}/up/{channel}") for channel in ("telemetry", "event")}
             for device in devices
         ]
         self._community = community
@@ -69,7 +67,7 @@ class _Publisher:
 
     async def run(self) -> None:
         reader, writer = await asyncio.open_connection(self._address.host, self._address.port)
-        writer.write(_connect(self._address, f"catchup-{self._community}"))
+        writer.write(mqtt_connect(self._address, f"catchup-{self._community}"))
         await reader.readexactly(4)
         counting = asyncio.create_task(self._count(reader))
         start_ms, began = time.time_ns() // 1_000_000 - 3_600_000, time.monotonic()
@@ -95,8 +93,10 @@ class _Publisher:
         if n % _EVENT_SHARE == 0:
             self.events += 1
             body = f'{{"id":"e{n}","ts":{ts},"event":"{self._event}"}}'
-            return _packet(0x32, self._topics[which]["event"] + mid + body.encode())
-        return _packet(0x32, self._topics[which]["telemetry"] + mid + f'{{"ts":{ts},"values":{self._values}}}'.encode())
+            return mqtt_packet(0x32, self._topics[which]["event"] + mid + body.encode())
+        return mqtt_packet(
+            0x32, self._topics[which]["telemetry"] + mid + f'{{"ts":{ts},"values":{self._values}}}'.encode()
+        )
 
     async def _count(self, reader: asyncio.StreamReader) -> None:
         left = 0
@@ -106,27 +106,33 @@ class _Publisher:
 
 
 async def measure(
-    stack: Stack, maintenance_url: str, ingest_url: str, load_url: str, rate: int, outage_s: float
+    servers: BenchServers, *, rate: int, outage_s: float, say: Callable[[str], None] = lambda text: None
 ) -> Catchup:
+    """Raises ValueError for servers that it may not stop."""
+    stack = servers.stack
+    if stack is None:
+        raise ValueError("the database must be ours to kill: unset LINHUB_DATABASE_URL and LINHUB_MQTT_URL")
     name = f"catchup{os.getpid()}"
     # The server is this run's own, so its database goes with it.
-    url = maintenance_url.rpartition("/")[0] + "/linhub"
+    url = servers.database_url.rpartition("/")[0] + "/linhub"
     await migrate(url)
     connection = await asyncpg.connect(url)
-    community = _community(name, 1000)
-    await import_community(connection, community, secret_hashes={}, password_hashes={})
+    home = community(name, KIND, 1000, gateways=1)
+    await put(connection, (home,))
     await connection.close()
-    devices = [device.id for device in community.devices if device.kind == KIND]
-    with _ingest(url, ingest_url, name) as ingest:
-        await _ready(ingest)
+    devices = [device.id for device in home.devices if device.kind == KIND]
+    settings = {"LINHUB_DATABASE_URL": url, "LINHUB_MQTT_URL": servers.ingest_url, "LINHUB_WORKER": name}
+    with service("ingest", settings) as ingest:
+        await ingest.ready()
         process = psutil.Process(ingest.process.pid)
-        publisher = _Publisher(load_url, name, devices, rate)
+        publisher = _Publisher(servers.load_url, name, devices, rate)
         publishing = asyncio.create_task(publisher.run())
         await asyncio.sleep(2)
         before = peak = process.memory_info().rss
         stack.postgres.kill()
         end = time.monotonic() + outage_s
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
+            say(f"the database is away for {left:.0f} s more; {publisher.taken:,} messages sent")
             await asyncio.sleep(0.2)
             peak = max(peak, process.memory_info().rss)
         stack.postgres.start()
@@ -142,6 +148,7 @@ async def measure(
                 await asyncio.sleep(0.1)
                 peak = max(peak, process.memory_info().rss)
                 events, telemetry = await _stored(connection)
+                say(f"{publisher.taken - events - telemetry:,} messages waiting")
                 if not events_s and events >= events_at_back:
                     events_s = time.monotonic() - back
                 if events + telemetry >= publisher.taken - rate // 5:
@@ -175,15 +182,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=int, default=5000)
     given = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="linhub-bench-") as home,
-        Stack(Path(home), secret_hash, root=ROOT, extra_acl=_ACL) as stack,
-    ):
-        stack.ensure_root()
-        started = stack.start_servers()
-        urls = started.maintenance_url, started.mqtt_url("svc-ingest"), started.mqtt_url(_ACCOUNT)
-        result = asyncio.run(measure(stack, *urls, given.rate, given.minutes * 60))
-    print(json.dumps(asdict(result), indent=1))
+    console = Console(stderr=True)
+    with bench_servers() as servers, console.status("starting") as status:
+        result = asyncio.run(measure(servers, rate=given.rate, outage_s=given.minutes * 60, say=status.update))
+    sys.stdout.write(json.dumps(asdict(result), indent=1) + "\n")
 
 
 if __name__ == "__main__":

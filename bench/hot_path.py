@@ -19,8 +19,10 @@ from typing import Any
 import psutil
 import uvloop
 
-from bench.ingest import KIND, _community, _database
+from bench.ingest import KIND
 from bench.servers import bench_servers
+from bench.system import community as make_community
+from bench.system import database
 from services.adapters.mqtt import Inbound
 from services.adapters.postgres import open_pool
 from services.adapters.registry import import_community
@@ -117,8 +119,8 @@ def inbound(community: str, devices: list[str], count: int, batch: int, seed: in
 
 async def measure(database_url: str, messages: int, devices: int, batch: int, limit: int) -> Mapping[str, Any]:
     """`batch` readings a message, `limit` messages a transaction. Leaves nothing behind."""
-    async with _database(database_url, f"{_NAME}{time.time_ns() % 10**9}") as url:
-        community = _community(_NAME, devices)
+    async with database(database_url, f"{_NAME}{time.time_ns() % 10**9}") as url:
+        community = make_community(_NAME, KIND, devices, gateways=2)
         ids = [d.id for d in community.devices if d.kind == KIND and (batch == 1 or d.gateway_id == f"{_NAME}-g0")]
         sent = inbound(_NAME, list(ids), messages, batch)
         async with _pool(url, "write") as pool, _pool(url, "states") as state_pool, _pool(url, "alerts") as alert_pool:

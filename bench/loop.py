@@ -283,9 +283,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON")] = False,
     ) -> None:
         """事件到工单到驾驶舱 · From a published alarm to the committed order and the open cockpit."""
-        from bench.run import measure_loop
+        from bench.run import measure_alarms
 
-        found = measure_loop(events)
+        found = measure_alarms(events)
         typer.echo(json.dumps(found) if as_json else render(LoopFigures(**found)))
         if found["lost"]:
             raise typer.Exit(1)

@@ -83,7 +83,7 @@ class _Messages:
         ]
         self._load, self._start_ms, self._first = load, start_ms, number * load.messages
         mine = load.publishers[number :: load.connections]
-        self._topics = [_string(publisher.topic) for publisher in mine]
+        self._topics = [mqtt_string(publisher.topic) for publisher in mine]
         self._devices = [publisher.devices for publisher in mine]
 
     def packet(self, n: int) -> bytes:
@@ -95,7 +95,7 @@ class _Messages:
         else:
             mark = f'"n":{self._first + n},' if self._load.numbered else ""
             body = f'{{{mark}"ts":{self._start_ms + turn},"values":{self._texts[n % 997]}}}'
-        return _packet(0x32, self._topics[which] + struct.pack("!H", n % 65535 + 1) + body.encode())
+        return mqtt_packet(0x32, self._topics[which] + struct.pack("!H", n % 65535 + 1) + body.encode())
 
     def _part(self, devices: tuple[str, ...], i: int) -> str:
         ts = self._start_ms + i // len(devices)
@@ -107,7 +107,7 @@ async def _connection(
 ) -> None:
     address = Address.parse(load.url)
     reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(_connect(address, f"bench-{load.name}-{number}"))
+    writer.write(mqtt_connect(address, f"bench-{load.name}-{number}"))
     await reader.readexactly(4)
     acknowledged = 0
 
@@ -139,12 +139,12 @@ async def _connection(
     writer.close()
 
 
-def _string(text: str) -> bytes:
+def mqtt_string(text: str) -> bytes:
     raw = text.encode()
     return struct.pack("!H", len(raw)) + raw
 
 
-def _packet(head: int, body: bytes) -> bytes:
+def mqtt_packet(head: int, body: bytes) -> bytes:
     length, size = bytearray(), len(body)
     while True:
         size, digit = divmod(size, 128)
@@ -153,9 +153,9 @@ def _packet(head: int, body: bytes) -> bytes:
             return bytes([head]) + bytes(length) + body
 
 
-def _connect(address: Address, client_id: str) -> bytes:
-    flags, tail = 0x02, _string(client_id)
+def mqtt_connect(address: Address, client_id: str) -> bytes:
+    flags, tail = 0x02, mqtt_string(client_id)
     if address.username is not None:
         flags |= 0xC0
-        tail += _string(address.username) + _string(address.password or "")
-    return _packet(0x10, _string("MQTT") + bytes([4, flags]) + struct.pack("!H", 60) + tail)
+        tail += mqtt_string(address.username) + mqtt_string(address.password or "")
+    return mqtt_packet(0x10, mqtt_string("MQTT") + bytes([4, flags]) + struct.pack("!H", 60) + tail)

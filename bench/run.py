@@ -80,6 +80,11 @@ def _ingest(servers: BenchServers, messages: int, batch: int) -> Figures:
 
 def alarms(scale: Scale, say: Say) -> Figures:
     """P3 without load: from a published alarm to the committed order and to a reader of the live stream."""
+    return measure_alarms(scale.alarms)
+
+
+def measure_alarms(events: int) -> Figures:
+    """So many alarms, one after the other, through a whole system of its own."""
     with tempfile.TemporaryDirectory(prefix="linhub-bench-") as folder, _system(Path(folder)) as (home, status):
         accounts = {a["username"]: a["password"] for a in json.loads((home / "sim" / "accounts.json").read_text())}
         devices = json.loads((home / "sim" / "credentials.json").read_text())
@@ -95,7 +100,7 @@ def alarms(scale: Scale, say: Say) -> Figures:
                 device,
                 devices[device],
                 PRESET,
-                scale.alarms,
+                events,
             )
         )
     return found.as_dict()
@@ -129,14 +134,13 @@ def _database_url(home: Path) -> str:
 def stored(scale: Scale, say: Say) -> Figures:
     """P5. Bytes of a reading with its indexes and its share of the log."""
     with bench_servers() as servers:
-        found = asyncio.run(storage.measure_present(servers, scale.readings, say))
-    return found
+        return asyncio.run(storage.measure_present(servers, scale.readings, say))
 
 
 def outage(scale: Scale, say: Say) -> Figures:
     """P8. The database away at 5,000 messages a second, then back."""
     with bench_servers() as servers:
-        return asyncio.run(catchup.measure(servers, minutes=scale.outage_min, rate=5000, say=say)).as_dict()
+        return asdict(asyncio.run(catchup.measure(servers, rate=5000, outage_s=scale.outage_min * 60, say=say)))
 
 
 def simulated(scale: Scale, say: Say) -> Figures:

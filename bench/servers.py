@@ -31,6 +31,8 @@ class BenchServers:
     """Where devices log in with secrets of their own; None where the servers were there before."""
     admit: Callable[[Mapping[str, str]], None] | None = None
     """Lets devices (id → secret) log in; the broker knows them soon after."""
+    stack: Stack | None = None
+    """To stop and start them; None where the servers were there before."""
 
 
 @contextmanager
@@ -59,4 +61,5 @@ def bench_servers() -> Iterator[BenchServers]:
             started.mqtt_url(_ACCOUNT),
             started.device_url,
             admit,
+            stack,
         )

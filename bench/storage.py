@@ -70,6 +70,21 @@ async def measure(servers: BenchServers, readings: int, compare_rows: int, say: 
     }
 
 
+async def measure_present(servers: BenchServers, readings: int, say: Any) -> dict[str, Any]:
+    """P5 alone: the present shape with so many readings, and the log as it is written now."""
+    url = servers.database_url
+    log = await measure_log(url, LOG_SHAPES[0], 100_000, say)
+    table = (await _growth(url, readings, say))[-1]
+    return {
+        "readings": readings,
+        "heap_bytes_per_reading": table.heap_bytes_per_reading,
+        "index_bytes_per_reading": table.index_bytes_per_reading,
+        "gib_per_billion": table.gib_per_billion,
+        "gib_per_billion_with_log": _with_log(table, [log])[log.shape],
+        "target_gib": TARGET_GIB,
+    }
+
+
 async def _growth(url: str, readings: int, say: Any) -> list[ShapeFigures]:
     """The present shape at a tenth, a third and all of the history: what grows with it and what does not."""
     turns = max(len(_STAGES) * 10, round(readings / MEAN_WIDTH / DEVICES))
