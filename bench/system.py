@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import httpx
 
+from deploy.embedded.ports import Reservations
 from services.adapters.migrate import migrate
 from services.adapters.registry import import_community
 from services.domain.ids import CommunityId, DeviceId
@@ -85,10 +85,12 @@ def service(name: str, environment: Mapping[str, str]) -> Iterator[Service]:
                 process.wait()
 
 
+_PORTS = Reservations()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Not one that the kernel might lend to an outgoing connection before it is used."""
+    return _PORTS.choose()
 
 
 @asynccontextmanager

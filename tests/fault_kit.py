@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from deploy.embedded.part import Part
+from deploy.embedded.ports import Reservations
 from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
 from services.domain.ids import DeviceId
@@ -43,10 +43,12 @@ def tell(words: str) -> None:
     sys.stdout.write(words + "\n")
 
 
+_PORTS = Reservations()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Not one that the kernel might lend to an outgoing connection before it is used."""
+    return _PORTS.choose()
 
 
 class ServiceProcess:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from deploy.embedded.ports import Reservations
 from services.adapters.broker_identity import new_secret
 from services.cli.init import SECRETS
 from tests.conftest import Mqtt, Servers, with_database
@@ -115,11 +115,12 @@ def machine(image: Path, tmp_path: Path, database_url: str, mqtt: Mqtt) -> Itera
     machine.close()
 
 
+_PORTS = Reservations()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Not one that the kernel might lend to an outgoing connection before it is used."""
+    return _PORTS.choose()
 
 
 def ready(port: int) -> bool:
