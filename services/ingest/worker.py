@@ -37,6 +37,7 @@ from services.ingest.store import Batch, Owner
 log = structlog.get_logger(__name__)
 
 _CLOCK_NOTE_EVERY_S = 60.0
+_OWED_S = 2.0
 _BUSY_SHARE = 4
 """Writing device states takes at most one part in so many plus one of the time."""
 
@@ -57,6 +58,7 @@ class Worker:
         self._known: dict[DeviceNo, Session] = {}
         self._admission = Admission(Limiter(settings.limits))
         self._saving = asyncio.Lock()
+        self._unready: dict[str, float] = {}
         self._lines: list[Line] = []
         self._sessions: Sessions | None = None
         self._owning: asyncio.Task[None] | None = None
@@ -184,7 +186,12 @@ class Worker:
         if self.keeper.waiting is not None:
             return self.keeper.waiting
         for line in self._lines:
-            if not line.merged.ready:
+            if line.merged.ready:
+                self._unready.pop(line.lane.options.role, None)
+                continue
+            # The strays' filters change all the time, and for a moment each change is one that the broker owes.
+            since = self._unready.setdefault(line.lane.options.role, time.monotonic())
+            if line.lane.options.role != "stray" or time.monotonic() - since > _OWED_S:
                 return f"broker: {line.lane.options.role} lane is not subscribed"
         return None
 
