@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from typing import Any
@@ -58,7 +59,7 @@ class Worker:
         self._known: dict[DeviceNo, Session] = {}
         self._admission = Admission(Limiter(settings.limits))
         self._saving = asyncio.Lock()
-        self._unready: dict[str, float] = {}
+        self._ready_at: dict[str, float] = {}
         self._lines: list[Line] = []
         self._sessions: Sessions | None = None
         self._owning: asyncio.Task[None] | None = None
@@ -186,13 +187,12 @@ class Worker:
         if self.keeper.waiting is not None:
             return self.keeper.waiting
         for line in self._lines:
+            role = line.lane.options.role
             if line.merged.ready:
-                self._unready.pop(line.lane.options.role, None)
-                continue
+                self._ready_at[role] = time.monotonic()
             # The strays' filters change all the time, and for a moment each change is one that the broker owes.
-            since = self._unready.setdefault(line.lane.options.role, time.monotonic())
-            if line.lane.options.role != "stray" or time.monotonic() - since > _OWED_S:
-                return f"broker: {line.lane.options.role} lane is not subscribed"
+            elif role != "stray" or time.monotonic() - self._ready_at.get(role, -math.inf) > _OWED_S:
+                return f"broker: {role} lane is not subscribed"
         return None
 
     # What happens while it lives
