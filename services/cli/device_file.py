@@ -14,6 +14,7 @@ from services.adapters.registry.provision import Fault, NewDevice
 from services.domain import codecs
 from services.domain.devices import BY_NAME as KINDS
 from services.domain.ids import ID_PATTERN, CommunityId, DeviceId
+from services.domain.profiles.mapper import Profiles
 
 SERVICE_PREFIX = "svc-"
 MAX_TEXT = 200
@@ -64,8 +65,11 @@ class Row(BaseModel):
 COLUMNS = tuple(Row.model_fields)
 
 
-def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDevice | None:
-    """The row as a device, or None with everything that is wrong with it added to `faults`."""
+def device_of(line: int, said: Mapping[str, Any], faults: list[Fault], profiles: Profiles) -> NewDevice | None:
+    """The row as a device, or None with everything that is wrong with it added to `faults`.
+
+    Whether a profile fits the format shows only with all rows read: behind a gateway it is the gateway's format.
+    """
     before = len(faults)
     try:
         row = Row.model_validate(said)
@@ -81,6 +85,12 @@ def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDev
         faults.append(Fault(line, "no_kind", row.kind, ", ".join(sorted(KINDS))))
     if row.codec is not None and row.codec not in codecs.BY_NAME:
         faults.append(Fault(line, "no_codec", row.codec, ", ".join(sorted(codecs.BY_NAME))))
+    if row.profile is not None:
+        profile = profiles.by_name.get(row.profile)
+        if profile is None:
+            faults.append(Fault(line, "no_profile", row.profile, ", ".join(sorted(profiles.by_name))))
+        elif kind is not None and profile.kind != kind.name:
+            faults.append(Fault(line, "profile_kind", row.profile, f"{profile.kind}, {kind.name}"))
     if kind is None or len(faults) > before:
         return None
     return NewDevice(
