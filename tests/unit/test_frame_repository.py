@@ -13,10 +13,14 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from device_sim.scenarios import STORIES
+from services.adapters.settings import ServiceSettings
+from services.alerts.settings import AlertSettings
+from services.api.settings import ApiSettings
 from services.cli.main import app
 from services.domain.devices import CATALOGUE
 from services.domain.messages import Reason
 from services.domain.vocabulary import TEAM_LABELS
+from services.ingest.settings import IngestSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
@@ -202,8 +206,20 @@ def declared_metrics() -> set[str]:
 
 def test_operations_page_names_only_figures_that_exist() -> None:
     named = set(re.findall(r"linhub_(?:ingest|alerts|api)_[a-z_]+", text(ROOT / "docs" / "operations.md")))
-    assert named
-    assert named <= declared_metrics()
+    assert sorted(named) == sorted(declared_metrics())
+
+
+@pytest.mark.parametrize("settings", [IngestSettings, AlertSettings, ApiSettings])
+def test_operations_page_names_every_setting_and_its_default(settings: type[ServiceSettings]) -> None:
+    page = text(ROOT / "docs" / "operations.md")
+    for name, field in settings.model_fields.items():
+        row = re.search(rf"^\| .*`(?:LINHUB_)?{name.upper()}`.*$", page, re.M)
+        assert row, name
+        if isinstance(field.default, int | float):
+            names, _, rest = row[0].removeprefix("| ").partition(" | ")
+            place = re.findall(r"`(?:LINHUB_)?([A-Z_]+)`", names).index(name.upper())
+            if "its kin" not in names:
+                assert float(rest.partition(" | ")[0].split(", ")[place]) == field.default, name
 
 
 def test_operations_page_explains_every_reason_for_quarantine() -> None:
