@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from services.adapters.profiles import load as load_profiles
 from services.adapters.registry.provision import Fault, NewDevice
 from services.domain import codecs
 from services.domain.devices import BY_NAME as KINDS
@@ -65,10 +67,18 @@ class Row(BaseModel):
 COLUMNS = tuple(Row.model_fields)
 
 
-def device_of(line: int, said: Mapping[str, Any], faults: list[Fault], profiles: Profiles) -> NewDevice | None:
+@cache
+def _own_profiles() -> Profiles:
+    return load_profiles()
+
+
+def device_of(
+    line: int, said: Mapping[str, Any], faults: list[Fault], profiles: Profiles | None = None
+) -> NewDevice | None:
     """The row as a device, or None with everything that is wrong with it added to `faults`.
 
-    Whether a profile fits the format shows only with all rows read: behind a gateway it is the gateway's format.
+    `profiles`: the vendor profiles there are; LinHub's own where not given. Whether one fits the format shows only with
+    all rows read: behind a gateway it is the gateway's format.
     """
     before = len(faults)
     try:
@@ -86,9 +96,10 @@ def device_of(line: int, said: Mapping[str, Any], faults: list[Fault], profiles:
     if row.codec is not None and row.codec not in codecs.BY_NAME:
         faults.append(Fault(line, "no_codec", row.codec, ", ".join(sorted(codecs.BY_NAME))))
     if row.profile is not None:
-        profile = profiles.by_name.get(row.profile)
+        known = profiles or _own_profiles()
+        profile = known.by_name.get(row.profile)
         if profile is None:
-            faults.append(Fault(line, "no_profile", row.profile, ", ".join(sorted(profiles.by_name))))
+            faults.append(Fault(line, "no_profile", row.profile, ", ".join(sorted(known.by_name))))
         elif kind is not None and profile.kind != kind.name:
             faults.append(Fault(line, "profile_kind", row.profile, f"{profile.kind}, {kind.name}"))
     if kind is None or len(faults) > before:
