@@ -141,6 +141,13 @@ async def measure(database_url: str, messages: int, devices: int, batch: int, li
         }
 
 
+_OWN = """
+INSERT INTO worker_lease AS held (consumer, partition, owner, epoch, expires_at)
+SELECT 'ingest', slot, $2, 1, 'infinity' FROM unnest($1::smallint[]) AS slot
+ON CONFLICT (consumer, partition) DO UPDATE SET owner = excluded.owner, epoch = held.epoch + 1
+"""
+
+
 @asynccontextmanager
 async def _pool(url: str, name: str) -> Any:
     pool = await open_pool(url, name=f"{_NAME}-{name}", max_size=2)
@@ -158,6 +165,7 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
     held, writer = Held(pool, "write", 30, 1), Held(state_pool, "states", 30, 1)
     options = LaneOptions(LaneName.TELEMETRY, owner, limit, 0.05)
     lane = Lane(options, Silent(), held, registry, {}, lambda batch: None, admission)
+    await held.once(lambda c: c.execute(_OWN, list(owner.partitions), owner.instance))
     lane._numbers = await held.once(lambda c: store.claim(c, owner))
     await writer.once(lambda c: c.execute("SELECT 1"))
     watch = {"store": _backend(held), "states": _backend(writer)}
@@ -165,7 +173,7 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
     for number, start in enumerate(range(0, len(sent), limit), start=1):
         portion = sent[start : start + limit]
         with spent.at("decode, check, batch"):
-            batch = lane._batch(portion, await lane._check(portion))
+            batch = lane._batch(portion, await lane._checker.check(portion))
         with spent.at("store"):
             await held.once(lambda c, batch=batch: store.write(c, owner, batch, lane._numbers, {}, lane._bulk))  # type: ignore[misc]
         with spent.at("settle, count"):

@@ -1,6 +1,7 @@
 """What receiving costs: CPU a message of each MQTT client, on one broker, one load, in one run.
 
-`python -m bench.mqtt_receive`. A client that is not installed is left out of the table.
+`python -m bench.mqtt_receive`. A client that is not installed is named and left out; `pip install -e .[bench]` brings
+them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -29,7 +31,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bench.publish import Load, generate
+from bench.publish import Load, Metric, Publisher, generate
 from deploy.embedded.stack import Stack
 from services.adapters.broker_identity import secret_hash
 from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
@@ -44,6 +46,7 @@ topic readwrite sc/#
 """
 WINDOW, LIMIT, LINGER_S, SLICE = 20_000, 4_000, 0.05, 200
 """As the telemetry lane of ingest receives and acknowledges."""
+METRICS = (Metric("temperature", -10, 35), Metric("humidity", 20, 95), Metric("noise", 30, 80))
 
 
 class Meter:
@@ -250,8 +253,8 @@ def _once(candidate: str, loop: str, url: str, broker: int, count: int, seed: in
     assert ours.poll(30), f"{candidate} does not subscribe"
     while ours.recv() != "ready":
         pass
-    devices = tuple(f"environment-{n}" for n in range(1, 501))
-    load = Load(url, community, devices, (), ("temperature", "humidity", "noise"), count, 1, WINDOW, seed=seed)
+    devices = tuple(Publisher(f"sc/{community}/environment-{n}/up/telemetry") for n in range(1, 501))
+    load = Load(url, community, devices, METRICS, count, 1, WINDOW, seed=seed)
     generator = spawn.Process(target=generate, args=(load, stored, sent), daemon=True)
     before = _broker_cpu_s(broker)
     generator.start()
@@ -271,8 +274,10 @@ def measure(messages: int, runs: int, only: list[str] | None = None) -> list[Fig
     """Runs the candidates in turn, `runs` times; figures are medians."""
     wanted = []
     for name, candidate in CANDIDATES.items():
-        with suppress(PackageNotFoundError):
+        try:
             wanted += [(name, candidate.version or "", loop) for loop in candidate.loops if not only or name in only]
+        except PackageNotFoundError:
+            print(f"{name} is not installed and not measured: pip install -e .[bench]", file=sys.stderr)
     took: dict[tuple[str, str, str], list[tuple[float, float]]] = {one: [] for one in wanted}
     with (
         tempfile.TemporaryDirectory(prefix="linhub-bench-") as home,

@@ -1,4 +1,4 @@
-"""Brings the peers to this machine, pinned, into a folder of their own; only `make bench PEERS=1` asks for it."""
+"""Brings the peers to this machine, pinned, into a folder of their own; only `make bench BENCH=--peers` asks for it."""
 
 from __future__ import annotations
 

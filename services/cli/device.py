@@ -20,12 +20,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from services.adapters.profiles import ProfileError
+from services.adapters.profiles import load as load_profiles
 from services.adapters.registry import provision
 from services.adapters.registry.provision import Fault, Faulty, NewDevice, Provisioned, Secret
 from services.cli import device_words
 from services.cli.device_file import FileError, device_of, rows_of
 from services.cli.home import database_url as database_of
 from services.cli.home import find_home, tr
+from services.domain.profiles.mapper import Profiles
 
 T = TypeVar("T")
 PRIVATE = 0o600
@@ -87,6 +90,15 @@ def _url() -> str:
     return url
 
 
+def _profiles() -> Profiles:
+    """Those that ingest would use, told where ingest is told."""
+    folder = os.environ.get("LINHUB_PROFILES")
+    try:
+        return load_profiles(Path(folder) if folder else None)
+    except ProfileError as error:
+        _end(str(error), 2)
+
+
 def _actor() -> str:
     try:
         return f"cli:{getpass.getuser()}"
@@ -132,7 +144,7 @@ def _tell_faults(faults: Sequence[Fault], source: str) -> None:
 
 @app.command("add")
 def add(
-    device: Annotated[str, typer.Argument(help="Its id: [a-z0-9][a-z0-9_-]*, unique across communities.")],
+    device: Annotated[str, typer.Argument(help="Its id: small letters, digits, - and _; unique across communities.")],
     community: Annotated[str, typer.Option()],
     kind: Annotated[str, typer.Option(help="A kind of the device catalogue.")],
     name: Annotated[str, typer.Option()] = "",
@@ -160,7 +172,8 @@ def add(
         **{"interval_s": interval_s, "tags": tags, "codec": codec, "address": address, "profile": profile},
     }
     faults: list[Fault] = []
-    new = device_of(0, said, faults)
+    profiles = _profiles()
+    new = device_of(0, said, faults, profiles)
     if new is None:
         _tell_faults(faults, "")
         raise typer.Exit(1)
@@ -177,7 +190,9 @@ def add(
 
     done = _keeping(
         sheet,
-        lambda: _with_database(lambda db: provision.provision(db, one(), keep, actor=_actor(), only_new=True)),
+        lambda: _with_database(
+            lambda db: provision.provision(db, one(), keep, actor=_actor(), only_new=True, profiles=profiles)
+        ),
     )
     secret = told[0].secret if told and sheet is None else None
     if as_json:
@@ -206,10 +221,13 @@ def import_(
     """Register or change all devices of a list, or none of them. Again keeps every secret."""
     if not file.is_file():
         _end(tr(f"there is no file {file}", f"没有文件 {file}"), 2)
+    profiles = _profiles()
     sheet = SecretsSheet(secrets) if secrets else SecretsSheet.beside(file)
     with _bar() as progress:
         task = progress.add_task(device_words.step("reading"), total=file.stat().st_size)
-        done = _keeping(sheet, lambda: _with_database(lambda db: _import(db, file, sheet, progress, task), str(file)))
+        done = _keeping(
+            sheet, lambda: _with_database(lambda db: _import(db, file, profiles, sheet, progress, task), str(file))
+        )
     if as_json:
         where = str(sheet.path) if sheet.count else None
         _out({**asdict(done), "unchanged": done.unchanged, "secrets_file": where})
@@ -232,7 +250,12 @@ def import_(
 
 
 async def _import(
-    connection: asyncpg.Connection[Any], file: Path, sheet: SecretsSheet, progress: Progress, task: Any
+    connection: asyncpg.Connection[Any],
+    file: Path,
+    profiles: Profiles,
+    sheet: SecretsSheet,
+    progress: Progress,
+    task: Any,
 ) -> Provisioned:
     faults: list[Fault] = []
     size = progress.tasks[task].total or 0
@@ -248,7 +271,7 @@ async def _import(
             if count % _TELL_EVERY == 0:
                 progress.update(task, advance=behind - told)
                 told = behind
-            device = device_of(line, said, faults)
+            device = device_of(line, said, faults, profiles)
             if device is not None:
                 yield device
         progress.update(task, completed=size)
@@ -257,7 +280,7 @@ async def _import(
         progress.update(task, description=device_words.step(step), total=total or None, completed=done)
 
     done = await provision.provision(
-        connection, devices(), sheet.keep, actor=_actor(), faults=lambda: faults, progress=tell
+        connection, devices(), sheet.keep, actor=_actor(), faults=lambda: faults, progress=tell, profiles=profiles
     )
     progress.update(task, description=device_words.step("done"), total=1, completed=1)
     return done

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from services.adapters.profiles import load as load_profiles
 from services.adapters.registry.provision import Fault, NewDevice
 from services.domain import codecs
 from services.domain.devices import BY_NAME as KINDS
 from services.domain.ids import ID_PATTERN, CommunityId, DeviceId
+from services.domain.profiles.mapper import Profiles
 
 SERVICE_PREFIX = "svc-"
 MAX_TEXT = 200
@@ -64,8 +67,19 @@ class Row(BaseModel):
 COLUMNS = tuple(Row.model_fields)
 
 
-def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDevice | None:
-    """The row as a device, or None with everything that is wrong with it added to `faults`."""
+@cache
+def _own_profiles() -> Profiles:
+    return load_profiles()
+
+
+def device_of(
+    line: int, said: Mapping[str, Any], faults: list[Fault], profiles: Profiles | None = None
+) -> NewDevice | None:
+    """The row as a device, or None with everything that is wrong with it added to `faults`.
+
+    `profiles`: the vendor profiles there are; LinHub's own where not given. Whether one fits the format shows only with
+    all rows read: behind a gateway it is the gateway's format.
+    """
     before = len(faults)
     try:
         row = Row.model_validate(said)
@@ -81,6 +95,13 @@ def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDev
         faults.append(Fault(line, "no_kind", row.kind, ", ".join(sorted(KINDS))))
     if row.codec is not None and row.codec not in codecs.BY_NAME:
         faults.append(Fault(line, "no_codec", row.codec, ", ".join(sorted(codecs.BY_NAME))))
+    if row.profile is not None:
+        known = profiles or _own_profiles()
+        profile = known.by_name.get(row.profile)
+        if profile is None:
+            faults.append(Fault(line, "no_profile", row.profile, ", ".join(sorted(known.by_name))))
+        elif kind is not None and profile.kind != kind.name:
+            faults.append(Fault(line, "profile_kind", row.profile, f"{profile.kind}, {kind.name}"))
     if kind is None or len(faults) > before:
         return None
     return NewDevice(

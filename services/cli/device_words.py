@@ -36,6 +36,14 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "no_kind": ("there is no device kind {value!r}; there are: {other}", "没有设备类型 {value!r}；可用：{other}"),
     "no_codec": ("there is no wire format {value!r}; there are: {other}", "没有报文格式 {value!r}；可用：{other}"),
     "no_profile": ("there is no vendor profile {value!r}; there are: {other}", "没有厂商配置 {value!r}；可用：{other}"),
+    "profile_kind": (
+        "vendor profile {value} does not fit (its kind, the device's): {other}",
+        "厂商配置 {value} 与设备类型不符（配置的类型，设备的类型）：{other}",
+    ),
+    "profile_format": (
+        "vendor profile {value} does not fit (its format, the one that is spoken): {other}",
+        "厂商配置 {value} 与报文格式不符（配置的格式，实际的格式）：{other}",
+    ),
     "no_column": ("unknown column {value!r}; known are {other}", "未知的列 {value!r}；可用的列：{other}"),
     "missing": ("{value} is missing", "缺少 {value}"),
     "bad_id": (

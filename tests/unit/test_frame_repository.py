@@ -13,10 +13,14 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from device_sim.scenarios import STORIES
+from services.adapters.settings import ServiceSettings
+from services.alerts.settings import AlertSettings
+from services.api.settings import ApiSettings
 from services.cli.main import app
 from services.domain.devices import CATALOGUE
 from services.domain.messages import Reason
 from services.domain.vocabulary import TEAM_LABELS
+from services.ingest.settings import IngestSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ("README.md", "README.zh-CN.md")
@@ -70,7 +74,7 @@ def test_repository_check_for_foreign_names_finds_them() -> None:
 def targets() -> dict[str, str]:
     """The Makefile's targets and their recipes."""
     makefile = text(ROOT / "Makefile")
-    return {match[1]: match[2] for match in re.finditer(r"^([a-z]+):[^=\n]*\n((?:\t.*\n)*)", makefile, re.M)}
+    return {match[1]: match[2] for match in re.finditer(r"^([a-z]+):(?!=)[^\n]*\n((?:\t.*\n)*)", makefile, re.M)}
 
 
 @pytest.mark.parametrize("name", READMES)
@@ -80,7 +84,7 @@ def test_readme_starts_with_exactly_two_commands_that_exist(name: str) -> None:
     assert set(commands) <= set(targets())
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "faults", "clean"])
 def test_makefile_has_the_target_and_says_what_it_does(target: str) -> None:
     assert targets()[target]
     assert re.search(rf"^{target}:.*## \S", text(ROOT / "Makefile"), re.M)
@@ -202,8 +206,20 @@ def declared_metrics() -> set[str]:
 
 def test_operations_page_names_only_figures_that_exist() -> None:
     named = set(re.findall(r"linhub_(?:ingest|alerts|api)_[a-z_]+", text(ROOT / "docs" / "operations.md")))
-    assert named
-    assert named <= declared_metrics()
+    assert sorted(named) == sorted(declared_metrics())
+
+
+@pytest.mark.parametrize("settings", [IngestSettings, AlertSettings, ApiSettings])
+def test_operations_page_names_every_setting_and_its_default(settings: type[ServiceSettings]) -> None:
+    page = text(ROOT / "docs" / "operations.md")
+    for name, field in settings.model_fields.items():
+        row = re.search(rf"^\| .*`(?:LINHUB_)?{name.upper()}`.*$", page, re.M)
+        assert row, name
+        if isinstance(field.default, int | float):
+            names, _, rest = row[0].removeprefix("| ").partition(" | ")
+            place = re.findall(r"`(?:LINHUB_)?([A-Z_]+)`", names).index(name.upper())
+            if "its kin" not in names:
+                assert float(rest.partition(" | ")[0].split(", ")[place]) == field.default, name
 
 
 def test_operations_page_explains_every_reason_for_quarantine() -> None:

@@ -13,6 +13,7 @@ import asyncpg
 from services.adapters.broker_identity import new_secret, secret_hash
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId, DeviceId
+from services.domain.profiles.mapper import Profiles
 
 Q = Queries(Path(__file__).with_name("provision.sql"))
 
@@ -106,11 +107,13 @@ async def provision(
     only_new: bool = False,
     faults: Callable[[], list[Fault]] = list,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+    profiles: Profiles | None = None,
 ) -> Provisioned:
     """Makes the registry say what the rows say, in one transaction; rows already so are left alone.
 
     `faults` are what the reader of the rows found itself, asked for at their end. A device that speaks for itself and
-    has no secret gets one; a secret that is there stays. `only_new`: a registered device is a fault.
+    has no secret gets one; a secret that is there stays. `only_new`: a registered device is a fault. `profiles`: their
+    formats are held against those that are spoken.
     Raises Faulty, with everything that is wrong, and then nothing was written.
     """
     done = Provisioned()
@@ -122,7 +125,9 @@ async def provision(
         progress("checking", 0, 0)
         await connection.execute(Q["index_stage"])
         await connection.execute(Q["analyze_stage"])
-        found = [*faults(), *(Fault(**row) for row in await connection.fetch(Q["faults"], only_new))]
+        formats = {one.name: one.codec for one in (profiles or Profiles()).by_name.values() if one.codec is not None}
+        wrong = await connection.fetch(Q["faults"], only_new, list(formats), list(formats.values()))
+        found = [*faults(), *(Fault(**row) for row in wrong)]
         if found:
             raise Faulty(sorted(found, key=lambda fault: fault.line))
         progress("writing", 0, 0)

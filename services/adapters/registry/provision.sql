@@ -93,6 +93,15 @@ FROM stage AS s
 JOIN device AS g ON g.id = s.gateway_id
 JOIN device AS d ON d.gateway_no = g.device_no AND d.address = s.address AND d.retired_at IS NULL AND d.id <> s.id
 WHERE NOT EXISTS (SELECT FROM stage AS again WHERE again.id = d.id)
+UNION ALL
+SELECT line, 'profile_format', profile, wanted || ', ' || spoken
+FROM (SELECT s.line, s.profile, p.codec AS wanted,
+             CASE WHEN s.gateway_id IS NULL THEN s.codec ELSE coalesce(again.codec, g.codec) END AS spoken
+      FROM stage AS s
+      JOIN unnest($2::text[], $3::text[]) AS p (name, codec) ON p.name = s.profile
+      LEFT JOIN stage AS again ON again.id = s.gateway_id
+      LEFT JOIN device AS g ON g.id = s.gateway_id) AS f
+WHERE spoken <> wanted
 ORDER BY 1, 2
 
 -- name: free_addresses
