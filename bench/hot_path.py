@@ -32,8 +32,10 @@ from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.ids import PARTITIONS
 from services.domain.messages import Lane as LaneName
 from services.ingest import state_store, store
+from services.ingest.admission import Admission
 from services.ingest.database import Held
 from services.ingest.lane import Lane, LaneOptions
+from services.ingest.limits import Limiter, Limits, Rate
 from services.ingest.registry import kind_spec
 from services.ingest.registry_keeper import RegistryKeeper
 from services.ingest.state import StateFold
@@ -150,8 +152,10 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
     registry = RegistryKeeper(pool, {kind.name: kind_spec(kind) for kind in CATALOGUE}, lambda: None)
     await registry.load()
     owner, fold = Owner(_NAME, f"{_NAME}/1", 1, tuple(range(PARTITIONS))), StateFold()
+    admission = Admission(Limiter(Limits(telemetry=Rate(1_000_000, 1_000_000))))
     held, writer = Held(pool, "write", 30, 1), Held(state_pool, "states", 30, 1)
-    lane = Lane(LaneOptions(LaneName.TELEMETRY, owner, limit, 0.05), Silent(), held, registry, {}, lambda batch: None)
+    options = LaneOptions(LaneName.TELEMETRY, owner, limit, 0.05)
+    lane = Lane(options, Silent(), held, registry, {}, lambda batch: None, admission)
     lane._numbers = await held.once(lambda c: store.claim(c, owner))
     await writer.once(lambda c: c.execute("SELECT 1"))
     watch = {"store": _backend(held), "states": _backend(writer)}

@@ -74,6 +74,8 @@ class Refusal:
     rejected: Rejected
     community: CommunityId | None
     partition: int
+    keep: bool = True
+    """False: counted only; enough of the same kind were kept with their payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ class BadValue:
     item: Item
     reason: Reason
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flooded:
+    """A known device said more than its share: `count` of its messages were refused since the last time it was told."""
+
+    device: KnownDevice
+    received_ms: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class Checked:
     refusals: list[Refusal] = field(default_factory=list)
     bad_values: list[BadValue] = field(default_factory=list)
     clocks: list[ClockOff] = field(default_factory=list)
+    floods: list[Flooded] = field(default_factory=list)
     forwarders: dict[DeviceNo, int] = field(default_factory=dict)
     """Gateways that spoke for others: device number → when last."""
     foreign: dict[int, str] = field(default_factory=dict)

@@ -16,10 +16,11 @@ from services.domain.codecs import NATIVE, decode
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo, correlation_id
 from services.domain.messages import Lane as LaneName
-from services.domain.messages import Reason, Rejected
+from services.domain.messages import Reason, Rejected, Topic
 from services.ingest import core, failpoints, metrics, store
 from services.ingest.acks import acknowledgements, foreign_replies, outcome_counts
-from services.ingest.checked import NO_COMMUNITY, Checked, ClockOff, Outcome, Refusal, Session
+from services.ingest.admission import Admission
+from services.ingest.checked import NO_COMMUNITY, Checked, ClockOff, Flooded, Outcome, Refusal, Session
 from services.ingest.database import POISON, Held
 from services.ingest.plain import PlainReader
 from services.ingest.readings import Bulk
@@ -69,6 +70,7 @@ class Lane:
         registry: RegistryKeeper,
         sessions: dict[DeviceNo, Session],
         on_commit: Callable[[Batch], None],
+        admission: Admission,
         on_fenced: Callable[[int], None] = lambda partition: None,
         keep: Callable[[Inbound], bool] | None = None,
         hand_over: Callable[[list[Inbound]], Awaitable[None]] | None = None,
@@ -90,6 +92,7 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
         self._plain = PlainReader()
+        self._admission = admission
         self._bulk = Bulk()
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
@@ -147,12 +150,12 @@ class Lane:
     async def take(self, messages: Sequence[Inbound]) -> None:
         """Stores what came to another lane; that one acknowledges it to the broker."""
         async with self._turn:
-            await self._store(self._batch(messages, await self._check(messages)))
+            await self._store(self._batch(messages, await self._check(messages, admitted=True)))
 
-    async def note_clocks(self, clocks: list[ClockOff]) -> None:
-        """Puts wrong clocks that another lane met into this lane's log."""
+    async def note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
+        """Puts wrong clocks and floods that another lane met into this lane's log."""
         async with self._turn:
-            await self._store(self._batch((), Checked(clocks=clocks)))
+            await self._store(self._batch((), Checked(clocks=clocks, floods=floods)))
 
     async def _finish(self, messages: list[Inbound]) -> None:
         if self._keep is None:
@@ -181,33 +184,48 @@ class Lane:
 
     # Checking
 
-    async def _check(self, messages: Sequence[Inbound]) -> Checked:
+    async def _check(self, messages: Sequence[Inbound], admitted: bool = False) -> Checked:
+        """`admitted`: these were let in before."""
         before = self._registry.current
-        checked = await self._check_against(messages, before)
+        flooded: dict[int, bool] = {}
+        if not admitted:
+            for start in range(0, len(messages), _PLAIN_SLICE):
+                end = min(start + _PLAIN_SLICE, len(messages))
+                flooded |= self._admission.refused(messages, start, end, self.options.name, before)
+        checked = await self._check_against(messages, before, flooded)
         if any(refusal.rejected.reason in _STRANGERS for refusal in checked.refusals):
             # A device may speak before the news of its registration has reached us.
             await self._registry.refresh_if_older(1.0)
             if self._registry.current is not before:
-                checked = await self._check_against(messages, self._registry.current)
+                checked = await self._check_against(messages, self._registry.current, flooded)
+        if messages:
+            checked.floods = self._admission.floods(messages[-1].received_ms, self._registry.current)
         return checked
 
-    async def _check_against(self, messages: Sequence[Inbound], registry: Registry) -> Checked:
+    async def _check_against(
+        self, messages: Sequence[Inbound], registry: Registry, flooded: dict[int, bool]
+    ) -> Checked:
         checked = Checked()
         rest: list[int] = []
         for start in range(0, len(messages), _PLAIN_SLICE):
             end = min(start + _PLAIN_SLICE, len(messages))
-            rest += self._plain.read(checked, messages, start, end, registry)
+            rest += self._plain.read(checked, messages, start, end, registry, flooded)
             await asyncio.sleep(0)
         for done, source in enumerate(rest, start=1):
-            self._check_one(checked, source, messages[source], registry)
+            self._check_one(checked, source, messages[source], registry, flooded.get(source))
             if done % _SLICE == 0:
                 await asyncio.sleep(0)
         return checked
 
-    def _check_one(self, checked: Checked, source: int, message: Inbound, registry: Registry) -> None:
+    def _check_one(
+        self, checked: Checked, source: int, message: Inbound, registry: Registry, flooded: bool | None = None
+    ) -> None:
         topic = parse_topic(message.topic)
         if isinstance(topic, Rejected):
             checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
+            return
+        if flooded is not None and self.options.name is LaneName.TELEMETRY:
+            checked.refusals.append(_flood(source, topic, self._admission.refusal(), flooded, registry))
             return
         publisher = registry.devices.get(topic.device)
         if publisher is not None and publisher.codec != NATIVE:
@@ -220,6 +238,11 @@ class Lane:
         if message.retained and source in checked.foreign:
             parts = core.heard_again(parts)
         for part in parts:
+            if flooded is not None:
+                part = self._admission.sift(part, topic.device, message.received_ms, registry)
+                if isinstance(part, Rejected):
+                    checked.refusals.append(_flood(source, topic, part, flooded, registry))
+                    continue
             try:
                 self._core_check(checked, source, message.received_ms, topic, part, registry)
             except Exception:
@@ -262,9 +285,12 @@ class Lane:
             self.drop(partition)
             self._on_fenced(partition)
         if rest := self._but(batch.messages, {partition}):
-            await self._store(self._batch(rest, await self._check(rest)))
-        elif clocks := [c for c in batch.checked.clocks if c.device.partition != partition and not batch.messages]:
-            await self._store(self._batch((), Checked(clocks=clocks)))
+            await self._store(self._batch(rest, await self._check(rest, admitted=True)))
+        elif not batch.messages:
+            clocks = [clock for clock in batch.checked.clocks if clock.device.partition != partition]
+            floods = [flood for flood in batch.checked.floods if flood.device.partition != partition]
+            if clocks or floods:
+                await self._store(self._batch((), Checked(clocks=clocks, floods=floods)))
 
     async def _after_fault(self, batch: Batch, error: Exception) -> None:
         """A fault of ours. It may pass, so the batch has another try; then the culprit is looked for."""
@@ -281,7 +307,7 @@ class Lane:
         messages = batch.messages
         if len(messages) > 1:
             for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
-                await self._store(self._batch(half, await self._check(half)))
+                await self._store(self._batch(half, await self._check(half, admitted=True)))
             return
         log.error("poison_message", topic=messages[0].topic if messages else "", error=repr(error)[:500])
         if not messages or (batch.checked.refusals and not batch.checked.accepted):
@@ -352,6 +378,10 @@ class Lane:
                     correlation=correlation_id(reading.device.id, reading.ts_ms),
                     outcome=reading.outcome.value,
                 )
+
+
+def _flood(source: int, topic: Topic, why: Rejected, keep: bool, registry: Registry) -> Refusal:
+    return Refusal(source, why, topic.community, registry.communities.get(topic.community, NO_COMMUNITY), keep)
 
 
 def portions(messages: list[Inbound], most: int = _PORTION_BYTES) -> list[list[Inbound]]:

@@ -68,6 +68,9 @@ async def append(
                     "offset_ms": clock.offset_ms,
                 }
             )
+        for flood in checked.floods:
+            at = {"device_no": flood.device.no, "ts_ms": flood.received_ms, "received_ms": flood.received_ms}
+            bodies.setdefault(flood.device.partition, []).append({"type": "flood", **at, "count": flood.count})
     for partition in sorted(readings.keys() | bodies.keys()):
         rows = readings.get(partition) or StoredReadings.none()
         if partition not in numbers:

@@ -7,7 +7,7 @@ whatever it does not take goes the long way, which knows how to say what is wron
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -112,14 +112,28 @@ class PlainReader:
         self._routes: dict[str, _Route | None] = {}
         self._readers: dict[int, tuple[KindSpec, Reader | None]] = {}
 
-    def read(self, into: Checked, messages: Sequence[Inbound], start: int, end: int, registry: Registry) -> list[int]:
-        """Takes what is plain of `messages[start:end]`; returns the places of those that must go the long way."""
+    def read(
+        self,
+        into: Checked,
+        messages: Sequence[Inbound],
+        start: int,
+        end: int,
+        registry: Registry,
+        without: Collection[int] = (),
+    ) -> list[int]:
+        """Takes what is plain of `messages[start:end]`; returns the places of those that must go the long way.
+
+        Those of `without` must: they are not to be believed before somebody has looked at them.
+        """
         if registry is not self._registry:
             self._registry, self._routes = registry, {}
         routes, plain, rest = self._routes, into.plain, []
         to_sources, to_devices, to_ts = plain.sources.append, plain.devices.append, plain.ts_ms.append
         to_received, to_vals = plain.received_ms.append, plain.vals.append
         for source in range(start, end):
+            if without and source in without:
+                rest.append(source)
+                continue
             topic, payload, _, _, _, received_ms = messages[source]
             try:
                 route = routes[topic]

@@ -51,6 +51,8 @@ async def keep(connection: asyncpg.Connection[Any], owner: Owner, batch: Batch) 
     rows: dict[bytes, _Kept] = {}
     retained: dict[bytes, list[Refusal]] = {}
     for refusal in batch.checked.refusals:
+        if not refusal.keep:
+            continue
         message, why = batch.messages[refusal.source], refusal.rejected
         kept = _Kept("message", why.reason, why.detail, message, refusal.community, why.device, why.message_id)
         digest = _add(rows, kept)

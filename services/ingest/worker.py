@@ -20,10 +20,12 @@ from services.domain.devices import CATALOGUE
 from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
 from services.ingest import former, metrics, state_store, store
-from services.ingest.checked import ClockOff, Session
+from services.ingest.admission import Admission
+from services.ingest.checked import ClockOff, Flooded, Session
 from services.ingest.database import TROUBLE, Held
 from services.ingest.filters import CHANNELS_OF, of_former_versions
 from services.ingest.lane import Lane, LaneOptions
+from services.ingest.limits import Limiter
 from services.ingest.ownership import membership
 from services.ingest.ownership.balance import SLOTS
 from services.ingest.ownership.keeper import Keeper, Pace
@@ -55,6 +57,7 @@ class Worker:
         self._tasks: asyncio.TaskGroup | None = None
         self._helds: list[Held] = []
         self._known: dict[DeviceNo, Session] = {}
+        self._admission = Admission(Limiter(settings.limits))
         self._saving = asyncio.Lock()
         self._lines: list[Line] = []
         self._sessions: Sessions | None = None
@@ -118,6 +121,7 @@ class Worker:
             # Both lanes know them: foreign formats say on any channel whether a device is there.
             self._known if not stray else {},
             lambda batch: self._committed(name, batch),
+            self._admission,
             self._doubt,
             (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,
             self._hand_over if stray else None,
@@ -211,10 +215,11 @@ class Worker:
     def _committed(self, name: LaneName, batch: Batch) -> None:
         state_store.fold_batch(self._fold, batch.checked, batch.written.numbers, name.number)
         self._fold_changed.set()
-        if name is LaneName.TELEMETRY and batch.checked.clocks and self._tasks is not None:
-            self._tasks.create_task(self._note_clocks(batch.checked.clocks))
+        checked = batch.checked
+        if name is LaneName.TELEMETRY and (checked.clocks or checked.floods) and self._tasks is not None:
+            self._tasks.create_task(self._note(checked.clocks, checked.floods))
 
-    async def _note_clocks(self, clocks: list[ClockOff]) -> None:
+    async def _note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
         """A wrong clock is wrong in each message; the alert engine hears of it once a minute."""
         now = time.monotonic()
         fresh: dict[DeviceNo, ClockOff] = {}
@@ -222,8 +227,8 @@ class Worker:
             if now - self._clock_noted.get(clock.device.no, -_CLOCK_NOTE_EVERY_S) >= _CLOCK_NOTE_EVERY_S:
                 self._clock_noted[clock.device.no] = now
                 fresh[clock.device.no] = clock
-        if fresh:
-            await self._lines[0].lane.note_clocks(list(fresh.values()))
+        if fresh or floods:
+            await self._lines[0].lane.note(list(fresh.values()), floods)
 
     async def _write_states(self) -> None:
         while True:
