@@ -225,7 +225,7 @@ class Lane:
             checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
             return
         if flooded is not None and self.options.name is LaneName.TELEMETRY:
-            checked.refusals.append(_flood(source, topic, self._admission.refusal(), flooded, registry))
+            checked.refusals.append(_flood(source, topic, self._admission.refusal(topic.device), flooded, registry))
             return
         publisher = registry.devices.get(topic.device)
         if publisher is not None and publisher.codec != NATIVE:
