@@ -160,7 +160,10 @@ def add(
         **{"interval_s": interval_s, "tags": tags, "codec": codec, "address": address, "profile": profile},
     }
     faults: list[Fault] = []
-    new = device_of(0, said, faults)
+    try:
+        new = device_of(0, said, faults)
+    except FileError as error:
+        _end(str(error))
     if new is None:
         _tell_faults(faults, "")
         raise typer.Exit(1)

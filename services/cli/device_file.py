@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from services.adapters import profiles
 from services.adapters.registry.provision import Fault, NewDevice
 from services.domain import codecs
 from services.domain.devices import BY_NAME as KINDS
@@ -64,6 +67,16 @@ class Row(BaseModel):
 COLUMNS = tuple(Row.model_fields)
 
 
+@cache
+def _profiles() -> frozenset[str]:
+    """LinHub's own vendor profiles, and those of the folder that ingest reads (LINHUB_PROFILES)."""
+    folder = os.environ.get("LINHUB_PROFILES")
+    try:
+        return frozenset(profiles.load(Path(folder) if folder else None).by_name)
+    except profiles.ProfileError as error:
+        raise FileError(str(error)) from None
+
+
 def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDevice | None:
     """The row as a device, or None with everything that is wrong with it added to `faults`."""
     before = len(faults)
@@ -81,6 +94,8 @@ def device_of(line: int, said: Mapping[str, Any], faults: list[Fault]) -> NewDev
         faults.append(Fault(line, "no_kind", row.kind, ", ".join(sorted(KINDS))))
     if row.codec is not None and row.codec not in codecs.BY_NAME:
         faults.append(Fault(line, "no_codec", row.codec, ", ".join(sorted(codecs.BY_NAME))))
+    if row.profile is not None and row.profile not in _profiles():
+        faults.append(Fault(line, "no_profile", row.profile, ", ".join(sorted(_profiles()))))
     if kind is None or len(faults) > before:
         return None
     return NewDevice(
