@@ -151,7 +151,7 @@ class Lane:
     async def take(self, messages: Sequence[Inbound]) -> None:
         """Stores what came to another lane; that one acknowledges it to the broker."""
         async with self._turn:
-            await self._store(self._batch(messages, await self._check(messages)))
+            await self._store(self._batch(messages, await self._check(messages, admitted=True)))
 
     async def note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
         """Puts wrong clocks and floods that another lane met into this lane's log."""
