@@ -29,7 +29,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bench.publish import Load, generate
+from bench.publish import Load, Metric, Publisher, generate
 from deploy.embedded.stack import Stack
 from services.adapters.broker_identity import secret_hash
 from services.adapters.mqtt import Address, StatusCallback, Subscriber, SubscriberOptions
@@ -44,6 +44,7 @@ topic readwrite sc/#
 """
 WINDOW, LIMIT, LINGER_S, SLICE = 20_000, 4_000, 0.05, 200
 """As the telemetry lane of ingest receives and acknowledges."""
+METRICS = (Metric("temperature", 10, 30), Metric("humidity", 30, 70), Metric("noise", 35, 60))
 
 
 class Meter:
@@ -250,8 +251,8 @@ def _once(candidate: str, loop: str, url: str, broker: int, count: int, seed: in
     assert ours.poll(30), f"{candidate} does not subscribe"
     while ours.recv() != "ready":
         pass
-    devices = tuple(f"environment-{n}" for n in range(1, 501))
-    load = Load(url, community, devices, (), ("temperature", "humidity", "noise"), count, 1, WINDOW, seed=seed)
+    publishers = tuple(Publisher(f"sc/{community}/environment-{n}/up/telemetry") for n in range(1, 501))
+    load = Load(url, community, publishers, METRICS, count, 1, WINDOW, seed=seed)
     generator = spawn.Process(target=generate, args=(load, stored, sent), daemon=True)
     before = _broker_cpu_s(broker)
     generator.start()
