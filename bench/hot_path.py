@@ -126,6 +126,7 @@ async def measure(database_url: str, messages: int, devices: int, batch: int, li
         async with _pool(url, "write") as pool, _pool(url, "states") as state_pool, _pool(url, "alerts") as alert_pool:
             async with pool.acquire() as connection:
                 await import_community(connection, community, secret_hashes={}, password_hashes={})
+                await leases.hold(connection, "ingest", f"{_NAME}/1", range(PARTITIONS), 600)
             spent = Spent()
             before = await _sizes(pool)
             await _ingest(sent, limit, pool, state_pool, spent)
@@ -165,7 +166,7 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
     for number, start in enumerate(range(0, len(sent), limit), start=1):
         portion = sent[start : start + limit]
         with spent.at("decode, check, batch"):
-            batch = lane._batch(portion, await lane._check(portion))
+            batch = lane._batch(portion, await lane._checker.check(portion))
         with spent.at("store"):
             await held.once(lambda c, batch=batch: store.write(c, owner, batch, lane._numbers, {}, lane._bulk))  # type: ignore[misc]
         with spent.at("settle, count"):

@@ -74,7 +74,7 @@ class SubscriberOptions:
     keepalive_s: int = 15
     session_expiry_s: int = NEVER_EXPIRES
     connect_timeout_s: float = 5.0
-    retry_max_s: float = 10.0
+    retry_max_s: float = 2.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 65_535:

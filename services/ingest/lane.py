@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,31 +11,27 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.adapters.mqtt import Inbound, Receiver
-from services.domain.codecs import NATIVE, decode
 from services.domain.codecs.topic import parse_topic
-from services.domain.ids import DeviceNo, correlation_id
+from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
-from services.domain.messages import Reason, Rejected, Topic
+from services.domain.messages import Reason, Rejected
 from services.ingest import core, failpoints, metrics, store
-from services.ingest.acks import acknowledgements, foreign_replies, outcome_counts
+from services.ingest.acks import acknowledgements, foreign_replies
 from services.ingest.admission import Admission
-from services.ingest.checked import NO_COMMUNITY, Checked, ClockOff, Flooded, Outcome, Refusal, Session
+from services.ingest.checked import Checked, ClockOff, Flooded, Session
+from services.ingest.checking import SLICE, Checker
 from services.ingest.database import POISON, Held
-from services.ingest.plain import PlainReader
 from services.ingest.readings import Bulk
-from services.ingest.registry import Registry
 from services.ingest.registry_keeper import RegistryKeeper
 from services.ingest.store import Batch, Owner
+from services.ingest.telling import Teller
 
 log = structlog.get_logger(__name__)
 
-_SLICE = 200
-"""Messages checked, or acknowledged, before the event loop gets its turn: about 3 ms."""
-_PLAIN_SLICE = 1_000
-"""The same for messages that go the short way."""
-_STRANGERS = (Reason.UNKNOWN_DEVICE, Reason.WRONG_COMMUNITY, Reason.NOT_YOUR_DEVICE)
-_SAY_EVERY_S = 10.0
+DEAF_S = 3.0
+"""Who cannot store for longer than this has kept everybody waiting."""
 _FAULTS = 2
+"""More tries of a batch after a fault of ours."""
 
 
 _PORTION_BYTES = 1024 * 1024
@@ -85,19 +80,17 @@ class Lane:
         self._on_fenced = on_fenced
         self._keep = keep
         self._hand_over = hand_over
-        self._decode = failpoints.wrap("decode", decode)
-        self._core_check = failpoints.wrap("check", core.check)
         self._numbers: dict[int, int] = {}
         self._shunned: set[int] = set()
         self._fenced: set[int] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._plain = PlainReader()
         self._admission = admission
+        self._checker = Checker(options.name, registry, admission)
+        self._teller = Teller(options.name, options.debug)
         self._bulk = Bulk()
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
-        self._said_at: dict[Reason, float] = {}
         self.draining = False
         self.task: asyncio.Task[None] | None = None
 
@@ -120,6 +113,11 @@ class Lane:
         self._numbers.update(numbers)
         self._shunned -= numbers.keys()
         self._fenced -= numbers.keys()
+
+    def was_deaf(self, seconds: float) -> None:
+        """Nobody stored for so long; what queued up meanwhile is no flood."""
+        if seconds > DEAF_S:
+            self._admission.limiter.forgive(round(seconds * 1000), time.time_ns() // 1_000_000)
 
     def shun(self, partition: int) -> None:
         """Takes up no further message of it; what is in hand is finished. `settled` says when."""
@@ -151,7 +149,7 @@ class Lane:
     async def take(self, messages: Sequence[Inbound]) -> None:
         """Stores what came to another lane; that one acknowledges it to the broker."""
         async with self._turn:
-            await self._store(self._batch(messages, await self._check(messages, admitted=True)))
+            await self._store(self._batch(messages, await self._checker.check(messages, admitted=True)))
 
     async def note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
         """Puts wrong clocks and floods that another lane met into this lane's log."""
@@ -165,15 +163,15 @@ class Lane:
             kept = [message for message in messages if self._keep(message)]
         if kept:
             async with self._turn:
-                await self._store(self._batch(kept, await self._check(kept)))
+                await self._store(self._batch(kept, await self._checker.check(kept)))
         if self._keep is None:
             messages = self._but(messages, self._fenced)
         failpoints.reach("before_puback")
-        for start in range(0, len(messages), _SLICE):
-            stale = self.subscriber.ack(messages[start : start + _SLICE])
+        for start in range(0, len(messages), SLICE):
+            stale = self.subscriber.ack(messages[start : start + SLICE])
             if stale:
                 metrics.STALE_ACKS.labels(self.options.name).inc(stale)
-            if len(messages) > _SLICE:
+            if len(messages) > SLICE:
                 await asyncio.sleep(0)
         failpoints.reach("after_puback")
         metrics.QUEUE.labels(self.options.name).set(self.subscriber.waiting)
@@ -182,74 +180,6 @@ class Lane:
         now = datetime.now(UTC)
         self._marker = max(now, self._marker + timedelta(microseconds=1))
         return Batch(messages, checked, self._marker)
-
-    # Checking
-
-    async def _check(self, messages: Sequence[Inbound], admitted: bool = False) -> Checked:
-        """`admitted`: these were let in before."""
-        before = self._registry.current
-        flooded: dict[int, bool] = {}
-        if not admitted:
-            for start in range(0, len(messages), _PLAIN_SLICE):
-                end = min(start + _PLAIN_SLICE, len(messages))
-                flooded |= self._admission.refused(messages, start, end, self.options.name, before)
-        checked = await self._check_against(messages, before, flooded)
-        if any(refusal.rejected.reason in _STRANGERS for refusal in checked.refusals):
-            # A device may speak before the news of its registration has reached us.
-            await self._registry.refresh_if_older(1.0)
-            if self._registry.current is not before:
-                checked = await self._check_against(messages, self._registry.current, flooded)
-        if messages:
-            checked.floods = self._admission.floods(messages[-1].received_ms, self._registry.current)
-        return checked
-
-    async def _check_against(
-        self, messages: Sequence[Inbound], registry: Registry, flooded: dict[int, bool]
-    ) -> Checked:
-        checked = Checked()
-        rest: list[int] = []
-        for start in range(0, len(messages), _PLAIN_SLICE):
-            end = min(start + _PLAIN_SLICE, len(messages))
-            rest += self._plain.read(checked, messages, start, end, registry, flooded)
-            await asyncio.sleep(0)
-        for done, source in enumerate(rest, start=1):
-            self._check_one(checked, source, messages[source], registry, flooded.get(source))
-            if done % _SLICE == 0:
-                await asyncio.sleep(0)
-        return checked
-
-    def _check_one(
-        self, checked: Checked, source: int, message: Inbound, registry: Registry, flooded: bool | None = None
-    ) -> None:
-        topic = parse_topic(message.topic)
-        if isinstance(topic, Rejected):
-            checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
-            return
-        if flooded is not None and self.options.name is LaneName.TELEMETRY:
-            checked.refusals.append(_flood(source, topic, self._admission.refusal(), flooded, registry))
-            return
-        publisher = registry.devices.get(topic.device)
-        if publisher is not None and publisher.codec != NATIVE:
-            checked.foreign[source] = publisher.codec
-        try:
-            parts = self._decode("native" if publisher is None else publisher.codec, topic, message.payload)
-        except Exception:
-            log.exception("decoder_fault", topic=message.topic, size=len(message.payload))
-            parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
-        if message.retained and source in checked.foreign:
-            parts = core.heard_again(parts)
-        for part in parts:
-            if flooded is not None:
-                part = self._admission.sift(part, topic.device, message.received_ms, registry)
-                if isinstance(part, Rejected):
-                    checked.refusals.append(_flood(source, topic, part, flooded, registry))
-                    continue
-            try:
-                self._core_check(checked, source, message.received_ms, topic, part, registry)
-            except Exception:
-                log.exception("check_fault", topic=message.topic)
-                fault = Rejected(Reason.MALFORMED, "the check failed on this message", topic.device)
-                core.check(checked, source, message.received_ms, topic, fault, registry)
 
     # Storing
 
@@ -273,7 +203,9 @@ class Lane:
             await self._after_fault(batch, error)
             return
         failpoints.reach("after_commit")
-        metrics.COMMIT.labels(self.options.name).observe(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        metrics.COMMIT.labels(self.options.name).observe(took)
+        self.was_deaf(took)
         self._settle(batch)
 
     async def _without(self, batch: Batch, fence: store.Fenced) -> None:
@@ -286,7 +218,7 @@ class Lane:
             self.drop(partition)
             self._on_fenced(partition)
         if rest := self._but(batch.messages, {partition}):
-            await self._store(self._batch(rest, await self._check(rest, admitted=True)))
+            await self._store(self._batch(rest, await self._checker.check(rest, admitted=True)))
         elif not batch.messages:
             clocks = [clock for clock in batch.checked.clocks if clock.device.partition != partition]
             floods = [flood for flood in batch.checked.floods if flood.device.partition != partition]
@@ -308,7 +240,7 @@ class Lane:
         messages = batch.messages
         if len(messages) > 1:
             for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
-                await self._store(self._batch(half, await self._check(half, admitted=True)))
+                await self._store(self._batch(half, await self._checker.check(half, admitted=True)))
             return
         log.error("poison_message", topic=messages[0].topic if messages else "", error=repr(error)[:500])
         if not messages or (batch.checked.refusals and not batch.checked.accepted):
@@ -335,54 +267,7 @@ class Lane:
         self._numbers.update((p, number) for p, number in batch.written.numbers.items() if p in self._numbers)
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)
-        self._measure(batch)
-        self._tell(batch)
-
-    def _measure(self, batch: Batch) -> None:
-        lane, checked = self.options.name, batch.checked
-        metrics.BATCH.labels(lane).observe(len(batch.messages))
-        for outcome, count in outcome_counts(checked, len(batch.written.heard_again)).items():
-            if count:
-                metrics.MESSAGES.labels(lane, outcome.value).inc(count)
-        stored = [*checked.plain.vals, *(r.vals for r in checked.readings if r.outcome is Outcome.STORED)]
-        metrics.READINGS.inc(sum(map(len, stored)) - sum([vals.count(None) for vals in stored]))
-        for bad in (*checked.bad_values, *batch.written.conflicts):
-            metrics.BAD_VALUES.labels(bad.reason.value).inc()
-        now_ms = time.time_ns() // 1_000_000
-        times = (checked.plain.ts_ms, *([item.ts_ms for item in of] for of in (checked.readings, checked.happenings)))
-        for ts_ms in (ts for some in times for ts in some[:: max(1, len(some) // 8)]):
-            metrics.LAG.labels(lane).observe(max(0.0, (now_ms - ts_ms) / 1000))
-
-    def _tell(self, batch: Batch) -> None:
-        checked = batch.checked
-        reasons = Counter(refusal.rejected.reason for refusal in checked.refusals)
-        for items in (checked.readings, checked.happenings):
-            reasons.update(item.refusal.reason for item in items if item.refusal is not None)
-        now = time.monotonic()
-        for reason, count in reasons.items():
-            metrics.REJECTED.labels(self.options.name, reason.value).inc(count)
-            if now - self._said_at.get(reason, -_SAY_EVERY_S) >= _SAY_EVERY_S:
-                self._said_at[reason] = now
-                log.warning("messages_rejected", lane=self.options.name, reason=reason.value, count=count)
-        for happening in checked.happenings:
-            log.info(
-                "event_committed" if happening.outcome is Outcome.STORED else "event_not_new",
-                correlation=correlation_id(happening.device.id, happening.ts_ms),
-                device_event=happening.event,
-                outcome=happening.outcome.value,
-            )
-        if self.options.debug:
-            checked.unfold()
-            for reading in checked.readings:
-                log.debug(
-                    "reading_committed",
-                    correlation=correlation_id(reading.device.id, reading.ts_ms),
-                    outcome=reading.outcome.value,
-                )
-
-
-def _flood(source: int, topic: Topic, why: Rejected, keep: bool, registry: Registry) -> Refusal:
-    return Refusal(source, why, topic.community, registry.communities.get(topic.community, NO_COMMUNITY), keep)
+        self._teller.tell(batch)
 
 
 def portions(messages: list[Inbound], most: int = _PORTION_BYTES) -> list[list[Inbound]]:

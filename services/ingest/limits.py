@@ -74,13 +74,17 @@ class _Buckets:
     def __len__(self) -> int:
         return len(self._paid_at)
 
-    def admit(self, key: str, now_us: int, speed: int = 1) -> bool:
-        """Takes one token if there is one; at `speed` n the bucket fills, and holds, n times as much."""
+    def admit(self, key: str, now_us: int, speed: int = 1, slack_us: int = 0) -> bool:
+        """Takes one token if there is one; at `speed` n the bucket fills, and holds, n times as much.
+
+        `slack_us`: it holds as much more as comes in so long.
+        """
         cost, tolerance = self._cost, self._tolerance
         if speed > 1:
             # As many seconds of the faster rate; the floor of 1 µs holds for a bridge in front of a whole city.
             cost = max(1, cost // speed)
             tolerance = self._cost * self._burst - cost
+        tolerance += slack_us
         paid_at = self._paid_at.get(key, 0)
         if paid_at <= now_us:
             paid_at = now_us
@@ -133,6 +137,18 @@ class Limiter:
         self._calls = _Buckets(self.limits.calls, most)
         self._refused: dict[str, _Refused] = {}
         self._most = most
+        self._slack_us = 0
+        self._slack_until_ms = 0
+
+    def forgive(self, silent_ms: int, now_ms: int) -> None:
+        """We could hear nobody for so long: what queued up meanwhile comes at once and is no flood.
+
+        For as long again, and a minute at least, everybody may say what they could have said while we were deaf.
+        """
+        if now_ms >= self._slack_until_ms:
+            self._slack_us = 0
+        self._slack_us = max(self._slack_us, silent_ms * 1000)
+        self._slack_until_ms = max(self._slack_until_ms, now_ms + max(silent_ms, _MINUTE_MS))
 
     def __len__(self) -> int:
         """Publishers remembered, over all tables."""
@@ -150,7 +166,8 @@ class Limiter:
             limits = self.limits
             rate = limits.events if lane is Lane.EVENT else limits.telemetry
             speed = 1 + behind * limits.per_s_behind // rate.per_s
-        if buckets.admit(device, received_ms * 1000, speed):
+        slack_us = self._slack_us if received_ms < self._slack_until_ms else 0
+        if buckets.admit(device, received_ms * 1000, speed, slack_us):
             return True
         self._note(device, received_ms)
         return False

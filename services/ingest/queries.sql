@@ -21,6 +21,9 @@ ON CONFLICT DO NOTHING
 SELECT max(updated_at) = $3 AS committed
 FROM (SELECT updated_at FROM ingest_ledger WHERE worker = $1 AND lane = $2 ORDER BY partition FOR UPDATE) AS mine
 
+-- name: silent_s
+SELECT extract(epoch FROM now() - max(updated_at)) FROM ingest_ledger WHERE partition = ANY ($1::smallint[]) AND received > 0
+
 -- name: last_numbers
 SELECT p.partition, coalesce((SELECT max(l.seq) FROM ingest_log l WHERE l.partition = p.partition AND l.lane = $1), 0) AS seq
 FROM unnest($2::smallint[]) AS p (partition)

@@ -12,6 +12,7 @@ import structlog
 
 from services.adapters.mqtt import Address, Inbound, StatusCallback, Subscriber, SubscriberOptions
 from services.adapters.mqtt_merged import MergedSubscriber
+from services.adapters.queries import Queries
 from services.domain.ids import DeviceNo
 from services.ingest import metrics, state_store, store
 from services.ingest.checked import Session
@@ -27,6 +28,8 @@ from services.ingest.strays import Strays
 log = structlog.get_logger(__name__)
 
 SubscriberFactory = Callable[[SubscriberOptions, StatusCallback], Subscriber]
+
+Q = Queries.beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class Sessions:
         fresh = {device.no for device in devices if device.partition in partitions}
         known = await state_store.known_sessions(connection)
         self._known.update((no, session) for no, session in known.items() if no in fresh)
+        if silent_s := await connection.fetchval(Q["silent_s"], partitions):
+            next(iter(self._lines)).lane.was_deaf(float(silent_s))
         return [
             await store.claim(connection, replace(line.lane.options.owner, partitions=tuple(partitions)))
             for line in self._lines

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 
 from deploy.embedded.postgres import DATABASE
+from services.domain.ids import PARTITIONS
 from tests.conftest import Servers, with_database
 from tests.factory import put_community, small_community
 from tests.fault_kit import FREEZE_S, KILLS, SEED, IngestProcess, Stubborn, all_stored, assert_each_once, revive
@@ -48,7 +49,7 @@ async def test_broker_killed_in_mid_stream_loses_and_doubles_nothing(breakable: 
             note(lost_without_application_ack=forgotten, sent_again=await said.until_acknowledged())
             await assert_each_once(db, said)
         told = Counter((line["client_id"], line["why"]) for line in ingest.said("broker_connection_lost"))
-        assert len({client for client, _ in told}) == 2
+        assert len({client for client, _ in told}) == 2 * PARTITIONS + 1, "two lanes a partition, and the strays"
         assert max(told.values()) <= KILLS, f"one line a state: {told}"
     finally:
         wire.close()

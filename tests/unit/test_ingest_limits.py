@@ -215,3 +215,21 @@ def test_a_refused_sender_that_waits_as_told_has_half_its_burst_again() -> None:
 def test_a_rate_that_cannot_be_is_refused(rate: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="a rate is"):
         Rate(*rate)
+
+
+def test_what_queued_up_while_nobody_listened_is_no_flood() -> None:
+    limiter = Limiter(Limits(telemetry=Rate(10, 20)))
+    minute_ms = 60_000
+    limiter.forgive(10 * minute_ms, NOW)
+    queued = 10 * 60 * 10
+    admitted = sum(limiter.admit("meter", NOW + n // 100, Lane.TELEMETRY) for n in range(2 * queued))
+    assert queued <= admitted <= queued + 20 + 10 * 2 * queued // 100_000 + 10
+    assert limiter.admit("another", NOW, Lane.TELEMETRY)
+
+
+def test_forgiveness_ends() -> None:
+    limiter = Limiter(Limits(telemetry=Rate(10, 20)))
+    limiter.forgive(5_000, NOW)
+    later = NOW + 60_000
+    assert sum(limiter.admit("meter", later, Lane.TELEMETRY) for _ in range(200)) == 20
+    assert not limiter.admit("meter", later, Lane.TELEMETRY)
