@@ -126,6 +126,7 @@ async def measure(database_url: str, messages: int, devices: int, batch: int, li
         async with _pool(url, "write") as pool, _pool(url, "states") as state_pool, _pool(url, "alerts") as alert_pool:
             async with pool.acquire() as connection:
                 await import_community(connection, community, secret_hashes={}, password_hashes={})
+                await leases.hold(connection, "ingest", f"{_NAME}/1", range(PARTITIONS), 600)
             spent = Spent()
             before = await _sizes(pool)
             await _ingest(sent, limit, pool, state_pool, spent)

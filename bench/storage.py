@@ -20,7 +20,7 @@ from rich.table import Table
 
 from bench.servers import BenchServers, bench_servers
 from bench.storage_load import BATCH, MEAN_WIDTH, PRESENT, SHAPES, Fleet
-from bench.storage_log import LOG_SHAPES, LogFigures, measure_log
+from bench.storage_log import A_BILLION_A_MONTH, ALONE, LOG_SHAPES, LogFigures, measure_log
 from bench.storage_measure import ShapeFigures, bulk, database, figures, insert_cost, measure_shape, prepare, raw_insert
 from bench.storage_rest import estimate_packed, gib_packed, measure_history, measure_states
 
@@ -71,16 +71,20 @@ async def measure(servers: BenchServers, readings: int, compare_rows: int, say: 
 
 
 async def measure_present(servers: BenchServers, readings: int, say: Any) -> dict[str, Any]:
-    """P5 alone: the present shape with so many readings, and the log as it is written now."""
+    """P5 alone: the present shape with so many readings, and the log as so many are written; at worst a row each."""
     url = servers.database_url
-    log = await measure_log(url, LOG_SHAPES[0], 100_000, say)
+    messages = max(4 * BATCH, min(20_000, readings // 1000))
+    log = await measure_log(url, A_BILLION_A_MONTH, 2 * messages, say)
+    worst = await measure_log(url, ALONE, messages, say)
     table = (await _growth(url, readings, say))[-1]
     return {
         "readings": readings,
         "heap_bytes_per_reading": table.heap_bytes_per_reading,
         "index_bytes_per_reading": table.index_bytes_per_reading,
         "gib_per_billion": table.gib_per_billion,
+        "log_bytes_per_reading": log.bytes_per_reading,
         "gib_per_billion_with_log": _with_log(table, [log])[log.shape],
+        "gib_per_billion_with_log_at_worst": _with_log(table, [worst])[worst.shape],
         "target_gib": TARGET_GIB,
     }
 

@@ -190,20 +190,16 @@ FROM show_chunks('reading') AS c
 SELECT pg_total_relation_size('ingest_log')
 
 -- name: log_pglz
-ALTER TABLE ingest_log ALTER device_nos SET COMPRESSION pglz, ALTER ts_ms SET COMPRESSION pglz,
-    ALTER received_ms SET COMPRESSION pglz, ALTER widths SET COMPRESSION pglz, ALTER vals SET COMPRESSION pglz
+ALTER TABLE ingest_log ALTER packed SET COMPRESSION pglz
 
 -- name: log_lz4
-ALTER TABLE ingest_log ALTER device_nos SET COMPRESSION lz4, ALTER ts_ms SET COMPRESSION lz4,
-    ALTER received_ms SET COMPRESSION lz4, ALTER widths SET COMPRESSION lz4, ALTER vals SET COMPRESSION lz4
+ALTER TABLE ingest_log ALTER packed SET COMPRESSION lz4
 
 -- name: log_uncompressed
-ALTER TABLE ingest_log ALTER device_nos SET STORAGE EXTERNAL, ALTER ts_ms SET STORAGE EXTERNAL,
-    ALTER received_ms SET STORAGE EXTERNAL, ALTER widths SET STORAGE EXTERNAL, ALTER vals SET STORAGE EXTERNAL
+ALTER TABLE ingest_log ALTER packed SET STORAGE EXTERNAL
 
--- name: append_log
-INSERT INTO ingest_log (partition, lane, seq, worker, device_nos, ts_ms, received_ms, widths, vals)
-VALUES ($1, 1, $2, 'ingest-0/0123abcd', $3, $4, $5, $6, $7)
+-- name: own_log
+INSERT INTO worker_lease (consumer, partition, owner, expires_at) VALUES ('ingest', 0, $1, now() + interval '1 day')
 
 -- name: delete_log
 DELETE FROM ingest_log WHERE seq <= $1

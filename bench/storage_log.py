@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any, Literal
 
 import asyncpg
 
 from bench.storage_load import BATCH, Fleet, Q, batches, server_cpu_s
 from bench.storage_measure import GIB, Progress, database
+from services.adapters.log_rows import pack
+from services.ingest.log import Q as WRITTEN
 
 Packing = Literal["pglz", "lz4", "uncompressed"]
+_OWNER = "0123456789ab"
+"""As long as a worker's instance."""
+_TELEMETRY = 1
 TURNOVERS = 4
+_TOASTED = 25
+"""Messages from which on a row is long enough to be compressed."""
 VACUUM_SHARE = 0.05
 """After so much of the log is dead it is swept, as autovacuum is set to."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogShape:
-    """Messages a log row: a batch of 2,500 of one community, of sixteen partitions, or a message that came alone."""
+    """Messages a log row: a batch of 2,500 of one community, of sixteen partitions, of a month's billion, or one alone.
+
+    A billion readings in 30 days are 126 messages a second: a batch waits for 50 ms and gathers six of them.
+    """
 
     name: str
     messages_per_row: int
@@ -29,9 +40,10 @@ class LogShape:
 
 LOG_SHAPES = tuple(
     LogShape(f"{messages:,} messages a row, {packing}", messages, packing)
-    for messages in (2_500, 156, 1)
-    for packing in (("pglz", "lz4", "uncompressed") if messages > 1 else ("lz4",))
+    for messages in (2_500, 156, 6, 1)
+    for packing in (("pglz", "lz4", "uncompressed") if messages > _TOASTED else ("lz4",))
 )
+A_BILLION_A_MONTH, ALONE = LOG_SHAPES[-2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,7 @@ async def measure_log(url: str, shape: LogShape, messages: int, progress: Progre
         name: str = await connection.fetchval("SELECT current_database()")
         await connection.execute(Q[f"log_{shape.packing}"])
         await connection.execute(Q["no_autovacuum"])
+        await connection.execute(Q["own_log"], _OWNER)
         log = _Log(connection, shape)
         count = max(1, messages // BATCH)
         progress(f"log, {shape.name}: append")
@@ -99,11 +112,11 @@ class _Log:
         for nos, times, widths, vals, _ in batches(self._fleet, self._batch, count):
             readings += len(vals)
             rows = list(_rows(nos, times, widths, vals, self._shape.messages_per_row))
-            numbered = [(0, self._number + n, *row) for n, row in enumerate(rows, 1)]
+            numbered = [(0, _TELEMETRY, self._number + n, _OWNER, *row, "[]") for n, row in enumerate(rows, 1)]
             self._number += len(rows)
             self._ends.append(self._number)
             async with self._connection.transaction():
-                await self._connection.executemany(Q["append_log"], numbered)
+                await self._connection.executemany(WRITTEN["append_log"], numbered)
         self._batch += count
         return readings
 
@@ -116,12 +129,12 @@ class _Log:
 def _rows(
     nos: Sequence[int], times: Sequence[int], widths: Sequence[int], vals: Sequence[float], size: int
 ) -> Iterator[tuple[Any, ...]]:
-    at = 0
+    """(readings, packed) of each row."""
+    ends = list(accumulate(widths))
+    rows = [vals[end - width : end] for end, width in zip(ends, widths, strict=True)]
     for first in range(0, len(nos), size):
         part = slice(first, first + size)
-        width = sum(widths[part])
-        yield nos[part], times[part], [ts + 40 for ts in times[part]], widths[part], vals[at : at + width]
-        at += width
+        yield len(nos[part]), pack(nos[part], times[part], [ts + 40 for ts in times[part]], rows[part])
 
 
 def _since(name: str, before: float | None) -> float | None:

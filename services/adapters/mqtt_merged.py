@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -120,7 +121,7 @@ class MergedSubscriber(Receiver):
     def ack(self, messages: Iterable[Inbound]) -> int:
         member_of = {member.generation: member for member in self._members.values()}
         stale = 0
-        for generation, run in groupby(messages, key=_generation):
+        for generation, run in groupby(messages, key=attrgetter("generation")):
             member, some = member_of.get(generation), list(run)
             stale += len(some) if member is None else member.ack(some)
         return stale
@@ -136,7 +137,3 @@ class MergedSubscriber(Receiver):
 
     async def close(self) -> None:
         await asyncio.gather(*(member.close() for member in self._members.values()))
-
-
-def _generation(message: Inbound) -> int:
-    return message.generation

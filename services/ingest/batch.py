@@ -49,6 +49,12 @@ class StoredReadings(NamedTuple):
         self.received_ms.append(received_ms)
         self.vals.append(vals)
 
+    def extend(self, more: StoredReadings) -> None:
+        self.device_nos.extend(more.device_nos)
+        self.ts_ms.extend(more.ts_ms)
+        self.received_ms.extend(more.received_ms)
+        self.vals.extend(more.vals)
+
 
 @dataclass(slots=True)
 class Batch:

@@ -272,6 +272,8 @@ class Lane:
 
 def portions(messages: list[Inbound], most: int = _PORTION_BYTES) -> list[list[Inbound]]:
     """The messages in order, cut where a portion's payload would pass `most` bytes; none is empty."""
+    if sum([len(message.payload) for message in messages]) <= most:
+        return [messages]
     cut: list[list[Inbound]] = [[]]
     size = 0
     for message in messages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import asyncpg
@@ -28,14 +29,16 @@ def stored_readings(checked: Checked) -> dict[int, StoredReadings]:
     if plain.sources:
         partitions = [device.partition for device in plain.devices]
         nos = [device.no for device in plain.devices]
-        owners = set(partitions)
-        if len(owners) == 1:
-            by_partition[owners.pop()] = StoredReadings(nos, plain.ts_ms, plain.received_ms, plain.vals)
-        else:
-            for partition, no, ts, at, vals in zip(
-                partitions, nos, plain.ts_ms, plain.received_ms, plain.vals, strict=True
-            ):
-                by_partition.setdefault(partition, StoredReadings.none()).add(no, ts, at, vals)
+        # A partition's messages come one behind the other, out of its own session: a few long runs, taken whole.
+        start = 0
+        for partition, run in groupby(partitions):
+            part = slice(start, start + len(list(run)))
+            start = part.stop
+            rows = StoredReadings(nos[part], plain.ts_ms[part], plain.received_ms[part], plain.vals[part])
+            if (known := by_partition.get(partition)) is None:
+                by_partition[partition] = rows
+            else:
+                known.extend(rows)
     for reading in checked.readings:
         if reading.outcome is Outcome.STORED:
             by_partition.setdefault(reading.device.partition, StoredReadings.none()).add(

@@ -39,8 +39,12 @@ log = structlog.get_logger(__name__)
 
 _CLOCK_NOTE_EVERY_S = 60.0
 _OWED_S = 2.0
-_BUSY_SHARE = 4
-"""Writing device states takes at most one part in so many plus one of the time."""
+_IDLE_SHARE = 9
+"""Between two writes of device states so many times as long as the last one took is left to the messages …"""
+_IDLE_MOST_S = 1.0
+"""… but no longer than this, where the screens would feel it, …"""
+_IDLE_LEAST_SHARE = 4
+"""… unless writing would then take more than one part in so many plus one of the time."""
 
 
 class Worker:
@@ -245,7 +249,12 @@ class Worker:
             self._fold_changed.clear()
             began = time.monotonic()
             await self._save_states()
-            await asyncio.sleep(max(self._settings.state_wait_s, _BUSY_SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(self._state_pause_s(time.monotonic() - began))
+
+    def _state_pause_s(self, took_s: float) -> float:
+        """Ten thousand states cost what as many readings do; written less often, one write serves more readings."""
+        pause_s = max(min(_IDLE_SHARE * took_s, _IDLE_MOST_S), _IDLE_LEAST_SHARE * took_s)
+        return max(self._settings.state_wait_s, pause_s)
 
     async def _save_states(self) -> None:
         async with self._saving:

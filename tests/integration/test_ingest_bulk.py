@@ -72,7 +72,7 @@ def batches(chance: random.Random, now: int) -> list[list[tuple[str, int, bytes]
     """Readings of two kinds, with holes, repeated within and across batches, alike, filling and contradicting."""
     made = []
     for number in range(40):
-        batch = []
+        batch: list[tuple[str, int, bytes]] = []
         for _ in range(chance.randint(1, 12)):
             # Whole batches without a repetition, so that bulk has its turn; then a few that repeat.
             ts = now - 1_000_000 + (number * 20 + len(batch) if number % 12 < 8 else chance.randint(0, 200))

@@ -100,7 +100,7 @@ async def test_ingest_fills_a_stored_row_and_logs_only_what_was_added(
     assert (row[0], row[ENVIRONMENT.position("humidity")]) == (21.0, 40.0)  # type: ignore[index]
     logged = await db.connection.fetchrow("SELECT readings, packed FROM ingest_log WHERE lane = 1 ORDER BY seq DESC")
     added = unpack(*logged).vals
-    assert added[0] is None and added[ENVIRONMENT.position("humidity")] == 40.0
+    assert added[0] is None and added[ENVIRONMENT.position("humidity")] == 40.0  # type: ignore[index]
 
 
 async def test_ingest_keeps_the_first_of_two_contradicting_values(

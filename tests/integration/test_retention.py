@@ -103,7 +103,8 @@ async def test_log_rows_that_a_consumer_has_not_read_stay_and_are_said(pool: asy
     await _read_up_to(pool, "alerts", 5, 1, 5)
     assert not (await _swept(pool)).unread
     assert await _numbers(pool, 5, 1) == [5]
-    assert not metrics.LOG_UNREAD.collect()[0].samples
+    (unread,) = metrics.LOG_UNREAD.collect()
+    assert not unread.samples
 
 
 async def test_old_chunks_go_and_young_ones_stay(pool: asyncpg.Pool[Any]) -> None:

@@ -24,7 +24,7 @@ from services.domain.devices import BY_NAME
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.metering import Meter, Swap
 from services.ingest import rollups, store
-from services.ingest.core import Checked, Outcome, Reading
+from services.ingest.checked import Checked, Outcome, Reading
 from services.ingest.registry import KnownDevice, kind_spec
 from services.ingest.store import Batch, Owner
 from tests.conftest import Mqtt

@@ -190,6 +190,7 @@ def bodies(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 @st.composite
 def payloads(draw: st.DrawFn) -> Inbound:
     kind = draw(st.sampled_from(KINDS))
+    document: dict[str, Any] | list[dict[str, Any]]
     if draw(st.booleans()):
         device, document = kind.replace("_", "-"), draw(bodies(kind))
     else:
