@@ -209,6 +209,11 @@ async def new_world(db: Any, other: Any, chance: random.Random, kind_name: str) 
         DeviceNo(no), DeviceId(f"d{no}"), CommunityId(HOME), Partition(partition), kind_spec(kind), None, "native"
     )
     owner = Owner("t-rollups", f"t/{no}", 1, (partition,))
+    await db.execute(
+        "INSERT INTO worker_lease VALUES ('ingest', $1, $2, 1, 'infinity') "
+        "ON CONFLICT (consumer, partition) DO UPDATE SET owner = excluded.owner",
+        partition, owner.instance,
+    )  # fmt: skip
     numbers = await store.claim(db, owner)
     return World(db, other, device, counter, Meter(rated), owner, numbers, start, chance.choice([4, 6, 8]))
 
