@@ -185,20 +185,26 @@ COMMENT ON TABLE rollup_stale IS
 
 -- A device that comes to a partition that is further on would be missing from the hours in between.
 CREATE FUNCTION rollup_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    moved record;
 BEGIN
-    INSERT INTO rollup_stale (device_no, hour)
-    SELECT n.device_no, hour
-    FROM new_rows n
-    JOIN old_rows o USING (device_no)
-    JOIN community nc ON nc.id = n.community_id
-    JOIN community oc ON oc.id = o.community_id
-    JOIN rollup_progress np ON np.partition = nc.partition
-    JOIN rollup_progress op ON op.partition = oc.partition
-    CROSS JOIN LATERAL generate_series(
-        CASE WHEN isfinite(op.filled_to) THEN op.filled_to
-             ELSE date_trunc('hour', (SELECT min(ts) FROM reading r WHERE r.device_no = n.device_no)) END,
-        np.filled_to, INTERVAL '1 hour') AS hour
-    WHERE n.community_id <> o.community_id AND np.filled_to > op.filled_to;
+    FOR moved IN
+        SELECT n.device_no, op.filled_to AS since, np.filled_to AS upto
+        FROM new_rows n
+        JOIN old_rows o USING (device_no)
+        JOIN community nc ON nc.id = n.community_id
+        JOIN community oc ON oc.id = o.community_id
+        JOIN rollup_progress np ON np.partition = nc.partition
+        JOIN rollup_progress op ON op.partition = oc.partition
+        WHERE n.community_id <> o.community_id AND np.filled_to > op.filled_to
+    LOOP
+        -- In a statement of its own, which hardly ever runs: it looks into every chunk there is.
+        IF NOT isfinite(moved.since) THEN
+            SELECT date_trunc('hour', min(ts)) INTO moved.since FROM reading WHERE device_no = moved.device_no;
+        END IF;
+        INSERT INTO rollup_stale (device_no, hour)
+        SELECT moved.device_no, hour FROM generate_series(moved.since, moved.upto, INTERVAL '1 hour') AS hour;
+    END LOOP;
     RETURN NULL;
 END
 $$;
@@ -226,13 +232,15 @@ CREATE TRIGGER meter_swap_changed AFTER INSERT OR UPDATE OR DELETE ON meter_swap
     FOR EACH ROW EXECUTE FUNCTION meter_swap_changed();
 
 -- Another bound judges every step anew, as far back as there are readings to judge.
-CREATE FUNCTION meter_rating_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION meter_rating_changed() RETURNS trigger LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_from timestamptz := readings_from();
 BEGIN
     INSERT INTO rollup_stale (device_no, hour)
     SELECT h.device_no, h.bucket
     FROM meter_hour h
     WHERE h.device_no = coalesce(new.device_no, old.device_no) AND h.position = coalesce(new.position, old.position)
-      AND h.bucket >= readings_from();
+      AND h.bucket >= v_from;
     RETURN NULL;
 END
 $$;
@@ -240,14 +248,16 @@ CREATE TRIGGER meter_rating_changed AFTER INSERT OR UPDATE OR DELETE ON meter_ra
     FOR EACH ROW EXECUTE FUNCTION meter_rating_changed();
 
 -- What both kinds of series begin with; no row where the kind has no such metric. `kept` ends what is taken from the
--- roll-ups, `days` what is taken from those of days; `stale_from` and `stale_to` bound what is stale (NULL: nothing is):
--- outer bounds that are known before any row is, so that chunks that hold nothing of it are not even opened.
+-- roll-ups, `days` what is taken from those of days; `stale_from` and `stale_to` bound what is stale (NULL: nothing is).
+CREATE TYPE rollup_range AS (
+    slot integer, zone text, bucket text, first timestamptz, past timestamptz, filled timestamptz, kept timestamptz,
+    days timestamptz, stale_from timestamptz, stale_to timestamptz
+);
+
 CREATE FUNCTION rollup_scope(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
-                             p_to timestamptz, p_bucket text, OUT slot integer, OUT zone text, OUT first timestamptz,
-                             OUT past timestamptz, OUT filled timestamptz, OUT kept timestamptz, OUT days timestamptz,
-                             OUT stale_from timestamptz, OUT stale_to timestamptz)
-    RETURNS SETOF record LANGUAGE sql STABLE ROWS 1 AS $$
-    SELECT scope.slot, scope.zone, scope.first, scope.past, scope.filled, scope.kept,
+                             p_to timestamptz, p_bucket text)
+    RETURNS SETOF rollup_range LANGUAGE sql STABLE ROWS 1 AS $$
+    SELECT scope.slot, scope.zone, p_bucket, scope.first, scope.past, scope.filled, scope.kept,
            CASE p_bucket WHEN 'day' THEN greatest(scope.first, date_trunc('day', scope.kept, scope.zone))
                          ELSE scope.first END,
            stale.begin, stale.past
@@ -274,76 +284,220 @@ CREATE FUNCTION rollup_scope(p_community text, p_kind text, p_devices integer[],
     ) AS stale (begin, past)
 $$;
 
+-- What the buckets of one metric are made of, from wherever it stands: whole days, hours, single readings; each for one
+-- bucket, none twice. A source is asked only where the range needs it, and planned anew for its own times: a plan for
+-- all times would lock every chunk of history, and fail beside one that is just being dropped.
+-- Each device is read by itself (LATERAL … OFFSET 0): all at once, the planner would read whole chunks.
+CREATE FUNCTION rollup_pieces(p_devices integer[], v rollup_range)
+    RETURNS TABLE (no integer, b timestamptz, at timestamptz, n integer, low float8, high float8, total float8, last float8)
+    LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_at integer := v.slot;
+    v_zone text := v.zone;
+    v_stale_days timestamptz := v.stale_from - INTERVAL '2 days';
+    v_stale_past timestamptz := v.stale_to + INTERVAL '2 days';
+BEGIN
+    IF v.bucket = 'day' AND v.first < v.days THEN
+        RETURN QUERY
+        SELECT a.no, r.*
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT h.bucket, h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+            FROM rollup_day h
+            WHERE h.device_no = a.no AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
+        ) AS r (b, at, n, low, high, total, last)
+        WHERE NOT EXISTS (SELECT FROM rollup_stale s
+                          WHERE s.device_no = a.no AND s.hour >= v.stale_from AND s.hour < v.stale_to
+                            AND date_trunc('day', s.hour, v_zone) = r.b);
+    END IF;
+    IF v.days < v.kept THEN
+        RETURN QUERY
+        SELECT a.no, CASE v.bucket WHEN 'day' THEN date_trunc('day', r.at, v_zone) ELSE r.at END, r.*
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+            FROM rollup_hour h
+            WHERE h.device_no = a.no AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
+        ) AS r (at, n, low, high, total, last)
+        WHERE NOT EXISTS (SELECT FROM rollup_stale s
+                          WHERE s.device_no = a.no AND s.hour >= v.stale_from AND s.hour < v.stale_to AND s.hour = r.at);
+    END IF;
+    IF v.kept < v.past THEN
+        RETURN QUERY
+        SELECT a.no, date_trunc(v.bucket, r.ts, v_zone), r.ts, 1, r.value, r.value, r.value, r.value
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value);
+    END IF;
+    IF v.stale_from IS NULL THEN
+        RETURN;
+    END IF;
+    -- The hours of stale days that are not stale themselves, then the readings of those that are.
+    RETURN QUERY
+    WITH stale AS MATERIALIZED (
+        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v_zone) AS day
+        FROM rollup_stale s
+        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to AND s.hour >= v.first
+    )
+    SELECT a.no, a.day, r.*
+    FROM (SELECT DISTINCT s.no, s.day FROM stale s WHERE s.day >= v.first AND s.day < v.days AND v.bucket = 'day') AS a
+    CROSS JOIN LATERAL (
+        SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
+        FROM rollup_hour h
+        WHERE h.device_no = a.no AND h.bucket >= a.day
+          AND h.bucket < (a.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
+          AND h.bucket >= v_stale_days AND h.bucket < v_stale_past OFFSET 0
+    ) AS r (at, n, low, high, total, last)
+    WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.at)
+    UNION ALL
+    SELECT a.no, date_trunc(v.bucket, r.ts, v_zone), r.ts, 1, r.value, r.value, r.value, r.value
+    FROM stale a CROSS JOIN LATERAL (
+        SELECT g.ts, g.vals[v_at] FROM reading g
+        WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
+          AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
+    ) AS r (ts, value);
+END
+$$;
+
 -- One metric of devices of one kind by hours (of UTC) or days (of their community), exact at the instant of the caller's
 -- snapshot: from the roll-ups where they are filled and not stale, from the readings themselves elsewhere. Empty buckets
 -- are left out; from and to are widened to whole ones; devices that are not of this community and kind are left out.
--- Each device is read by itself (LATERAL … OFFSET 0): all at once, the planner would read whole chunks.
 CREATE FUNCTION rollup_of(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
                           p_to timestamptz, p_bucket text)
     RETURNS TABLE (device_no integer, bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
     LANGUAGE plpgsql STABLE ROWS 500 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v record;
-    v_at integer;
+    v rollup_range;
+    v_nos integer[];
 BEGIN
-    SELECT * INTO v FROM rollup_scope(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
+    v_nos := ARRAY(SELECT d.device_no FROM device d
+                   WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind);
+    SELECT * INTO v FROM rollup_scope(p_community, p_kind, v_nos, p_metric, p_from, p_to, p_bucket);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    v_at := v.slot;
     RETURN QUERY
-    WITH asked AS MATERIALIZED (
-        SELECT d.device_no AS no FROM device d
-        WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind
-    ), stale AS MATERIALIZED (
-        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v.zone) AS day
-        FROM rollup_stale s
-        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to AND s.hour >= v.first
-    ), piece AS (
-        SELECT a.no, r.*
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT h.bucket, h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
-            FROM rollup_day h
-            WHERE h.device_no = a.no AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
-        ) AS r (b, at, n, low, high, total, last)
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.day = r.b)
-        UNION ALL
-        SELECT a.no, CASE p_bucket WHEN 'day' THEN date_trunc('day', r.at, v.zone) ELSE r.at END, r.*
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
-            FROM rollup_hour h
-            WHERE h.device_no = a.no AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
-        ) AS r (at, n, low, high, total, last)
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.at)
-        UNION ALL
-        SELECT a.no, a.day, r.*
-        FROM (SELECT DISTINCT s.no, s.day FROM stale s WHERE s.day >= v.first AND s.day < v.days) AS a CROSS JOIN LATERAL (
-            SELECT h.bucket, h.n[v_at], h.low[v_at], h.high[v_at], h.total[v_at], h.last[v_at]
-            FROM rollup_hour h
-            WHERE h.device_no = a.no AND h.bucket >= a.day
-              AND h.bucket < (a.day AT TIME ZONE v.zone + INTERVAL '1 day') AT TIME ZONE v.zone
-              AND h.bucket >= v.stale_from - INTERVAL '2 days' AND h.bucket < v.stale_to + INTERVAL '2 days' OFFSET 0
-        ) AS r (at, n, low, high, total, last)
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.at)
-        UNION ALL
-        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), r.ts, 1, r.value, r.value, r.value, r.value
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT g.ts, g.vals[v_at] FROM reading g
-            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
-        ) AS r (ts, value)
-        UNION ALL
-        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), r.ts, 1, r.value, r.value, r.value, r.value
-        FROM stale a CROSS JOIN LATERAL (
-            SELECT g.ts, g.vals[v_at] FROM reading g
-            WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
-              AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
-        ) AS r (ts, value)
-    )
     SELECT p.no, p.b, sum(p.n)::bigint, min(p.low), max(p.high), sum(p.total) / sum(p.n), public.last(p.last, p.at)
-    FROM piece p (no, b, at, n, low, high, total, last)
+    FROM rollup_pieces(v_nos, v) p
     WHERE p.n > 0
     GROUP BY p.no, p.b
     ORDER BY p.no, p.b;
+END
+$$;
+
+-- The same of a counter, as Summaries of services/domain/metering.py, in any order. What stands before the first bucket
+-- has '-infinity' for its bucket: the last two readings are among it, however old, and no stretch twice.
+CREATE FUNCTION meter_pieces(p_devices integer[], v rollup_range)
+    RETURNS TABLE (no integer, b timestamptz, first_ms bigint, first float8, n integer, second_ms bigint, second float8,
+                   penult_ms bigint, penult float8, last_ms bigint, last float8, used float8, breaks integer)
+    LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_at integer := v.slot;
+    v_position smallint := v.slot - 1;
+    v_zone text := v.zone;
+    v_stale_days timestamptz := v.stale_from - INTERVAL '2 days';
+    v_stale_past timestamptz := v.stale_to + INTERVAL '2 days';
+    -- Where the roll-ups end before the first bucket, and where that day begins.
+    v_edge timestamptz := least(v.first, v.filled);
+    v_day timestamptz := date_trunc('day', v_edge, v_zone);
+BEGIN
+    IF v.bucket = 'day' AND v.first < v.days THEN
+        RETURN QUERY
+        SELECT a.no, r.*
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT h.bucket, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms, h.last,
+                   h.used, h.breaks
+            FROM meter_day h
+            WHERE h.device_no = a.no AND h.position = v_position AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
+        ) AS r (b)
+        WHERE NOT EXISTS (SELECT FROM rollup_stale s
+                          WHERE s.device_no = a.no AND s.hour >= v.stale_from AND s.hour < v.stale_to
+                            AND date_trunc('day', s.hour, v_zone) = r.b);
+    END IF;
+    IF v.days < v.kept THEN
+        RETURN QUERY
+        SELECT a.no, CASE v.bucket WHEN 'day' THEN date_trunc('day', r.hour, v_zone) ELSE r.hour END, r.first_ms,
+               r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT h.bucket AS hour, h.* FROM meter_hour h
+            WHERE h.device_no = a.no AND h.position = v_position AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
+        ) AS r
+        WHERE NOT EXISTS (SELECT FROM rollup_stale s
+                          WHERE s.device_no = a.no AND s.hour >= v.stale_from AND s.hour < v.stale_to
+                            AND s.hour = r.hour);
+    END IF;
+    IF v.kept < v.past THEN
+        RETURN QUERY
+        SELECT a.no, date_trunc(v.bucket, r.ts, v_zone), epoch_ms(r.ts), r.value, 1, NULL::bigint, NULL::float8,
+               NULL::bigint, NULL::float8, epoch_ms(r.ts), r.value, 0::float8, 0
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
+        ) AS r (ts, value);
+    END IF;
+    -- Before the first bucket: what is not rolled up yet, the hours of the day it lies in, the days before.
+    IF v.filled < v.first THEN
+        RETURN QUERY
+        SELECT a.no, '-infinity'::timestamptz, epoch_ms(r.ts), r.value, 1, NULL::bigint, NULL::float8,
+               NULL::bigint, NULL::float8, epoch_ms(r.ts), r.value, 0::float8, 0
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT g.ts, g.vals[v_at] FROM reading g
+            WHERE g.device_no = a.no AND g.ts >= v.filled AND g.ts < v.first AND g.vals[v_at] IS NOT NULL
+            ORDER BY g.ts DESC LIMIT 2
+        ) AS r (ts, value);
+    END IF;
+    IF v_day < v_edge THEN
+        RETURN QUERY
+        SELECT a.no, '-infinity'::timestamptz, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult,
+               r.last_ms, r.last, r.used, r.breaks
+        FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+            SELECT h.* FROM meter_hour h
+            WHERE h.device_no = a.no AND h.position = v_position AND h.bucket >= v_day AND h.bucket < v_edge
+              AND NOT EXISTS (SELECT FROM rollup_stale s
+                              WHERE s.device_no = h.device_no AND s.hour = h.bucket
+                                AND s.hour >= v.stale_from AND s.hour < v.stale_to)
+            ORDER BY h.bucket DESC LIMIT 2
+        ) AS r;
+    END IF;
+    RETURN QUERY
+    SELECT a.no, '-infinity'::timestamptz, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult,
+           r.last_ms, r.last, r.used, r.breaks
+    FROM unnest(p_devices) AS a (no) CROSS JOIN LATERAL (
+        SELECT h.* FROM meter_day h
+        WHERE h.device_no = a.no AND h.position = v_position AND h.bucket < v_day
+          AND NOT EXISTS (SELECT FROM rollup_stale s
+                          WHERE s.device_no = h.device_no AND s.hour >= v.stale_from AND s.hour < v.stale_to
+                            AND date_trunc('day', s.hour, v_zone) = h.bucket)
+        ORDER BY h.bucket DESC LIMIT 2
+    ) AS r;
+    IF v.stale_from IS NULL THEN
+        RETURN;
+    END IF;
+    -- The hours of stale days that are not stale themselves, then the readings of those that are.
+    RETURN QUERY
+    WITH stale AS MATERIALIZED (
+        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v_zone) AS day
+        FROM rollup_stale s
+        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to
+    )
+    SELECT a.no, CASE WHEN a.day >= v.first THEN a.day ELSE '-infinity' END, r.first_ms, r.first, r.n, r.second_ms,
+           r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
+    FROM (SELECT DISTINCT s.no, s.day FROM stale s
+          WHERE s.day < v_day OR (s.day >= v.first AND s.day < v.days AND v.bucket = 'day')) AS a
+    CROSS JOIN LATERAL (
+        SELECT h.bucket AS hour, h.* FROM meter_hour h
+        WHERE h.device_no = a.no AND h.position = v_position AND h.bucket >= a.day
+          AND h.bucket < (a.day AT TIME ZONE v_zone + INTERVAL '1 day') AT TIME ZONE v_zone
+          AND h.bucket >= v_stale_days AND h.bucket < v_stale_past OFFSET 0
+    ) AS r
+    WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.hour)
+    UNION ALL
+    SELECT a.no, CASE WHEN a.hour >= v.first THEN date_trunc(v.bucket, r.ts, v_zone) ELSE '-infinity' END,
+           epoch_ms(r.ts), r.value, 1, NULL, NULL, NULL, NULL, epoch_ms(r.ts), r.value, 0, 0
+    FROM stale a CROSS JOIN LATERAL (
+        SELECT g.ts, g.vals[v_at] FROM reading g
+        WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
+          AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
+    ) AS r (ts, value);
 END
 $$;
 
@@ -354,109 +508,26 @@ CREATE FUNCTION meter_of(p_community text, p_kind text, p_devices integer[], p_m
     RETURNS TABLE (device_no integer, bucket timestamptz, used float8, breaks bigint)
     LANGUAGE plpgsql STABLE ROWS 500 SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v record;
-    v_at integer;
+    v rollup_range;
+    v_nos integer[];
 BEGIN
-    SELECT * INTO v FROM rollup_scope(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
+    v_nos := ARRAY(SELECT d.device_no FROM device d
+                   WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind);
+    SELECT * INTO v FROM rollup_scope(p_community, p_kind, v_nos, p_metric, p_from, p_to, p_bucket);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    v_at := v.slot;
     RETURN QUERY
     WITH asked AS MATERIALIZED (
         SELECT m.device_no AS no, m.position AS pos, m.rate, m.slack, m.modulus, m.retentive, m.swapped
-        FROM device d JOIN meter m ON m.device_no = d.device_no AND m.position = v_at - 1
-        WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community AND d.kind = p_kind
-    ), stale AS MATERIALIZED (
-        SELECT DISTINCT s.device_no AS no, s.hour, date_trunc('day', s.hour, v.zone) AS day
-        FROM rollup_stale s
-        WHERE s.device_no = ANY (p_devices) AND s.hour >= v.stale_from AND s.hour < v.stale_to
-    ), piece AS (
-        SELECT a.no, r.*
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT h.bucket, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms, h.last,
-                   h.used, h.breaks
-            FROM meter_day h
-            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= v.first AND h.bucket < v.days OFFSET 0
-        ) AS r (b, first_ms, first, n, second_ms, second, penult_ms, penult, last_ms, last, used, breaks)
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.day = r.b)
-        UNION ALL
-        SELECT a.no, CASE p_bucket WHEN 'day' THEN date_trunc('day', r.hour, v.zone) ELSE r.hour END, r.first_ms,
-               r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last, r.used, r.breaks
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT h.bucket AS hour, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms,
-                   h.last, h.used, h.breaks
-            FROM meter_hour h
-            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= v.days AND h.bucket < v.kept OFFSET 0
-        ) AS r
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.hour)
-        UNION ALL
-        SELECT a.no, a.day, r.first_ms, r.first, r.n, r.second_ms, r.second, r.penult_ms, r.penult, r.last_ms, r.last,
-               r.used, r.breaks
-        FROM (SELECT DISTINCT s.no, k.pos, s.day FROM stale s JOIN asked k USING (no)
-              WHERE s.day >= v.first AND s.day < v.days) AS a
-        CROSS JOIN LATERAL (
-            SELECT h.bucket AS hour, h.first_ms, h.first, h.n, h.second_ms, h.second, h.penult_ms, h.penult, h.last_ms,
-                   h.last, h.used, h.breaks
-            FROM meter_hour h
-            WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket >= a.day
-              AND h.bucket < (a.day AT TIME ZONE v.zone + INTERVAL '1 day') AT TIME ZONE v.zone
-              AND h.bucket >= v.stale_from - INTERVAL '2 days' AND h.bucket < v.stale_to + INTERVAL '2 days' OFFSET 0
-        ) AS r
-        WHERE NOT EXISTS (SELECT FROM stale s WHERE s.no = a.no AND s.hour = r.hour)
-        UNION ALL
-        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), epoch_ms(r.ts), r.value, 1, NULL, NULL, NULL, NULL,
-               epoch_ms(r.ts), r.value, 0, 0
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT g.ts, g.vals[v_at] FROM reading g
-            WHERE g.device_no = a.no AND g.ts >= v.kept AND g.ts < v.past AND g.vals[v_at] IS NOT NULL OFFSET 0
-        ) AS r (ts, value)
-        UNION ALL
-        SELECT a.no, date_trunc(p_bucket, r.ts, v.zone), epoch_ms(r.ts), r.value, 1, NULL, NULL, NULL, NULL,
-               epoch_ms(r.ts), r.value, 0, 0
-        FROM stale a CROSS JOIN LATERAL (
-            SELECT g.ts, g.vals[v_at] FROM reading g
-            WHERE g.device_no = a.no AND g.ts >= a.hour AND g.ts < a.hour + INTERVAL '1 hour'
-              AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL OFFSET 0
-        ) AS r (ts, value)
-        WHERE a.hour >= v.first
-        UNION ALL
-        -- The last two readings before the first bucket, wherever they stand.
-        SELECT a.no, '-infinity', r.ms, r.value, 1, NULL, NULL, NULL, NULL, r.ms, r.value, 0, 0
-        FROM asked a CROSS JOIN LATERAL (
-            SELECT point.ms, point.value
-            FROM (
-                (SELECT epoch_ms(g.ts), g.vals[v_at] FROM reading g
-                 WHERE g.device_no = a.no AND g.ts >= v.filled AND g.ts < v.first AND g.vals[v_at] IS NOT NULL
-                 ORDER BY g.ts DESC LIMIT 2)
-                UNION ALL
-                SELECT near.ms, near.value
-                FROM stale s CROSS JOIN LATERAL (
-                    SELECT epoch_ms(g.ts), g.vals[v_at] FROM reading g
-                    WHERE g.device_no = s.no AND g.ts >= s.hour AND g.ts < s.hour + INTERVAL '1 hour'
-                      AND g.ts >= v.stale_from AND g.ts < v.stale_to AND g.vals[v_at] IS NOT NULL
-                    ORDER BY g.ts DESC LIMIT 2
-                ) AS near (ms, value)
-                WHERE s.no = a.no AND s.hour < v.first
-                UNION ALL
-                SELECT ends.ms, ends.value
-                FROM (
-                    SELECT h.penult_ms, h.penult, h.last_ms, h.last FROM meter_hour h
-                    WHERE h.device_no = a.no AND h.position = a.pos AND h.bucket < least(v.first, v.filled)
-                      AND NOT EXISTS (SELECT FROM stale s WHERE s.no = h.device_no AND s.hour = h.bucket)
-                    ORDER BY h.bucket DESC LIMIT 2
-                ) AS k
-                CROSS JOIN LATERAL (VALUES (k.penult_ms, k.penult), (k.last_ms, k.last)) AS ends (ms, value)
-                WHERE ends.ms IS NOT NULL
-            ) AS point (ms, value)
-            ORDER BY point.ms DESC LIMIT 2
-        ) AS r
+        FROM meter m
+        WHERE m.device_no = ANY (v_nos) AND m.position = v.slot - 1
     ), neighbours AS (
         SELECT p.no, p.b, p.n, p.used, p.breaks, p.first_ms, p.first, p.second_ms, p.second,
                lag(p.last_ms) OVER w AS one_ms, lag(p.last) OVER w AS one,
                CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult_ms) OVER w ELSE lag(p.last_ms, 2) OVER w END AS two_ms,
                CASE WHEN lag(p.n) OVER w > 1 THEN lag(p.penult) OVER w ELSE lag(p.last, 2) OVER w END AS two
-        FROM piece p
+        FROM meter_pieces(v_nos, v) p
         WINDOW w AS (PARTITION BY p.no ORDER BY p.first_ms)
     ), stepped AS (
         SELECT k.*, a.rate, a.slack, a.modulus, a.retentive,

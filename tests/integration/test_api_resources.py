@@ -9,6 +9,7 @@ import httpx
 
 from services.api.models import CatalogueOut, DevicePage, SnapshotOut
 from services.domain.devices import CATALOGUE
+from services.ingest import rollups
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
@@ -161,6 +162,41 @@ async def test_series_of_gauges_is_the_sum_of_each_meter_s_average(database_url:
     assert known == {int(start.timestamp() * 1000): 200.0}
     assert (body["unit"], body["bucket_s"]) == ("W", 900)
     assert len(body["points"]) in (12, 13)
+
+
+async def test_series_of_whole_hours_come_from_the_rollups_and_are_the_same(database_url: str) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    start = (datetime.now(UTC) - timedelta(hours=6)).replace(minute=0, second=0, microsecond=0)
+    spoken = {
+        "test-electricity_meter-1": {0: 100, 5: 200, 65: 600},
+        "test-electricity_meter-2": {1: 50, 70: 20, 190: 5},
+    }
+    for device, values in spoken.items():
+        readings = [(start + timedelta(minutes=minute), value) for minute, value in values.items()]
+        await add_readings(connection, device, "power", readings)
+
+    async def seen(http: Any, hours: int, bucket_s: int) -> dict[int, float]:
+        params = {"hours": hours, "bucket_s": bucket_s}
+        body = (await http.get("/communities/test/series/power", params=params)).json()
+        return {p["ts_ms"]: p["value"] for p in body["points"] if p["value"] is not None}
+
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        at = int(start.timestamp() * 1000)
+        hours = {at: 200.0, at + 3_600_000: 620.0, at + 3 * 3_600_000: 5.0}
+        assert await seen(http, 7, 3600) == hours
+        days = await seen(http, 30, 86_400)
+        partition = await connection.fetchval("SELECT partition FROM community WHERE id = 'test'")
+        assert await rollups.close(connection, [partition], timedelta())
+        while (await rollups.step(connection, partition, 1000)).more:
+            pass
+        # Other lengths: an answer is kept for a while. Without the readings, nothing but the roll-ups can say it.
+        assert await seen(http, 31, 86_400) == days
+        await connection.execute("DELETE FROM reading")
+        assert await seen(http, 8, 3600) == hours
+        assert await seen(http, 32, 86_400) == days
+        assert await seen(http, 8, 1800) == {}
+    await connection.close()
 
 
 async def test_series_of_counters_is_what_was_consumed_and_survives_a_meter_swap(database_url: str) -> None:

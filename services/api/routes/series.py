@@ -39,6 +39,7 @@ CURVES: dict[str, Curve] = {
     "gas": Curve("gas_meter", "total_m3", LabelOut(zh="用气量", en="Gas use")),
     "pv": Curve("pv_inverter", "power", LabelOut(zh="光伏功率", en="Solar power")),
 }
+_HOUR = timedelta(hours=1)
 _LOOKBACK = timedelta(hours=2)
 """Where a counter's reading before the first bucket is looked for: several of the slowest meter's intervals."""
 FRESH_S = 30.0
@@ -80,8 +81,13 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
         meters = await store.meters(connection, community_id, curve.kind)
         if metric.type is MetricType.COUNTER:
             sums = await store.counter_sum(connection, meters, start, end, bucket, position, max(_LOOKBACK, bucket))
-        else:
+        elif bucket % _HOUR:
             sums = await store.gauge_sum(connection, meters, start, end, bucket, position)
+        else:
+            # A meter says its power each minute: sixty readings for each hour's one roll-up.
+            sums = await store.gauge_hours(
+                connection, community_id, curve.kind, meters, metric.name, start, end, bucket
+            )
     points = curves.filled(sums, start, end, bucket_s)
     return SeriesOut(
         name=name,

@@ -233,6 +233,15 @@ CROSS JOIN LATERAL (
 ) AS by_device
 GROUP BY bucket ORDER BY bucket
 
+-- name: gauge_hours
+SELECT by_device.bucket, sum(by_device.mean) AS value
+FROM (
+    SELECT time_bucket($7::interval, h.bucket) AS bucket, sum(h.mean * h.n) / sum(h.n) AS mean
+    FROM rollup_of($1, $2, $3::integer[], $4, $5, $6, 'hour') AS h
+    GROUP BY h.device_no, 1
+) AS by_device
+GROUP BY by_device.bucket ORDER BY by_device.bucket
+
 -- name: raw_readings
 SELECT ts AS bucket, vals[$4] AS value FROM reading
 WHERE device_no = $1 AND ts >= $2 AND ts < $3 AND vals[$4] IS NOT NULL

@@ -47,6 +47,20 @@ async def counter_sum(
     return _sums(await connection.fetch(Q["counter_sum"], devices, start, end, bucket, position + 1, lookback))
 
 
+async def gauge_hours(
+    connection: Connection,
+    community: str,
+    kind: str,
+    devices: list[int],
+    metric: str,
+    start: datetime,
+    end: datetime,
+    bucket: timedelta,
+) -> Sums:
+    """What `gauge_sum` gives, of buckets of whole hours, from the roll-ups; the first and the last hour count whole."""
+    return _sums(await connection.fetch(Q["gauge_hours"], community, kind, devices, metric, start, end, bucket))
+
+
 async def raw(
     connection: Connection, device_no: int, start: datetime, end: datetime, position: int, limit: int
 ) -> Sums:

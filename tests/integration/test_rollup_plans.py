@@ -1,0 +1,205 @@
+"""How many chunks the roll-ups open: those that hold what was asked for, however long the history is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.adapters.queries import Queries
+from tests.factory import put_community, small_community
+
+FILL = Queries(Path(__file__).resolve().parents[2] / "services" / "ingest" / "rollups.sql")
+HOME = "planned"
+READING_DAYS, HOUR_DAYS = 40, 720
+"""Forty chunks of readings, eight or nine of hours."""
+PAST_THE_CUSTOM_PLANS = 8
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NOW = datetime.now(UTC)
+THIS_HOUR = NOW.replace(minute=0, second=0, microsecond=0)
+FILLED = THIS_HOUR - HOUR
+LATE = THIS_HOUR - 3 * DAY
+MIDNIGHT = (NOW - 5 * DAY).replace(hour=16, minute=0, second=0, microsecond=0)
+"""In Shanghai."""
+
+SERIES = "SELECT * FROM {}_series('planned', 1, $1, $2, $3, $4)"
+SUM = "SELECT * FROM {}_sum('planned', 'electricity_meter', $1, $2, $3, $4)"
+USED = "energy_kwh"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`reading` and `hours`: the most chunks that may be locked of readings, and of hours of each kind."""
+
+    sql: str
+    arguments: tuple[Any, ...]
+    reading: int
+    hours: int
+
+
+def recent(sql: str, metric: str, age: timedelta, bucket: str, hours: int) -> Question:
+    """A stretch up to now: the two hours that are not filled may lie in two days, the hours in one chunk more."""
+    return Question(sql, (metric, NOW - age, NOW, bucket), 2, hours)
+
+
+QUESTIONS: Mapping[str, Question] = {
+    "consumption of a device, 24 hours": recent(SERIES.format("meter"), USED, DAY, "hour", 2),
+    "consumption of a device, 30 days of hours": recent(SERIES.format("meter"), USED, 30 * DAY, "hour", 2),
+    "consumption of a device, years of days": recent(SERIES.format("meter"), USED, HOUR_DAYS * DAY, "day", 2),
+    "power of a device, 24 hours": recent(SERIES.format("rollup"), "power", DAY, "hour", 2),
+    "power of a device, 30 days of hours": recent(SERIES.format("rollup"), "power", 30 * DAY, "hour", 2),
+    "power of a device, years of days": recent(SERIES.format("rollup"), "power", HOUR_DAYS * DAY, "day", 2),
+    "consumption of all, 24 hours": recent(SUM.format("meter"), USED, DAY, "hour", 2),
+    "consumption of all, 30 days": recent(SUM.format("meter"), USED, 30 * DAY, "day", 2),
+    "power of all, 24 hours": recent(SUM.format("rollup"), "power", DAY, "hour", 2),
+    "power of all, 30 days": recent(SUM.format("rollup"), "power", 30 * DAY, "day", 2),
+    # Nothing of it is older than what is filled.
+    "a day of a month ago": Question(SERIES.format("meter"), (USED, NOW - 31 * DAY, NOW - 30 * DAY, "hour"), 0, 2),
+    "a day before there was anything": Question(
+        SERIES.format("meter"), (USED, NOW - 2000 * DAY, NOW - 1999 * DAY, "hour"), 0, 0
+    ),
+    "the job's days": Question(
+        FILL["fill_days"], ([1, 2], [MIDNIGHT] * 2, [MIDNIGHT + DAY] * 2, MIDNIGHT, MIDNIGHT + DAY), 0, 2
+    ),
+    "the job's days of counters": Question(
+        FILL["fill_meter_days"], ([1, 2], [MIDNIGHT] * 2, [MIDNIGHT + DAY] * 2, MIDNIGHT, MIDNIGHT + DAY), 0, 2
+    ),
+    "the job's hours": Question(FILL["fill_hours"], ([1, 2], [LATE] * 2, LATE, LATE + HOUR), 1, 1),
+    "the job's hours of counters": Question(FILL["fill_meter_hours"], ([1, 2], [LATE] * 2, LATE, LATE + HOUR), 1, 1),
+    "the first hour": Question(FILL["first_hour"], (NOW,), 0, 0),
+    "what is covered": Question("SELECT rollup_covers()", (), 0, 0),
+    "a device is renamed": Question("UPDATE device SET name = 'renamed' WHERE device_no = $1", (1,), 0, 0),
+    "a swap": Question(
+        "INSERT INTO meter_swap VALUES (1, 0, $1, 10, 0, 'test') ON CONFLICT DO NOTHING", (NOW - DAY,), 0, 0
+    ),
+    # As far back as there are readings.
+    "another rating": Question("INSERT INTO meter_rating VALUES (1, 0, $1) ON CONFLICT DO NOTHING", (5.0,), 0, 2),
+}
+MEASURED_THROUGH_ANOTHER = {"rollup_pieces", "meter_pieces", "rollup_moved", "meter_rating_changed"}
+"""Functions that name a hypertable, all of them called by a question above."""
+
+
+@pytest.fixture
+async def history(database_url: str) -> Any:
+    await put_community(database_url, small_community(HOME))
+    # As some other client would come: what is asked for may not hang on its settings. A plan is made for all times
+    # sooner or later of what the service sends; the job's own statements are kept from it by open_pool().
+    connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
+    try:
+        await connection.execute("DELETE FROM device")
+        await connection.execute(
+            "INSERT INTO device (device_no, id, community_id, kind, name, interval_s) OVERRIDING SYSTEM VALUE "
+            "SELECT n, 'm' || n, 'planned', 'electricity_meter', 'x', 60 FROM generate_series(1, 4) AS n"
+        )
+        await connection.execute(
+            "INSERT INTO reading (device_no, ts, vals) SELECT d, $1::timestamptz - n * INTERVAL '3 hours', "
+            "ARRAY[10000 - n * 0.5, 500, 228, 2, 0.9] FROM generate_series(1, 4) AS d, generate_series(0, $2 * 8) AS n",
+            NOW, READING_DAYS,
+        )  # fmt: skip
+        await connection.execute("UPDATE rollup_boundary SET closed_to = $1", FILLED)
+        await connection.execute("UPDATE rollup_progress SET filled_to = $1", FILLED)
+        for table in ("rollup_hour", "rollup_day"):
+            await connection.execute(
+                f"INSERT INTO {table} SELECT d, date_trunc(CASE $3 WHEN 'rollup_day' THEN 'day' ELSE 'hour' END, "
+                "$1::timestamptz - n * INTERVAL '1 day', 'Asia/Shanghai'), 1, '{1,1,1,1,1}', '{1,500,228,2,0.9}', "
+                "'{1,500,228,2,0.9}', '{1,500,228,2,0.9}', '{1,500,228,2,0.9}' "
+                "FROM generate_series(1, 4) AS d, generate_series(1, $2) AS n",
+                FILLED, HOUR_DAYS, table,
+            )  # fmt: skip
+        for table, of in (("meter_hour", "rollup_hour"), ("meter_day", "rollup_day")):
+            await connection.execute(
+                f"INSERT INTO {table} SELECT device_no, 0, 1, bucket, epoch_ms(bucket), 1, NULL, NULL, NULL, NULL, "
+                f"epoch_ms(bucket), 1, 0, 0 FROM {of}"
+            )
+        await connection.execute("ANALYZE")
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def locked(connection: Any, question: Question) -> dict[str, int]:
+    """Hypertable → its chunks that a run locked, the most of several; what it wrote is taken back."""
+    statement = await connection.prepare(question.sql)
+    most: dict[str, int] = {}
+    for _ in range(PAST_THE_CUSTOM_PLANS):
+        transaction = connection.transaction()
+        await transaction.start()
+        await statement.fetch(*question.arguments)
+        rows = await connection.fetch(
+            "SELECT c.hypertable_name AS name, count(DISTINCT l.relation) AS n FROM pg_locks l "
+            "JOIN timescaledb_information.chunks c "
+            "ON l.relation = format('%I.%I', c.chunk_schema, c.chunk_name)::regclass "
+            "WHERE l.pid = pg_backend_pid() GROUP BY 1"
+        )
+        await transaction.rollback()
+        for row in rows:
+            most[row["name"]] = max(most.get(row["name"], 0), row["n"])
+    return most
+
+
+async def wrong(connection: Any) -> dict[str, dict[str, int]]:
+    """The questions that locked more than they may."""
+    found = {}
+    for name, question in QUESTIONS.items():
+        if question.sql in FILL.values():
+            await connection.execute("SET plan_cache_mode = force_custom_plan")
+        most = await locked(connection, question)
+        await connection.execute("RESET plan_cache_mode")
+        if most.pop("reading", 0) > question.reading or max(most.values(), default=0) > question.hours:
+            found[name] = most
+    return found
+
+
+@pytest.mark.parametrize("stale", [False, True])
+async def test_rollups_open_only_the_chunks_of_what_is_asked(history: Any, stale: bool) -> None:
+    assert await history.fetchval("SELECT count(*) FROM show_chunks('reading')") >= READING_DAYS
+    assert await history.fetchval("SELECT count(*) FROM show_chunks('meter_hour')") >= HOUR_DAYS // 90
+    if not stale:
+        assert await wrong(history) == {}
+        return
+    # One hour of three days ago is read raw, and its day by hours: one chunk more of each.
+    await history.execute("INSERT INTO rollup_stale (device_no, hour) VALUES (1, $1)", LATE)
+    for name in ("consumption of a device, years of days", "power of a device, years of days", "power of all, 30 days"):
+        most = await locked(history, QUESTIONS[name])
+        assert most.pop("reading") <= 3 and max(most.values()) <= 2, name
+
+
+async def test_rollups_planned_for_all_times_would_be_seen(history: Any) -> None:
+    for name in ("rollup_pieces", "meter_pieces"):
+        await history.execute(f"ALTER FUNCTION {name} SET plan_cache_mode = force_generic_plan")
+    most = await locked(history, QUESTIONS["consumption of all, 24 hours"])
+    assert most["reading"] >= READING_DAYS and most["meter_hour"] >= HOUR_DAYS // 90
+    assert "power of a device, 24 hours" in await wrong(history)
+
+
+async def test_rollups_answer_while_a_chunk_is_being_dropped(history: Any, database_url: str) -> None:
+    """Its lock is held up to the commit: whoever opened it would wait, and then find it gone."""
+    retention = await asyncpg.connect(database_url)
+    try:
+        asked = {name: q for name, q in QUESTIONS.items() if q.sql.startswith("SELECT * FROM")}
+        before = {name: await history.fetch(q.sql, *q.arguments) for name, q in asked.items()}
+        await history.execute("SET lock_timeout = '1s'")
+        transaction = retention.transaction()
+        await transaction.start()
+        dropped = await retention.fetch("SELECT drop_chunks('reading', $1::timestamptz)", NOW - 20 * DAY)
+        assert len(dropped) >= READING_DAYS // 2 - 2
+        for commit in (False, True):
+            if commit:
+                await transaction.commit()
+            for name, question in asked.items():
+                assert await history.fetch(question.sql, *question.arguments) == before[name], name
+    finally:
+        await retention.close()
+
+
+async def test_every_function_that_reads_a_hypertable_has_its_measure(history: Any) -> None:
+    rows = await history.fetch(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+        r"AND prosrc ~* '\m(from|join|into|update)\s+(reading|device_event|rollup_hour|meter_hour|reading_by_metric)\M'"
+    )
+    assert {row["proname"] for row in rows} == MEASURED_THROUGH_ANOTHER
