@@ -38,6 +38,8 @@ from services.ingest.admission import Admission
 from services.ingest.database import Held
 from services.ingest.lane import Lane, LaneOptions
 from services.ingest.limits import Limiter, Limits, Rate
+from services.ingest.ownership import membership
+from services.ingest.ownership.balance import SLOTS
 from services.ingest.registry import kind_spec
 from services.ingest.registry_keeper import RegistryKeeper
 from services.ingest.state import StateFold
@@ -158,6 +160,9 @@ async def _ingest(sent: list[Inbound], limit: int, pool: Any, state_pool: Any, s
     held, writer = Held(pool, "write", 30, 1), Held(state_pool, "states", 30, 1)
     options = LaneOptions(LaneName.TELEMETRY, owner, limit, 0.05)
     lane = Lane(options, Silent(), held, registry, {}, lambda batch: None, admission)
+    async with state_pool.acquire() as connection:
+        await membership.register(connection, owner.worker, owner.instance, ())
+        await membership.claim(connection, owner.instance, SLOTS)
     lane._numbers = await held.once(lambda c: store.claim(c, owner))
     await writer.once(lambda c: c.execute("SELECT 1"))
     watch = {"store": _backend(held), "states": _backend(writer)}
