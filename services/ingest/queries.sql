@@ -158,17 +158,20 @@ WITH sent AS (
            'epoch'::timestamptz + n.seen_ms * interval '1 ms' AS seen_at,
            array_replace(($4::float8[])[n.start : n.start + n.width - 1], 'NaN', NULL) AS vals,
            CASE WHEN n.vals_ms > 0 THEN 'epoch'::timestamptz + n.vals_ms * interval '1 ms' END AS vals_ts,
+           ($16::bigint[])[a.start : a.start + n.width - 1] AS vals_at,
            n.event,
            CASE WHEN n.event_ms > 0 THEN 'epoch'::timestamptz + n.event_ms * interval '1 ms' END AS event_ts,
            n.clock_off_ms
     FROM sent n
     JOIN device d USING (device_no)
     LEFT JOIN device_state s USING (device_no)
+    LEFT JOIN unnest($14::integer[], $15::integer[]) AS a (device_no, start) USING (device_no)
 )
 INSERT INTO device_state AS s
-    (device_no, online, session, online_since, last_seen_at, vals, vals_ts, last_event, last_event_ts, clock_offset_ms)
+    (device_no, online, session, online_since, last_seen_at, vals, vals_ts, vals_at, last_event, last_event_ts,
+     clock_offset_ms)
 SELECT device_no, online, session, CASE WHEN NOT online THEN NULL WHEN was_online THEN online_since ELSE seen_at END,
-       seen_at, vals, vals_ts, event, event_ts, clock_off_ms
+       seen_at, vals, vals_ts, vals_at, event, event_ts, clock_off_ms
 FROM latest
 ORDER BY device_no
 ON CONFLICT (device_no) DO UPDATE SET
@@ -178,10 +181,14 @@ ON CONFLICT (device_no) DO UPDATE SET
     last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
     vals = CASE WHEN excluded.vals_ts IS NULL THEN s.vals
                 WHEN s.vals_ts IS NULL THEN excluded.vals
-                WHEN excluded.vals_ts < s.vals_ts THEN merge_vals(s.vals, excluded.vals)
-                WHEN array_position(excluded.vals, NULL) IS NULL
-                     AND cardinality(excluded.vals) >= cardinality(s.vals) THEN excluded.vals
-                ELSE merge_vals(excluded.vals, s.vals) END,
+                WHEN replaces_vals(excluded.vals, excluded.vals_ts, excluded.vals_at, s.vals, s.vals_ts)
+                THEN excluded.vals
+                ELSE newest_vals(s.vals, s.vals_ts, s.vals_at, excluded.vals, excluded.vals_ts, excluded.vals_at) END,
+    vals_at = CASE WHEN excluded.vals_ts IS NULL THEN s.vals_at
+                   WHEN s.vals_ts IS NULL
+                     OR replaces_vals(excluded.vals, excluded.vals_ts, excluded.vals_at, s.vals, s.vals_ts)
+                   THEN excluded.vals_at
+                   ELSE newest_at(s.vals, s.vals_ts, s.vals_at, excluded.vals, excluded.vals_ts, excluded.vals_at) END,
     vals_ts = greatest(s.vals_ts, excluded.vals_ts),
     last_event = CASE WHEN excluded.last_event_ts >= coalesce(s.last_event_ts, '-infinity') THEN excluded.last_event
                       ELSE s.last_event END,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from services.domain.ids import DeviceNo
 from services.ingest.values import Row
@@ -26,7 +25,10 @@ class Latest:
     made_ms: int = 0
     """The newest time the device itself put on anything but a status."""
     vals_ms: int = 0
+    """Of the newest reading."""
     vals: Row = ()
+    vals_at: list[int] | None = None
+    """The time of each of `vals`, 0 for a hole; None: all are of `vals_ms`."""
     event: str | None = None
     event_ms: int = 0
     session: int = -1
@@ -66,12 +68,10 @@ class StateFold:
         latest.clock_off_ms = None
         if ts_ms > latest.made_ms:
             latest.made_ms = ts_ms
-        if ts_ms >= latest.vals_ms:
-            older, latest.vals, latest.vals_ms = latest.vals, vals, ts_ms
-            if older and None in vals:
-                latest.vals = _over(vals, older)
-        elif None in latest.vals:
-            latest.vals = _over(latest.vals, vals)
+        if ts_ms > latest.vals_ms and len(vals) >= len(latest.vals) and (None not in vals or not latest.vals):
+            latest.vals, latest.vals_ms, latest.vals_at = vals, ts_ms, None
+        else:
+            _merge(latest, ts_ms, vals)
 
     def readings(
         self, nos: Sequence[DeviceNo], ts_ms: Sequence[int], received_ms: Sequence[int], rows: Sequence[Row]
@@ -80,10 +80,10 @@ class StateFold:
         pending = self.pending
         for no, ts, received, vals in zip(nos, ts_ms, received_ms, rows, strict=True):
             latest = pending.get(no)
-            if latest is None or ts < latest.vals_ms or ts < latest.made_ms or None in vals:
+            if latest is None or ts <= latest.vals_ms or ts < latest.made_ms or None in vals:
                 self.reading(no, ts, received, vals)
                 continue
-            latest.vals, latest.vals_ms, latest.made_ms, latest.clock_off_ms = vals, ts, ts, None
+            latest.vals, latest.vals_ms, latest.vals_at, latest.made_ms, latest.clock_off_ms = vals, ts, None, ts, None
             if received > latest.seen_ms:
                 latest.seen_ms = received
 
@@ -102,5 +102,16 @@ class StateFold:
         self._of(no, received_ms).clock_off_ms = max(-CLOCK_LIMIT_MS, min(CLOCK_LIMIT_MS, offset_ms))
 
 
-def _over(newer: Row, older: Row) -> Row:
-    return [old if new is None else new for new, old in zip_longest(newer, older)]
+def _merge(latest: Latest, ts_ms: int, vals: Row) -> None:
+    """Of each metric the newer value; of one time, the one that was there."""
+    width = max(len(vals), len(latest.vals))
+    now = [*latest.vals, *[None] * (width - len(latest.vals))]
+    if latest.vals_at is None:
+        at = [0 if value is None else latest.vals_ms for value in now]
+    else:
+        at = [*latest.vals_at, *[0] * (width - len(latest.vals))]
+    for position, value in enumerate(vals):
+        if value is not None and ts_ms > at[position]:
+            now[position], at[position] = value, ts_ms
+    newest = latest.vals_ms = max(latest.vals_ms, ts_ms)
+    latest.vals, latest.vals_at = now, None if all(ms in (0, newest) for ms in at) else at

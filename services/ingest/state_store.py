@@ -100,10 +100,21 @@ async def save(
     """Writes the states and how far they reach, in one transaction; safe to do again."""
     vals: list[float] = []
     widths, starts = [], []
-    for latest in pending.values():
+    apart: list[int] = []
+    apart_starts: list[int] = []
+    times: list[int] = []
+    for no, latest in pending.items():
+        row = latest.vals
         starts.append(len(vals) + 1)
-        widths.append(len(latest.vals))
-        vals += [math.nan if value is None else value for value in latest.vals]
+        widths.append(len(row))
+        if None in row:
+            vals += [math.nan if value is None else value for value in row]
+        else:
+            vals += row  # type: ignore[arg-type]
+        if latest.vals_at is not None:
+            apart.append(no)
+            apart_starts.append(len(times) + 1)
+            times += latest.vals_at
     states = list(pending.values())
     async with connection.transaction():
         await connection.execute(
@@ -121,6 +132,9 @@ async def save(
             [latest.online for latest in states],
             [latest.status_ms for latest in states],
             [latest.clock_off_ms for latest in states],
+            apart,
+            apart_starts,
+            times,
         )
         await connection.execute(
             Q["save_position"],
