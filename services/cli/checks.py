@@ -20,8 +20,10 @@ import asyncpg
 
 from deploy.embedded import broker, ports, root, sandbox, state, tools
 from deploy.embedded.secrets import Secrets
+from services.adapters.broker_figures import DROPPED, read_figure
 from services.adapters.migrate import MigrationError
 from services.adapters.migrate import status as migration_status
+from services.adapters.mqtt import Address
 from services.cli.home import CODE, Given, database_url
 from services.cli.launcher import API_PORT
 from services.cli.survey import SQL
@@ -32,7 +34,7 @@ MIN_FILES = 4096
 MIN_PYTHON = (3, 11)
 POSTGRES_MAJOR = 17
 TIMESCALE = "2.19"
-_BROKER_FLOOR = {"max_inflight_messages": 20000, "max_queued_messages": 1000000, "max_packet_size": 1048576}
+_BROKER_FLOOR = {"max_inflight_messages": 20000, "max_queued_messages": 3_500_000, "max_packet_size": 1048576}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,18 @@ def _broker(home: Path, found: state.State, given: Given) -> Iterator[Finding]:
         else:
             text = "does not answer" if code is None else f"refuses a login ({code})"
             yield Finding(f"broker {listener}", "broken", f"127.0.0.1:{port} {text}", "see logs/mosquitto.log")
+    address = Address("127.0.0.1", found.ports.get("mqtt_services", 0), broker.HEALTH_ACCOUNT, secret)
+    yield judge_dropped(read_figure(address, DROPPED))
+
+
+def judge_dropped(count: int | None) -> Finding:
+    """What a queue at its limit throws away must never go unseen."""
+    if count is None:
+        return Finding("broker queues", "note", "the broker does not say what it dropped", "try again in 10 s")
+    if count:
+        todo = "ingest was away too long, or a device does not fetch what is meant for it; see max_queued_messages"
+        return Finding("broker queues", "warning", f"{count} messages dropped since the broker started", todo)
+    return Finding("broker queues", "ok", "nothing dropped since the broker started")
 
 
 def judge_broker(configuration: str) -> Iterator[Finding]:

@@ -151,7 +151,7 @@ class Lane:
     async def take(self, messages: Sequence[Inbound]) -> None:
         """Stores what came to another lane; that one acknowledges it to the broker."""
         async with self._turn:
-            await self._store(self._batch(messages, await self._check(messages)))
+            await self._store(self._batch(messages, await self._check(messages, admitted=True)))
 
     async def note(self, clocks: list[ClockOff], floods: list[Flooded]) -> None:
         """Puts wrong clocks and floods that another lane met into this lane's log."""
@@ -226,7 +226,7 @@ class Lane:
             checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
             return
         if flooded is not None and self.options.name is LaneName.TELEMETRY:
-            checked.refusals.append(_flood(source, topic, self._admission.refusal(), flooded, registry))
+            checked.refusals.append(_flood(source, topic, self._admission.refusal(topic.device), flooded, registry))
             return
         publisher = registry.devices.get(topic.device)
         if publisher is not None and publisher.codec != NATIVE:

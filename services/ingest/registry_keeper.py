@@ -27,35 +27,66 @@ _LONGEST_S = 300.0
 """Read again after so long at the latest, in case a notice was lost."""
 
 
+_AT_ONCE = 500
+"""Devices taken in before the event loop gets its turn: a few milliseconds."""
+
+
 async def load_registry(
-    connection: asyncpg.Connection[Any], kinds: Mapping[str, KindSpec], profiles: Profiles | None = None
+    connection: asyncpg.Connection[Any],
+    kinds: Mapping[str, KindSpec],
+    profiles: Profiles | None = None,
+    known: Registry | None = None,
 ) -> Registry:
-    """Devices in use and all communities. A device of a kind that this version does not know has no metrics."""
-    communities = {
-        CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
-    }
+    """Devices in use and all communities. A device of a kind that this version does not know has no metrics.
+
+    What is as in `known` is that very object, the registry itself where nothing changed: a hundred thousand devices
+    are read a few at a time, so that messages go on, and nobody has to compare them again.
+    """
+    known = known or Registry(profiles=profiles or Profiles())
     devices: dict[DeviceId, KnownDevice] = {}
     addresses: dict[tuple[DeviceNo, str], KnownDevice] = {}
-    for row in await connection.fetch(Q["registry"]):
-        community = CommunityId(row["community_id"])
-        if community not in communities:
-            continue
-        kind = kinds.get(row["kind"]) or KindSpec(row["kind"], 0, {}, frozenset())
-        device = KnownDevice(
-            row["device_no"],
-            row["id"],
-            community,
-            communities[community],
-            kind,
-            row["gateway_no"],
-            row["codec"],
-            row["address"],
-            row["profile"],
-        )
-        devices[device.id] = device
-        if device.gateway_no is not None and device.address is not None:
-            addresses[device.gateway_no, device.address] = device
-    return Registry(devices, communities, addresses, profiles or Profiles())
+    changed = False
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        communities = {
+            CommunityId(row["id"]): Partition(row["partition"]) for row in await connection.fetch(Q["communities"])
+        }
+        cursor = await connection.cursor(Q["registry"])
+        while rows := await cursor.fetch(_AT_ONCE):
+            for row in rows:
+                device = _device(row, communities, kinds)
+                if device is None:
+                    continue
+                before = known.devices.get(device.id)
+                if before == device:
+                    device = before
+                else:
+                    changed = True
+                devices[device.id] = device
+                if device.gateway_no is not None and device.address is not None:
+                    addresses[device.gateway_no, device.address] = device
+            await asyncio.sleep(0)
+    if not changed and len(devices) == len(known.devices) and communities == known.communities:
+        return known
+    return Registry(devices, communities, addresses, known.profiles)
+
+
+def _device(
+    row: asyncpg.Record, communities: Mapping[CommunityId, Partition], kinds: Mapping[str, KindSpec]
+) -> KnownDevice | None:
+    partition = communities.get(row["community_id"])
+    if partition is None:
+        return None
+    return KnownDevice(
+        row["device_no"],
+        row["id"],
+        CommunityId(row["community_id"]),
+        partition,
+        kinds.get(row["kind"]) or KindSpec(row["kind"], 0, {}, frozenset()),
+        row["gateway_no"],
+        row["codec"],
+        row["address"],
+        row["profile"],
+    )
 
 
 def unusable(registry: Registry) -> list[tuple[DeviceId, str]]:
@@ -86,15 +117,15 @@ class RegistryKeeper:
         self._loaded_at = 0.0
         self._notice = asyncio.Event()
         self._loading = asyncio.Lock()
-        self.current = Registry()
+        self.current = Registry(profiles=self._profiles)
 
     async def load(self) -> None:
         """Raises what the database raises."""
         async with self._loading, self._pool.acquire() as connection:
             began = time.monotonic()
-            fresh = await load_registry(connection, self._kinds, self._profiles)
+            fresh = await load_registry(connection, self._kinds, self._profiles, self.current)
             self._loaded_at = began
-            if fresh != self.current:
+            if fresh is not self.current:
                 self.current = fresh
                 log.info("registry_loaded", devices=len(fresh.devices), communities=len(fresh.communities))
                 for device, why in unusable(fresh)[:20]:

@@ -47,7 +47,7 @@ def test_broker_limits_as_shipped_are_enough() -> None:
 @pytest.mark.parametrize(
     ("edit", "subject"),
     [
-        (("max_queued_messages 1000000", "max_queued_messages 1000"), "max_queued_messages"),
+        (("max_queued_messages 3500000", "max_queued_messages 1000"), "max_queued_messages"),
         (("max_inflight_messages 20000", ""), "max_inflight_messages"),
         (("allow_anonymous false", "allow_anonymous true"), "allow_anonymous"),
     ],
@@ -59,7 +59,7 @@ def test_broker_limits_below_the_shipped_ones_are_found(edit: tuple[str, str], s
 
 
 def test_broker_limit_of_zero_is_none() -> None:
-    text = (SHIPPED / "mosquitto.conf").read_text().replace("max_queued_messages 1000000", "max_queued_messages 0")
+    text = (SHIPPED / "mosquitto.conf").read_text().replace("max_queued_messages 3500000", "max_queued_messages 0")
     assert all(finding.level == "ok" for finding in judge_broker(text))
 
 
