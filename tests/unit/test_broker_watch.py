@@ -101,7 +101,7 @@ def test_broker_limits_of_the_watch_are_those_shipped() -> None:
 def test_broker_that_cannot_save_is_found(
     free: int, saved: bytes | None, words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker.shutil, "disk_usage", lambda _: Usage(10**10, 0, free))
+    monkeypatch.setattr("deploy.embedded.broker.shutil.disk_usage", lambda _: Usage(10**10, 0, free))
     if saved is not None:
         (tmp_path / "mosquitto.db").write_bytes(saved)
     why = broker.save_trouble(tmp_path, needed=10**8)
