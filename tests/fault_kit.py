@@ -17,12 +17,16 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from prometheus_client import CollectorRegistry
 
 from deploy.embedded.part import Part
 from deploy.embedded.ports import Reservations
 from deploy.embedded.processes import die_with_parent
 from deploy.embedded.service import health
+from services.adapters.mqtt import Address
+from services.cli.broker_watch import BrokerLimits, BrokerWatch
 from services.domain.ids import DeviceId
+from tests.conftest import Servers
 from tests.factory import put_community, small_community
 from tests.fault_rows import note
 from tests.ingest_kit import Database, Wire, client_prefix, now_ms, until
@@ -182,6 +186,26 @@ class IngestProcess(ServiceProcess):
         super().__init__(
             "ingest", database_url, mqtt_url=mqtt_url, worker=worker, **{"mqtt_client_prefix": prefix, **more}
         )
+
+
+class Watched:
+    """The watch that runs beside every broker of ours, and what it shows."""
+
+    def __init__(self, servers: Servers, data: Path | None = None, **limits: float) -> None:
+        self._registry = CollectorRegistry()
+        address = Address(servers.mqtt.host, servers.mqtt.port, None, None)
+        secret = servers.mqtt.accounts["svc-health"]
+        self.watch = BrokerWatch(address, secret, BrokerLimits.model_validate(limits), data, self._registry)
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self._registry.get_sample_value(f"linhub_broker_{name}", labels) or 0.0
+
+    @property
+    def dropped(self) -> int:
+        return int(self.metric("dropped_messages_total"))
+
+    async def has_dropped(self, least: int) -> bool:
+        return self.dropped >= least
 
 
 async def revive(part: Part) -> None:

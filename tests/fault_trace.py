@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,11 @@ def packets(stream: bytearray) -> Iterable[tuple[int, bytes]]:
         del stream[: at + size]
 
 
+def _own_port(target: str) -> int:
+    """Of `TCP:[from->to]`."""
+    return int(target.partition("->")[0].rpartition(":")[2])
+
+
 @dataclass
 class Order:
     """What the calls of ingest and PostgreSQL show. `sent`: message id → (device, ts)."""
@@ -113,6 +118,8 @@ class Order:
     database_port: int
     broker_port: int
     sent: Mapping[str, tuple[str, int]]
+    deaf: Collection[int] = ()
+    """Ports of connections whose messages are not ingest's to store: it hears them a second time there."""
     syncs: list[tuple[int, int]] = field(default_factory=list)
     promised: dict[str, dict[int, int]] = field(default_factory=lambda: {"puback": {}, "ack": {}})
     """kind → ts of the message → line at which ingest began to say it."""
@@ -130,6 +137,8 @@ class Order:
                 if "pg_wal" in call.target:
                     self.syncs.append((call.began, call.ended))
             elif call.target.endswith(f":{self.broker_port}]"):
+                if _own_port(call.target) in self.deaf:
+                    continue
                 if call.name.startswith(("read", "recv")):
                     self._heard(call, heard.setdefault(call.target, bytearray()), tokens)
                 else:

@@ -56,6 +56,10 @@ class Part:
         """None when it does its work, otherwise what is missing. Called while it is alive."""
         return None
 
+    def trouble(self) -> str | None:
+        """What threatens its work though it runs; asked while it is watched, so it must cost next to nothing."""
+        return None
+
     # what is done with it
     def start(self) -> None:
         """Starts it and returns at once. Raises StackError when an earlier one does not let go."""

@@ -55,6 +55,8 @@ class Servers:
 class _Watch:
     failures: int = 0
     due: float | None = None
+    trouble: str | None = None
+    """Said last."""
 
 
 class Stack:
@@ -234,6 +236,7 @@ class Stack:
     def _watch(self, part: Part, watch: _Watch) -> bool:
         now = time.monotonic()
         if part.alive:
+            self._tell_trouble(part, watch)
             if watch.failures and now - part.started_at > _SETTLED_S:
                 watch.failures = 0
             return False
@@ -253,6 +256,15 @@ class Stack:
         self.say(f"{part.name} runs again")
         self._state.restarts[part.name] = self._state.restarts.get(part.name, 0) + 1
         return True
+
+    def _tell_trouble(self, part: Part, watch: _Watch) -> None:
+        try:
+            trouble = part.trouble()
+        except OSError as error:
+            trouble = f"its folder cannot be looked at: {error}"
+        if trouble != watch.trouble:
+            self.say(f"{part.name}: {trouble}" if trouble else f"{part.name}: well again; it was: {watch.trouble}")
+            watch.trouble = trouble
 
     # what others read
 

@@ -20,10 +20,11 @@ import asyncpg
 
 from deploy.embedded import broker, ports, root, sandbox, state, tools
 from deploy.embedded.secrets import Secrets
-from services.adapters.broker_figures import DROPPED, read_figure
+from services.adapters.broker_figures import Figures, read_once
 from services.adapters.migrate import MigrationError
 from services.adapters.migrate import status as migration_status
 from services.adapters.mqtt import Address
+from services.cli.broker_watch import NEAR
 from services.cli.home import CODE, Given, database_url
 from services.cli.launcher import API_PORT
 from services.cli.survey import SQL
@@ -34,7 +35,12 @@ MIN_FILES = 4096
 MIN_PYTHON = (3, 11)
 POSTGRES_MAJOR = 17
 TIMESCALE = "2.19"
-_BROKER_FLOOR = {"max_inflight_messages": 20000, "max_queued_messages": 3_500_000, "max_packet_size": 1048576}
+_BROKER_FLOOR = {
+    "max_inflight_messages": 20000,
+    "max_queued_messages": 3_500_000,
+    "max_queued_bytes": 2_147_483_648,
+    "max_packet_size": 1048576,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +252,7 @@ def _broker(home: Path, found: state.State, given: Given) -> Iterator[Finding]:
         yield Finding("broker", "note", "never started", "linhub up")
         return
     yield from judge_broker(written.read_text(encoding="utf-8"))
+    yield judge_saved(home / "mosquitto" / "data")
     if not found.running:
         yield Finding("broker", "note", "stopped", "linhub up")
         return
@@ -258,8 +265,10 @@ def _broker(home: Path, found: state.State, given: Given) -> Iterator[Finding]:
         else:
             text = "does not answer" if code is None else f"refuses a login ({code})"
             yield Finding(f"broker {listener}", "broken", f"127.0.0.1:{port} {text}", "see logs/mosquitto.log")
-    address = Address("127.0.0.1", found.ports.get("mqtt_services", 0), broker.HEALTH_ACCOUNT, secret)
-    yield judge_dropped(read_figure(address, DROPPED))
+    address = Address(ports.LOOPBACK, found.ports.get("mqtt_services", 0), None, None)
+    figures = read_once(address, secret)
+    yield judge_dropped(figures.dropped if figures else None)
+    yield judge_waiting(figures or Figures(), written.read_text(encoding="utf-8"))
 
 
 def judge_dropped(count: int | None) -> Finding:
@@ -270,6 +279,33 @@ def judge_dropped(count: int | None) -> Finding:
         todo = "ingest was away too long, or a device does not fetch what is meant for it; see max_queued_messages"
         return Finding("broker queues", "warning", f"{count} messages dropped since the broker started", todo)
     return Finding("broker queues", "ok", "nothing dropped since the broker started")
+
+
+def judge_saved(data: Path) -> Finding:
+    """Where the broker keeps what waits: it says nothing itself when it cannot."""
+    try:
+        why = broker.save_trouble(data)
+    except OSError as error:
+        why = str(error)
+    if why is None:
+        return Finding("broker saves", "ok", f"to {data}")
+    todo = f"make room for {data}; the next save, within two minutes, puts a whole file there"
+    return Finding("broker saves", "broken", why, todo)
+
+
+def judge_waiting(figures: Figures, configuration: str) -> Finding:
+    """Told before a queue is full; mosquitto tells the sum over all sessions, which no single one exceeds."""
+    limits = {name: int(value) for name, value in re.findall(r"^(max_queued_\w+) (\d+)$", configuration, re.MULTILINE)}
+    text = f"up to {figures.waiting:,} messages, {(figures.stored_bytes or 0) / 1e6:,.1f} MB, wait in one session"
+    full = [
+        name
+        for name, value in (("max_queued_messages", figures.waiting), ("max_queued_bytes", figures.stored_bytes or 0))
+        if 0 < limits.get(name, 0) * NEAR <= value
+    ]
+    if full:
+        todo = "ingest or the database is away, or too slow: see `linhub status`; what comes beyond is dropped"
+        return Finding("broker waiting", "warning", f"{text}, near {', '.join(full)}", todo)
+    return Finding("broker waiting", "ok", text)
 
 
 def judge_broker(configuration: str) -> Iterator[Finding]:

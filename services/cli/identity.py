@@ -1,4 +1,4 @@
-"""`linhub identity`: keeps the broker's password file equal to the registry's credentials."""
+"""`linhub identity`: keeps the broker's password file equal to the registry's credentials, and watches the broker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import asyncpg
 import structlog
 import typer
+from pydantic import Field
 
 from services.adapters import observe, postgres
+from services.adapters.broker_figures import HEALTH_ACCOUNT
 from services.adapters.broker_identity import (
     IDENTITY_ACCOUNT,
     SERVICE_ACCOUNTS,
@@ -31,6 +33,7 @@ from services.adapters.mqtt import Address
 from services.adapters.queries import Queries
 from services.adapters.settings import ServiceSettings, from_environment
 from services.adapters.shut_out import NotAdmitted, ShutOut, end_states
+from services.cli.broker_watch import BrokerLimits, BrokerWatch
 from services.cli.init import password_variable
 
 log = structlog.get_logger(__name__)
@@ -50,6 +53,17 @@ class IdentitySettings(ServiceSettings):
     """`mqtt_url`: the broker's listener for services; without it a cut device's online state is left as it was."""
 
     mqtt_url: str | None = None
+    broker_data: Path | None = None
+    """The broker's folder, to be looked at only."""
+    broker_queue_messages: int = Field(default=BrokerLimits().queue_messages, gt=0)
+    broker_queue_bytes: int = Field(default=BrokerLimits().queue_bytes, gt=0)
+    broker_save_s: float = Field(default=BrokerLimits().save_s, gt=0)
+
+    @property
+    def limits(self) -> BrokerLimits:
+        return BrokerLimits(
+            queue_messages=self.broker_queue_messages, queue_bytes=self.broker_queue_bytes, save_s=self.broker_save_s
+        )
 
 
 def service_hashes(environment: Mapping[str, str]) -> dict[str, str]:
@@ -187,6 +201,17 @@ def _without(content: bytes, account: str) -> bytes:
     return content[:start] + content[content.index(b"\n", start) + 1 :]
 
 
+async def serve(settings: IdentitySettings, file: Path, services: Mapping[str, str], broker: Address | None) -> None:
+    """`watch`, and a watch over the broker itself beside it, whose findings the health page shows."""
+    if broker is None:
+        await watch(settings.database_url, file, services)
+        return
+    over = BrokerWatch(broker, os.environ[password_variable(HEALTH_ACCOUNT)], settings.limits, settings.broker_data)
+    async with observe.serve_health(settings.health_host, settings.health_port, over.why), asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch(settings.database_url, file, services, broker))
+        tasks.create_task(over.run())
+
+
 async def _until_stopped(work: Coroutine[Any, Any, Any]) -> None:
     """`work` to its end, or to SIGTERM or SIGINT."""
     task = asyncio.ensure_future(work)
@@ -220,4 +245,4 @@ def register(app: typer.Typer) -> None:
         except ValueError as error:
             typer.echo(f"linhub: LINHUB_MQTT_URL is wrong: {error}", err=True)
             raise typer.Exit(2) from None
-        asyncio.run(_until_stopped(watch(settings.database_url, file, services, broker)))
+        asyncio.run(_until_stopped(serve(settings, file, services, broker)))

@@ -214,9 +214,12 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
         start(
             "identity",
             _module("services.cli.main", "identity", "--watch", "--file", str(servers.password_file)),
+            # Not waited for to be ready: a broker with a long queue is told of there, and must start all the same.
             None,
             LINHUB_DATABASE_URL=addresses.database,
             LINHUB_MQTT_URL=f"mqtt://{servers.mqtt_host}:{servers.mqtt_port}",
+            LINHUB_HEALTH_PORT=str(stack.port("identity")),
+            LINHUB_BROKER_DATA=str(stack.mosquitto.folder / "data"),
             **{password_variable(account): secret for account, secret in servers.secrets.items()},
         )
     for service in waited:

@@ -55,7 +55,22 @@ def show(console: Console, told: dict[str, Any]) -> None:
         restarts = str(service["restarts"] or "")
         table.add_row(name, _coloured(service["ready"], good), str(service["port"] or ""), restarts)
     console.print(table)
+    _show_broker(line, told["servers"]["broker"])
     _show_contents(line, told["servers"]["database"])
+
+
+def _show_broker(line: Any, server: dict[str, Any]) -> None:
+    if server.get("trouble"):
+        line(f"[red]{tr('broker', '消息代理')}: {escape(server['trouble'])}[/]")
+    if (figures := server.get("figures")) is None:
+        return
+    waiting, clients, dropped = figures["waiting"], figures["connected"] or 0, figures["dropped"]
+    text = tr(
+        f"broker: {clients:,} connected, {waiting:,} messages wait, {figures['stored_bytes'] / 1e6:,.1f} MB",
+        f"消息代理：在线连接 {clients:,}，待投递消息 {waiting:,} 条，{figures['stored_bytes'] / 1e6:,.1f} MB",
+    )
+    lost = tr(f"dropped since its start: {dropped:,}", f"启动以来丢弃：{dropped:,}")
+    line(f"{text}; [red]{lost}[/]" if dropped else f"{text}; {lost}")
 
 
 def _show_contents(line: Any, database: dict[str, Any]) -> None:

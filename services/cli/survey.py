@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import asyncpg
 from deploy.embedded import broker, ports, state
 from deploy.embedded.secrets import Secrets
 from deploy.embedded.service import health
+from services.adapters.broker_figures import read_once
 from services.adapters.migrate import MigrationError
 from services.adapters.migrate import status as migration_status
+from services.adapters.mqtt import Address
 from services.adapters.queries import Queries
 from services.cli.home import Given, database_url
 
 SQL = Queries.beside(__file__)
 LATEST = 5
-_WITH_HEALTH = ("ingest", "alerts", "api")
+_WITH_HEALTH = ("ingest", "alerts", "api", "identity")
 _MORE_WORKERS = "ingest-"
 _ANSWER_S = 10.0
 
@@ -54,6 +57,7 @@ def survey(home: Path) -> dict[str, Any]:
         and found.phase == "ready"
         and database["answers"]
         and told["servers"]["broker"]["answers"]
+        and not told["servers"]["broker"].get("trouble")
         and all(service["ready"] for service in told["services"].values())
     )
     return told
@@ -80,12 +84,22 @@ def _broker(home: Path, found: state.State, given: Given) -> dict[str, Any]:
         host, port = told.hostname or "", told.port or 1883
         return {"host": host, "port": port, "answers": ports.answers(port, host, 3.0), "embedded": False}
     port = found.ports.get("mqtt_services", 0)
-    answers = False
+    answers, figures = False, None
     if port and (home / "secrets.json").exists():
         secret = Secrets(home / "secrets.json").one(broker.HEALTH_ACCOUNT)
         answers = broker.connect(port, broker.HEALTH_ACCOUNT, secret) == 0
-    devices = found.ports.get("mqtt")
-    return {"host": ports.LOOPBACK, "port": port, "device_port": devices, "answers": answers, "embedded": True}
+        if answers:
+            figures = read_once(Address(ports.LOOPBACK, port, None, None), secret)
+    data = home / "mosquitto" / "data"
+    return {
+        "host": ports.LOOPBACK,
+        "port": port,
+        "device_port": found.ports.get("mqtt"),
+        "answers": answers,
+        "embedded": True,
+        "trouble": broker.save_trouble(data) if data.is_dir() else None,
+        "figures": {**asdict(figures), "waiting": figures.waiting} if figures else None,
+    }
 
 
 async def _database(url: str) -> dict[str, Any]:

@@ -7,15 +7,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.embedded import broker as embedded_broker
+from deploy.embedded.postgres import DATABASE
+from services.adapters.broker_figures import read_once
+from services.adapters.migrate import migrate
+from services.adapters.mqtt import Address
 from tests.conftest import Servers, own_servers, with_database
 from tests.factory import put_community, small_community
 from tests.fault_disks import start_with
-from tests.fault_kit import IngestProcess, Stubborn, assert_each_once
+from tests.fault_kit import IngestProcess, Stubborn, Watched, assert_each_once
 from tests.fault_rows import note, row
-from tests.ingest_kit import Wire, database, until
+from tests.ingest_kit import Wire, client_prefix, database, until
 
 QUEUED = 100
 
@@ -23,7 +29,7 @@ QUEUED = 100
 @pytest.fixture
 def short_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     changes = {
-        "max_queued_messages 1000000": f"max_queued_messages {QUEUED}",
+        "max_queued_messages 3500000": f"max_queued_messages {QUEUED}",
         "max_inflight_messages 20000": "max_inflight_messages 20",
         "sys_interval 10": "sys_interval 1",
     }
@@ -34,27 +40,35 @@ def short_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
 
 @row(13)
 async def test_messages_the_broker_drops_are_counted_and_those_with_an_id_come_again(short_queue: Servers) -> None:
-    from deploy.embedded.postgres import DATABASE
-    from services.adapters.migrate import migrate
-
     url = with_database(short_queue.database_url, DATABASE)
     await migrate(url)
     await put_community(url, small_community("home"))
     wire = Wire(short_queue.mqtt.url)
     said = Stubborn(wire, "home", ["home-environment-1"], "home-sos_button-1")
     process = IngestProcess(url, short_queue.mqtt.account_url("svc-ingest"), "t-home")
+    watched = Watched(short_queue, queue_messages=QUEUED)
+    watching = asyncio.create_task(watched.watch.run())
     try:
-        counter = await asyncio.to_thread(Counter.of, short_queue)
         async with database(url) as db, process.running() as ingest:
             await ingest.ready()
             await ingest.kill()
-            before = counter.value
+            assert watched.watch.why() is None
+            before = watched.dropped
+            # The ear for strays hears all of it a second time; what is dropped of that costs nothing, and counts.
+            forget(short_queue, f"{client_prefix(url)}-stray")
             said.say(700)
             await wire.sent()
             # Events and telemetry have a queue each, so that one cannot push the other out.
-            await until(lambda: counted(counter, before + 700 - 2 * (QUEUED + 20)))
+            await until(lambda: watched.has_dropped(before + 700 - 2 * (QUEUED + 20)))
             await asyncio.sleep(1.2)
-            dropped = counter.value - before
+            dropped = watched.dropped - before
+            why = str(watched.watch.why())
+            assert f"dropped {dropped:,} messages" in why
+            assert "messages wait in one session" in why
+            assert (watched.metric("trouble", kind="dropped"), watched.metric("trouble", kind="queue")) == (1, 1)
+            address = Address(short_queue.mqtt.host, short_queue.mqtt.port, None, None)
+            once = await asyncio.to_thread(read_once, address, short_queue.mqtt.accounts["svc-health"])
+            assert once is not None and once.dropped == watched.dropped
             await ingest.start()
             await ingest.ready()
             first = await db.received(700 - dropped)
@@ -65,33 +79,16 @@ async def test_messages_the_broker_drops_are_counted_and_those_with_an_id_come_a
             note(sent_again=await said.until_acknowledged())
             await assert_each_once(db, said)
     finally:
+        watching.cancel()
         wire.close()
 
 
-class Counter:
-    """What the broker says it dropped, as last told."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-    @classmethod
-    def of(cls, servers: Servers) -> Counter:
-        from paho.mqtt.client import Client, MQTTMessage
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self = cls()
-
-        def heard(_: Client, __: object, message: MQTTMessage) -> None:
-            self.value = int(message.payload)
-
-        client = Client(CallbackAPIVersion.VERSION2)
-        client.username_pw_set(servers.mqtt.username, servers.mqtt.password)
-        client.on_message = heard
-        client.connect(servers.mqtt.host, servers.mqtt.port)
-        client.subscribe("$SYS/broker/publish/messages/dropped", qos=1)
-        client.loop_start()
-        return self
-
-
-async def counted(counter: Counter, least: int) -> bool:
-    return counter.value >= least
+def forget(servers: Servers, session: str) -> None:
+    """What a broker does with a session whose owner comes without it."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, session, clean_session=True)
+    client.username_pw_set("svc-ingest", servers.mqtt.accounts["svc-ingest"])
+    client.connect(servers.mqtt.host, servers.mqtt.port)
+    while not client.is_connected():
+        client.loop(0.1)
+    client.disconnect()
+    client.loop(0.1)

@@ -9,21 +9,25 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
+from deploy.embedded import broker as embedded_broker
 from services.adapters.migrate import migrate
+from services.cli.checks import judge_saved
 from tests.conftest import Servers, own_servers, with_database
 from tests.factory import put_community, small_community
-from tests.fault_disks import Disk, small_disk
-from tests.fault_kit import IngestProcess, Stubborn, all_stored, assert_each_once, revive
+from tests.fault_disks import Disk, small_disk, start_with
+from tests.fault_kit import IngestProcess, Stubborn, Watched, all_stored, assert_each_once, revive
 from tests.fault_rows import CAMPAIGN, note, row
 from tests.ingest_kit import Wire, database, until
 
+SAVE_S = 2
 FULL_S = 30 if CAMPAIGN else 1
 DATABASE_DISK, BROKER_DISK = "/linhub/small", "/mosquitto/data"
 
@@ -38,6 +42,7 @@ def small_database_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
 @pytest.fixture
 def small_broker_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     small_disk(monkeypatch, "mosquitto", BROKER_DISK)
+    start_with(monkeypatch, embedded_broker, "render", {"autosave_interval 120": f"autosave_interval {SAVE_S}"})
     with tempfile.TemporaryDirectory(prefix="linhub-test-") as folder, own_servers(Path(folder)) as own:
         yield own
 
@@ -118,8 +123,12 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
     wire = Wire(servers.mqtt.url)
     said = Stubborn(wire, "home", ["home-environment-1"], "home-sos_button-1")
     process = IngestProcess(url, servers.mqtt.account_url("svc-ingest"), "t-home")
+    said_aloud: list[str] = []
+    monkeypatch.setattr(servers.stack, "say", said_aloud.append)
+    watched = Watched(servers, Disk(broker, BROKER_DISK).path)
+    watching = asyncio.create_task(watched.watch.run())
     try:
-        async with database(url) as db, process.running() as ingest:
+        async with database(url) as db, process.running() as ingest, supervised(servers):
             await ingest.ready()
             disk = Disk(broker, BROKER_DISK)
             said.say(200)
@@ -131,6 +140,11 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             # mosquitto says nothing: it replaces what it saved by an empty file.
             broker.signal(signal.SIGUSR1)
             await until(lambda: is_empty(disk.path / "mosquitto.db"))
+            # Others do: the watch beside it, the supervision, the doctor.
+            await until(lambda: tells(watched, "disk is full"))
+            assert watched.metric("trouble", kind="disk") == 1
+            await until(lambda: heard(said_aloud, "disk is full"))
+            assert judge_saved(disk.path).level == "broken"
             # It goes on delivering from memory.
             await said.keep_saying(FULL_S)
             await until(lambda: all_stored(db, said), 30)
@@ -138,8 +152,15 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             disk.relieve()
             assert broker.waiting_for() is None
             saved = disk.path / "mosquitto.db"
-            broker.signal(signal.SIGUSR1)
-            await until(lambda: has_bytes(saved))
+            await until(lambda: tells(watched, "empty file"))
+            await until(lambda: heard(said_aloud, "empty file"))
+            assert "empty file" in judge_saved(disk.path).found
+            # Nobody has to ask for it: the next save of its own puts a whole file there.
+            await until(lambda: has_bytes(saved), SAVE_S + 10)
+            await until(lambda: tells(watched, None))
+            assert watched.metric("trouble", kind="disk") == 0
+            await until(lambda: heard(said_aloud, "well again"))
+            assert judge_saved(disk.path).level == "ok"
             disk.fill()
             await ingest.kill()
             said.say(300)
@@ -152,7 +173,36 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             note(kills=1, said=why, sent_again=await said.until_acknowledged())
             await assert_each_once(db, said)
     finally:
+        watching.cancel()
         wire.close()
+
+
+@asynccontextmanager
+async def supervised(servers: Servers) -> AsyncIterator[None]:
+    """Told of trouble as `linhub up` tells it. The test itself starts what it killed."""
+    assert servers.stack is not None
+    stack = servers.stack
+
+    async def look() -> None:
+        while True:
+            if stack.mosquitto.alive:
+                stack._watch(stack.mosquitto, stack._watches["mosquitto"])
+            await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+
+
+async def tells(watched: Watched, words: str | None) -> bool:
+    why = watched.watch.why()
+    return why is None if words is None else words in (why or "")
+
+
+async def heard(said: list[str], words: str) -> bool:
+    return words in " ".join(said[-1:])
 
 
 async def is_empty(path: Path) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from deploy.embedded import broker
-from services.adapters.broker_figures import DROPPED, read_figure
+from services.adapters.broker_figures import read_once
 from services.adapters.mqtt import Address
 from services.cli.checks import judge_dropped
 from tests.conftest import own_servers
@@ -55,9 +55,9 @@ def test_dropped_is_counted_and_the_doctor_says_so(tmp_path: Path, monkeypatch: 
         last.wait_for_publish(10)
         sender.disconnect()
         sender.loop_stop()
-        address = Address(mqtt.host, mqtt.port, "svc-health", mqtt.accounts["svc-health"])
+        address, secret = Address(mqtt.host, mqtt.port, None, None), mqtt.accounts["svc-health"]
         deadline = time.monotonic() + 10
-        while not (dropped := read_figure(address, DROPPED)):
+        while not (figures := read_once(address, secret)) or not (dropped := figures.dropped):
             assert time.monotonic() < deadline, "the broker does not say that it dropped anything"
     # A session that is away has nothing in flight, so what it keeps is the queue alone.
     assert SENT - QUEUED - IN_FLIGHT <= dropped <= SENT - QUEUED
