@@ -25,7 +25,7 @@ from services.ingest.registry_keeper import load_registry
 from services.ingest.store import Batch, Owner
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, database, ingest, lease, now_ms, until
 
 ENVIRONMENT = BY_NAME["environment"]
 
@@ -98,6 +98,7 @@ async def test_bulk_stores_what_row_by_row_stores(database_url: str, seed: int) 
                 registry = await load_registry(connection, {kind.name: kind_spec(kind) for kind in CATALOGUE})
                 bulk = Bulk(1) if way == "bulk" else None
                 writer, tried = Writer(connection, registry, way, bulk), 0
+                await lease(connection, writer.owner)
                 writer.numbers = dict.fromkeys(range(16), 0) if way == "bulk" else await _numbers(connection)
                 outcomes = []
                 for place, batch in enumerate(said):
