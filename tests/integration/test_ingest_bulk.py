@@ -163,7 +163,7 @@ async def test_a_retained_status_of_a_device_that_is_gone_is_refused_once(
     await wire.sent()
     for turn in (1, 2, 3):
         # Each time another session at the broker, so each time it is heard as retained.
-        async with ingest(database_url, mqtt.url, worker=f"t-{home}-{turn}"):
+        async with ingest(database_url, mqtt.url, mqtt_client_prefix=f"t-{home}-{turn}"):
             ledger = await db.received(turn)
     assert ledger == {"received": 3, "stored": 0, "duplicate": 2, "rejected": 1}
     assert await db.quarantine() == [("message", "unknown_device", f"{home}-gone")]
