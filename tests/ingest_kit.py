@@ -18,6 +18,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from services.adapters.mqtt import Address
+from services.ingest.batch import Owner
 from services.ingest.main import run
 from services.ingest.settings import IngestSettings
 
@@ -88,6 +89,17 @@ class Wire:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+async def lease(connection: asyncpg.Connection[Any], owner: Owner) -> None:
+    """Gives a writer without a worker around it the partitions of its owner, whoever has them now."""
+    await connection.execute(
+        "INSERT INTO worker_lease (consumer, partition, owner, expires_at) "
+        "SELECT 'ingest', partition, $1, now() + interval '1 hour' FROM unnest($2::smallint[]) AS partition "
+        "ON CONFLICT (consumer, partition) DO UPDATE SET owner = excluded.owner, epoch = worker_lease.epoch + 1",
+        owner.instance,
+        list(owner.partitions),
+    )
 
 
 def client_prefix(database_url: str) -> str:

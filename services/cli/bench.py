@@ -32,6 +32,8 @@ def ingest(
     messages: Annotated[int | None, typer.Option(min=1, help="改为发布条数 · So many messages instead")] = None,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="每条消息的读数组 · Readings sets a message")] = 1,
     devices: Annotated[int, typer.Option(min=8, help="设备数 · Devices")] = 5000,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="采集进程数 · Ingest processes")] = 1,
+    alerts: Annotated[bool, typer.Option(help="同时运行告警引擎 · With the alert engine running")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON")] = False,
 ) -> None:
     """采集吞吐 · Messages stored a second, lost, doubled, and CPU by process."""
@@ -53,6 +55,8 @@ def ingest(
                 messages=messages,
                 batch=batch,
                 devices=devices,
+                alerts=alerts,
+                workers=workers,
                 progress=stored,
             )
         )
@@ -72,6 +76,9 @@ def _show(result: Any) -> None:
     table.add_row("丢失 · lost", str(result.lost))
     table.add_row("重复 · duplicates", str(result.duplicates))
     table.add_row("拒绝 · rejected", str(result.rejected))
+    behind = "–" if result.alerts_behind_s is None else f"{result.alerts_behind_s} s"
+    table.add_row("告警滞后 · alerts behind", behind)
+    table.add_row("采集进程 · workers", str(result.workers))
     for who, spent in result.cpu_us_per_message.items():
         table.add_row(f"CPU {who}", "–" if spent is None else f"{spent} µs")
     table.add_row("核数 · cores", str(result.cores))

@@ -31,6 +31,10 @@ log = structlog.get_logger(__name__)
 DEAF_S = 3.0
 """Who cannot store for longer than this has kept everybody waiting."""
 _FAULTS = 2
+_CALM_PER_S = 5_000
+"""Messages a second up to which batches are gathered no longer than asked for; twice as many, twice as long …"""
+_MOST_PATIENT = 4.0
+"""… up to so many times."""
 """More tries of a batch after a fault of ours."""
 
 
@@ -96,8 +100,12 @@ class Lane:
 
     async def run(self) -> None:
         """For ever."""
+        linger_s, before = self.options.linger_s, time.monotonic()
         while not self.draining:
-            messages = await self.subscriber.receive(self.options.limit, self.options.linger_s)
+            messages = await self.subscriber.receive(self.options.limit, linger_s)
+            now = time.monotonic()
+            linger_s = patience(self.options.linger_s, len(messages), now - before)
+            before = now
             self._idle.clear()
             failpoints.reach("received")
             try:
@@ -268,6 +276,16 @@ class Lane:
         self._sessions.update(batch.written.sessions)
         self._on_commit(batch)
         self._teller.tell(batch)
+
+
+def patience(linger_s: float, count: int, within_s: float) -> float:
+    """How long to gather the next batch when so many messages came within so long.
+
+    What a transaction costs beside its rows (log rows, ledger, the alert engine's turns) is shared by the more messages
+    the longer they gather. While few come each waits no longer than `linger_s`.
+    """
+    rate = count / max(within_s, 1e-6)
+    return linger_s * min(max(1.0, rate / _CALM_PER_S), _MOST_PATIENT)
 
 
 def portions(messages: list[Inbound], most: int = _PORTION_BYTES) -> list[list[Inbound]]:

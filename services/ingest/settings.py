@@ -34,7 +34,8 @@ class IngestSettings(ServiceSettings):
     held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Unacknowledged payload of all partitions together, roughly: each session may hold a sixteenth."""
     batch_wait_s: float = Field(default=0.05, gt=0, le=5)
-    batch_messages: int = Field(default=4_000, ge=1, le=50_000)
+    """How long telemetry is gathered; up to four times as long where thousands of messages come a second."""
+    batch_messages: int = Field(default=10_000, ge=1, le=50_000)
     event_batch_messages: int = Field(default=500, ge=1, le=50_000)
     commit_timeout_s: float = Field(default=30, gt=0)
     retry_max_s: float = Field(default=5, gt=0)

@@ -25,7 +25,7 @@ from services.ingest.registry_keeper import load_registry
 from services.ingest.store import Batch, Owner
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, database, ingest, lease, now_ms, until
 
 ENVIRONMENT = BY_NAME["environment"]
 
@@ -98,6 +98,7 @@ async def test_bulk_stores_what_row_by_row_stores(database_url: str, seed: int) 
                 registry = await load_registry(connection, {kind.name: kind_spec(kind) for kind in CATALOGUE})
                 bulk = Bulk(1) if way == "bulk" else None
                 writer, tried = Writer(connection, registry, way, bulk), 0
+                await lease(connection, writer.owner)
                 writer.numbers = dict.fromkeys(range(16), 0) if way == "bulk" else await _numbers(connection)
                 outcomes = []
                 for place, batch in enumerate(said):
@@ -162,7 +163,7 @@ async def test_a_retained_status_of_a_device_that_is_gone_is_refused_once(
     await wire.sent()
     for turn in (1, 2, 3):
         # Each time another session at the broker, so each time it is heard as retained.
-        async with ingest(database_url, mqtt.url, worker=f"t-{home}-{turn}"):
+        async with ingest(database_url, mqtt.url, mqtt_client_prefix=f"t-{home}-{turn}"):
             ledger = await db.received(turn)
     assert ledger == {"received": 3, "stored": 0, "duplicate": 2, "rejected": 1}
     assert await db.quarantine() == [("message", "unknown_device", f"{home}-gone")]

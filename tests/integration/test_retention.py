@@ -224,7 +224,7 @@ async def test_ingest_stores_everything_while_its_own_sweep_drops_chunks(
         async with (
             database(database_url) as db,
             pool.acquire() as other,
-            ingest(database_url, mqtt.url, purge_every_s=0.02, reading_kept_days=30),
+            ingest(database_url, mqtt.url, purge_every_s=0.02, reading_kept_days=30, rollup_every_s=0.1),
         ):
             for n in range(600):
                 if n % 200 == 0:

@@ -30,7 +30,7 @@ from services.ingest.store import Batch, Owner
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
 from tests.fault_kit import SEED, tell
-from tests.ingest_kit import Wire, ingest, now_ms, until
+from tests.ingest_kit import Wire, ingest, lease, now_ms, until
 from tests.metering_oracle import EXAMPLES, Found, Oracle
 
 HOUR = timedelta(hours=1)
@@ -213,11 +213,7 @@ async def new_world(db: Any, other: Any, chance: random.Random, kind_name: str) 
         DeviceNo(no), DeviceId(f"d{no}"), CommunityId(HOME), Partition(partition), kind_spec(kind), None, "native"
     )
     owner = Owner("t-rollups", f"t/{no}", 1, (partition,))
-    await db.execute(
-        "INSERT INTO worker_lease VALUES ('ingest', $1, $2, 1, 'infinity') "
-        "ON CONFLICT (consumer, partition) DO UPDATE SET owner = excluded.owner",
-        partition, owner.instance,
-    )  # fmt: skip
+    await lease(db, owner)
     numbers = await store.claim(db, owner)
     return World(db, other, device, counter, Meter(rated), owner, numbers, start, chance.choice([4, 6, 8]))
 
