@@ -31,11 +31,11 @@ log = structlog.get_logger(__name__)
 DEAF_S = 3.0
 """Who cannot store for longer than this has kept everybody waiting."""
 _FAULTS = 2
+"""More tries of a batch after a fault of ours."""
 _CALM_PER_S = 5_000
 """Messages a second up to which batches are gathered no longer than asked for; twice as many, twice as long …"""
 _MOST_PATIENT = 4.0
 """… up to so many times."""
-"""More tries of a batch after a fault of ours."""
 
 
 _PORTION_BYTES = 1024 * 1024
