@@ -107,28 +107,39 @@ class BrokerMetrics:
     """Under `linhub_broker_…`; one set a registry."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(f"linhub_broker_{name}", text, labels, registry=registry)
-
         self.dropped = Counter(
             "linhub_broker_dropped_messages", "Messages the broker dropped: a full queue", registry=registry
         )
         self.figures = {
-            "stored": gauge("stored_messages", "Messages in the broker's memory, retained ones included"),
-            "stored_bytes": gauge("stored_bytes", "Payloads of these"),
-            "retained": gauge("retained_messages", "Retained messages"),
-            "heap_bytes": gauge("heap_bytes", "Memory the broker took"),
-            "received": gauge("received_packets", "MQTT packets since the broker's start"),
-            "sent": gauge("sent_packets", "MQTT packets since the broker's start"),
-            "received_a_minute": gauge("received_packets_per_minute", "Mean of the last minute"),
-            "uptime_s": gauge("uptime_seconds", "Since the broker's start"),
+            "stored": Gauge(
+                "linhub_broker_stored_messages",
+                "Messages in the broker's memory, retained ones included",
+                registry=registry,
+            ),
+            "stored_bytes": Gauge("linhub_broker_stored_bytes", "Payloads of these", registry=registry),
+            "retained": Gauge("linhub_broker_retained_messages", "Retained messages", registry=registry),
+            "heap_bytes": Gauge("linhub_broker_heap_bytes", "Memory the broker took", registry=registry),
+            "received": Gauge(
+                "linhub_broker_received_packets", "MQTT packets since the broker's start", registry=registry
+            ),
+            "sent": Gauge("linhub_broker_sent_packets", "MQTT packets since the broker's start", registry=registry),
+            "received_a_minute": Gauge(
+                "linhub_broker_received_packets_per_minute", "Mean of the last minute", registry=registry
+            ),
+            "uptime_s": Gauge("linhub_broker_uptime_seconds", "Since the broker's start", registry=registry),
         }
-        self.waiting = gauge("waiting_messages", "At most so many wait in any one session")
-        self.limit = gauge("queue_limit_messages", "So many fit into a session's queue")
-        self.clients = gauge("clients", "Sessions", ("state",))
-        self.disk_free = gauge("disk_free_bytes", "Room where the broker saves")
-        self.saved_age = gauge("saved_age_seconds", "Age of the broker's saved sessions")
-        self.trouble = gauge("trouble", "1 while something is wrong", ("kind",))
+        self.waiting = Gauge(
+            "linhub_broker_waiting_messages", "At most so many wait in any one session", registry=registry
+        )
+        self.limit = Gauge(
+            "linhub_broker_queue_limit_messages", "So many fit into a session's queue", registry=registry
+        )
+        self.clients = Gauge("linhub_broker_clients", "Sessions", ["state"], registry=registry)
+        self.disk_free = Gauge("linhub_broker_disk_free_bytes", "Room where the broker saves", registry=registry)
+        self.saved_age = Gauge(
+            "linhub_broker_saved_age_seconds", "Age of the broker's saved sessions", registry=registry
+        )
+        self.trouble = Gauge("linhub_broker_trouble", "1 while something is wrong", ["kind"], registry=registry)
         for kind in KINDS:
             self.trouble.labels(kind).set(0)
 
