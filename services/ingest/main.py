@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
 import structlog
 import uvloop
@@ -47,10 +48,12 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
             return "database: connecting" if worker is None else worker.waiting_for()
 
         port = await stack.enter_async_context(serve_health(settings.health_host, settings.health_port, readiness))
+        # The connections carry it too: whoever buries this process ends what it left open.
+        instance = uuid4().hex[:12]
         opening = asyncio.create_task(
             open_pool(
                 settings.database_url,
-                name=f"linhub-{settings.worker or 'ingest'}",
+                name=f"linhub-{settings.worker or 'ingest'}/{instance}",
                 max_size=_CONNECTIONS,
                 idle_in_transaction_s=settings.worker_ttl_s,
             )
@@ -61,7 +64,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
             return
         pool = opening.result()
         stack.callback(pool.terminate)
-        worker = Worker(settings, pool, DirectSubscriber)
+        worker = Worker(settings, pool, DirectSubscriber, instance)
         stack.push_async_callback(worker.release)
         working = asyncio.create_task(worker.run())
         announcing = asyncio.create_task(_announce(worker, port, on_ready))

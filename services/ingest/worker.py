@@ -7,7 +7,6 @@ import math
 import time
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import asyncpg
 import structlog
@@ -50,11 +49,13 @@ _IDLE_LEAST_SHARE = 4
 class Worker:
     """`run` until cancelled; `drain` first for a stop that leaves nothing half done."""
 
-    def __init__(self, settings: IngestSettings, pool: asyncpg.Pool[Any], connect: SubscriberFactory) -> None:
+    def __init__(
+        self, settings: IngestSettings, pool: asyncpg.Pool[Any], connect: SubscriberFactory, instance: str
+    ) -> None:
         self._settings = settings
         self._pool = pool
         self._connect = connect
-        self._instance = uuid4().hex[:12]
+        self._instance = instance
         self._fold = StateFold()
         self._fold_changed = asyncio.Event()
         self._clock_noted: dict[DeviceNo, float] = {}

@@ -105,7 +105,8 @@ async def test_ingest_keeps_everything_while_the_database_drops_its_connections(
         for _ in range(8):
             said.say(100)
             await db.connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", f"linhub-{worker}"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1",
+                f"linhub-{worker}/%",
             )
             await asyncio.sleep(0.05)
         await until(lambda: none_waiting(said), 40)

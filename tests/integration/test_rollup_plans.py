@@ -14,7 +14,9 @@ import pytest
 from services.adapters.queries import Queries
 from tests.factory import put_community, small_community
 
-FILL = Queries(Path(__file__).resolve().parents[2] / "services" / "ingest" / "rollups.sql")
+SERVICES = Path(__file__).resolve().parents[2] / "services"
+FILL = Queries(SERVICES / "ingest" / "rollups.sql")
+API = Queries(SERVICES / "api" / "store" / "queries.sql")
 HOME = "planned"
 READING_DAYS, HOUR_DAYS = 40, 720
 """Forty chunks of readings, eight or nine of hours."""
@@ -58,6 +60,9 @@ QUESTIONS: Mapping[str, Question] = {
     "consumption of all, 30 days": recent(SUM.format("meter"), USED, 30 * DAY, "day", 2),
     "power of all, 24 hours": recent(SUM.format("rollup"), "power", DAY, "hour", 2),
     "power of all, 30 days": recent(SUM.format("rollup"), "power", 30 * DAY, "day", 2),
+    "the API's curve of power": Question(
+        API["gauge_hours"], (HOME, "electricity_meter", [1, 2, 3, 4], "power", NOW - DAY, NOW, HOUR), 2, 2
+    ),
     # Nothing of it is older than what is filled.
     "a day of a month ago": Question(SERIES.format("meter"), (USED, NOW - 31 * DAY, NOW - 30 * DAY, "hour"), 0, 2),
     "a day before there was anything": Question(

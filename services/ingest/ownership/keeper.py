@@ -160,7 +160,7 @@ class Keeper:
             await membership.register(connection, self.worker, self._instance, ())
         view = await membership.look(connection)
         if gone := self._watch.gone(view.peers, self._instance, time.monotonic()):
-            freed = await membership.dismiss(connection, gone)
+            freed = await membership.bury(connection, gone)
             log.warning("worker_dismissed", workers=[p.worker for p in view.peers if p.instance in gone], freed=freed)
             view = await membership.look(connection)
         return view

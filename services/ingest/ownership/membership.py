@@ -94,7 +94,7 @@ async def register(connection: asyncpg.Connection[Any], worker: str, instance: s
     async with connection.transaction():
         await connection.execute(Q["lock_registration"])
         await connection.execute(Q["make_slots"], list(SLOTS))
-        await connection.fetchval(Q["dismiss"], list(dead))
+        await bury(connection, dead)
         try:
             async with connection.transaction():
                 number = await connection.fetchval(Q["register"], worker, instance)
@@ -126,6 +126,17 @@ async def beat(connection: asyncpg.Connection[Any], instance: str) -> bool:
         # Held twice by the connection that has it already, which does no harm; taken anew by a new connection.
         await connection.fetchval(Q["hold_lock"], number)
     return number is not None
+
+
+async def bury(connection: asyncpg.Connection[Any], instances: Collection[str]) -> list[int]:
+    """As `dismiss`, and ends their connections: a process that stopped in the middle of sending rows holds its locks.
+
+    The server waits for the rest of such a statement for ever; no limit on idle transactions ends it.
+    """
+    freed = await dismiss(connection, instances)
+    if instances:
+        await connection.fetchval(Q["end_connections"], list(instances))
+    return freed
 
 
 async def dismiss(connection: asyncpg.Connection[Any], instances: Collection[str]) -> list[int]:

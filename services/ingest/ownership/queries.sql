@@ -38,6 +38,11 @@ WITH gone AS (
 )
 SELECT coalesce(array_agg(partition ORDER BY partition), '{}') FROM freed
 
+-- name: end_connections
+SELECT count(pg_terminate_backend(pid))
+FROM pg_stat_activity
+WHERE datname = current_database() AND split_part(application_name, '/', 2) = ANY ($1::text[])
+
 -- name: claim
 WITH free AS (
     SELECT l.partition
