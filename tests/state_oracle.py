@@ -22,7 +22,8 @@ class Said:
 
 def split(chance: random.Random) -> list[Said]:
     """Readings of one device, each metric of each time in one part of it; some metrics may never come."""
-    width, said = chance.randrange(1, 5), []
+    width = chance.randrange(1, 5)
+    said: list[Said] = []
     together = chance.random()
     for turn in range(chance.randrange(1, 9)):
         ts_ms = FIRST_MS + turn * chance.choice((1, 1000))
