@@ -115,6 +115,11 @@ async def ingest(database_url: str, mqtt_url: str, **settings: Any) -> AsyncIter
         "mqtt_client_prefix": client_prefix(database_url),
         "state_wait_s": 0.02,
         "retry_max_s": 0.2,
+        # One device says here what a thousand would; that floods are refused is tested for itself.
+        "flood_rate": 100_000,
+        "flood_burst": 1_000_000,
+        "flood_event_rate": 100_000,
+        "flood_event_burst": 1_000_000,
         **settings,
     }
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
