@@ -79,7 +79,7 @@ class Checker:
             checked.refusals.append(Refusal(source, topic, None, NO_COMMUNITY))
             return
         if flooded is not None and self._lane is Lane.TELEMETRY:
-            checked.refusals.append(_flood(source, topic, self._admission.refusal(), flooded, registry))
+            checked.refusals.append(_flood(source, topic, self._admission.refusal(topic.device), flooded, registry))
             return
         publisher = registry.devices.get(topic.device)
         if publisher is not None and publisher.codec != NATIVE:

@@ -87,6 +87,7 @@ async def test_one_device_that_floods_does_not_slow_its_neighbours(
 
             await until(all_answered, 20)
             ledger = await db.received(flood + len(took), 40)
+            lasted = time.monotonic() - began
     finally:
         loud.close()
     stored = await db.stored()
@@ -96,7 +97,7 @@ async def test_one_device_that_floods_does_not_slow_its_neighbours(
     note(flood_stored=len(stored) - len(calm), flood_refused=ledger["rejected"])
     note(neighbours_p50_ms=took[len(took) // 2] * 1000, neighbours_p99_ms=took[int(len(took) * 0.99)] * 1000)
     assert len(calm) == len(took)
-    assert ledger["rejected"] >= flood - 500 - 100 * (SECONDS + 40), "the flood was let through"
+    assert ledger["rejected"] >= flood - 500 - 100 * (lasted + 1), "the flood was let through"
     # Whatever became of the flood, each message of it is counted.
     assert ledger["received"] == flood + len(took)
     assert ledger["rejected"] + len(stored) == flood + len(took)

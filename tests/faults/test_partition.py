@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from deploy.embedded.service import health
+from services.domain.ids import PARTITIONS
 from tests.conftest import Mqtt
 from tests.fault_kit import Proxy, Stubborn, all_stored, assert_each_once
 from tests.fault_net import Line, Side
@@ -40,7 +41,7 @@ async def test_ingest_that_is_not_heard_by_the_broker_or_does_not_hear_it_notice
     async with Line(mqtt.url).running() as line, ingest(database_url, line.url, **QUICK) as port:
         said.say(200)
         await until(lambda: all_stored(db, said))
-        assert line.lose(says) == 2
+        assert line.lose(says) == 2 * PARTITIONS + 1
         cut = time.monotonic()
         said.say(200)
         words = await until(lambda: why(port, "broker"), 20)

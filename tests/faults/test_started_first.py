@@ -9,6 +9,7 @@ import asyncpg
 
 from deploy.embedded.postgres import DATABASE
 from services.adapters.migrate import migrate
+from services.domain.ids import PARTITIONS
 from tests.api_server import KEY
 from tests.conftest import Servers, with_database
 from tests.fault_kit import IngestProcess, ServiceProcess, Stubborn, assert_one_order_each, many_buttons, revive, tell
@@ -71,8 +72,8 @@ async def test_services_started_before_their_servers_say_what_they_wait_for_and_
             said = waits(service)
             tell("\n  ".join([type(service).__name__, *said]))
             assert len(said) == len(set(said)), "one line a state"
-        assert len({line["client_id"] for line in ingest.said("broker_connection_lost")}) == 2
-        assert len(ingest.said("broker_connection_lost")) == 2
+        assert len({line["client_id"] for line in ingest.said("broker_connection_lost")}) == 2 * PARTITIONS + 1
+        assert len(ingest.said("broker_connection_lost")) == 2 * PARTITIONS + 1
         await works(url, breakable)
 
 
