@@ -19,8 +19,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 POINTS = {
     "received": "a batch was taken from the broker's queue",
-    "decode": "a message is about to be decoded",
-    "check": "a decoded part is about to be checked",
+    "plain": "some messages are about to be read the short way",
+    "decode": "a message is about to be decoded; nothing goes the short way",
+    "check": "a decoded part is about to be checked; nothing goes the short way",
     "store": "a transaction has begun",
     "before_commit": "everything of a batch is written and not committed",
     "after_commit": "a batch is committed and nobody was told",
@@ -90,3 +91,7 @@ def wrap(point: str, function: F) -> F:
         return function(*arguments)
 
     return passing_by  # type: ignore[return-value]
+
+
+def armed_at(*points: str) -> bool:
+    return _armed is not None and _armed.point in points
