@@ -186,30 +186,28 @@ COMMENT ON TABLE rollup_stale IS
 -- A device that comes to a partition that is further on would be missing from the hours in between.
 CREATE FUNCTION rollup_moved() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    moved record;
+    v_since timestamptz;
+    v_upto timestamptz;
 BEGIN
-    FOR moved IN
-        SELECT n.device_no, op.filled_to AS since, np.filled_to AS upto
-        FROM new_rows n
-        JOIN old_rows o USING (device_no)
-        JOIN community nc ON nc.id = n.community_id
-        JOIN community oc ON oc.id = o.community_id
-        JOIN rollup_progress np ON np.partition = nc.partition
-        JOIN rollup_progress op ON op.partition = oc.partition
-        WHERE n.community_id <> o.community_id AND np.filled_to > op.filled_to
-    LOOP
+    SELECT op.filled_to, np.filled_to INTO v_since, v_upto
+    FROM community nc
+    JOIN rollup_progress np ON np.partition = nc.partition
+    CROSS JOIN community oc
+    JOIN rollup_progress op ON op.partition = oc.partition
+    WHERE nc.id = NEW.community_id AND oc.id = OLD.community_id AND np.filled_to > op.filled_to;
+    IF FOUND THEN
         -- In a statement of its own, which hardly ever runs: it looks into every chunk there is.
-        IF NOT isfinite(moved.since) THEN
-            SELECT date_trunc('hour', min(ts)) INTO moved.since FROM reading WHERE device_no = moved.device_no;
+        IF NOT isfinite(v_since) THEN
+            SELECT date_trunc('hour', min(ts)) INTO v_since FROM reading WHERE device_no = NEW.device_no;
         END IF;
         INSERT INTO rollup_stale (device_no, hour)
-        SELECT moved.device_no, hour FROM generate_series(moved.since, moved.upto, INTERVAL '1 hour') AS hour;
-    END LOOP;
+        SELECT NEW.device_no, hour FROM generate_series(v_since, v_upto, INTERVAL '1 hour') AS hour;
+    END IF;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER device_rollup_moved AFTER UPDATE ON device
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rollup_moved();
+CREATE TRIGGER device_rollup_moved AFTER UPDATE OF community_id ON device
+    FOR EACH ROW WHEN (OLD.community_id <> NEW.community_id) EXECUTE FUNCTION rollup_moved();
 
 -- Readings older than this may have been dropped: what was rolled up of them stands and cannot be worked out again.
 CREATE FUNCTION readings_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
