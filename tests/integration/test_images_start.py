@@ -53,12 +53,16 @@ class Machine:
             "LINHUB_HTTP_PORT": str(port),
             "LINHUB_HOME": str(self._home),
             "LINHUB_SIM_HOME": str(self._home),
+            "LINHUB_BROKER_DATA": str(self._home),
         }
         if "LINHUB_MQTT_URL" in told:
             broker = urlsplit(told["LINHUB_MQTT_URL"])
-            assert (broker.hostname, broker.port) == ("broker", 1884 if broker.username else 1883)
-            device_url = f"mqtt://{self._mqtt.host}:{self._mqtt.device_port}"
-            replaced["LINHUB_MQTT_URL"] = self._mqtt.account_url(broker.username) if broker.username else device_url
+            # The identity account's password is in the file it writes, not in the URL: it is new with each file.
+            port = self._mqtt.device_port if name == "simulator" else self._mqtt.port
+            assert (broker.hostname, broker.port) == ("broker", 1883 if name == "simulator" else 1884)
+            assert bool(broker.username) == (name not in {"simulator", "identity"})
+            anonymous = f"mqtt://{self._mqtt.host}:{port}"
+            replaced["LINHUB_MQTT_URL"] = self._mqtt.account_url(broker.username) if broker.username else anonymous
         return told | {variable: value for variable, value in replaced.items() if variable in told}
 
     def start(self, name: str, port: int = 0) -> subprocess.Popen[bytes]:
