@@ -18,7 +18,7 @@ from tests.conftest import Mqtt
 from tests.fault_kit import SEED, ServiceProcess, assert_one_order_each, many_buttons
 from tests.fault_oracle import Oracle, differences
 from tests.fault_rows import CAMPAIGN, note, row
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, client_prefix, database, ingest, now_ms, until
 
 DAY_MS = 86_400_000
 ROUNDS = 100 if CAMPAIGN else 20
@@ -196,8 +196,9 @@ async def test_retained_messages_that_are_replayed_raise_no_new_alert(
             await assert_one_order_each(db, buttons)
         occurrences = await db.count("alert_occurrence")
         for turn in range(3):
-            worker = f"t-{home}" if sessions == "kept" else f"t-{home}-{turn}"
-            async with ingest(database_url, mqtt.url, worker=worker):
+            # The broker's sessions go by the prefix and the partition, whichever worker reads them.
+            lost = {} if sessions == "kept" else {"mqtt_client_prefix": f"{client_prefix(database_url)}-{turn}"}
+            async with ingest(database_url, mqtt.url, worker=f"t-{home}", **lost):
                 wire.send(
                     f"sc/{home}/{buttons[0]}/up/telemetry",
                     {"id": f"m{turn}", "ts": now_ms(), "values": {"battery": 40}},

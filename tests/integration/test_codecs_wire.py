@@ -19,7 +19,7 @@ from services.domain.registry import Device
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
 from tests.fuzz_codecs import _seal_fire, _seal_meter
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, client_prefix, database, ingest, now_ms, until
 from tests.integration.alerts_support import World, engine
 
 NOW = now_ms() // 1000 * 1000 - 30_000
@@ -244,11 +244,11 @@ async def test_presence_without_sessions_is_kept_in_the_order_it_was_said(
             return state is not None and not state["online"]
 
         await until(gone)
-    # Another process hears the retained word again, and only then that the device is back.
+    # Who subscribes anew hears the retained word again, and only then that the device is back.
     alarm = f"sc/{home}/{home}-zigbee2mqtt/up/event/zigbee2mqtt/hall/smoke"
     wire.send(alarm, {"smoke": True}, retain=True)
     await wire.sent()
-    async with ingest(database_url, mqtt.url):
+    async with ingest(database_url, mqtt.url, mqtt_client_prefix=f"{client_prefix(database_url)}-anew"):
 
         async def refused() -> bool:
             return ("message", "too_old", "hall/smoke") in await db.quarantine()
