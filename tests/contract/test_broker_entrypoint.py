@@ -36,6 +36,8 @@ class Running:
                 stderr=sink,
                 env={**environment, "LINHUB_PASSWORD_POLL_S": "0.05"},
                 start_new_session=True,
+                # A shell can trap no signal that it was born ignoring, as it is below `nohup`.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
 
     def said(self) -> list[str]:
