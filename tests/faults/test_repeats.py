@@ -188,9 +188,11 @@ async def test_retained_messages_that_are_replayed_raise_no_new_alert(
         async with ingest(database_url, mqtt.url, worker=f"t-{home}"):
             await alerts.ready()
             for n, button in enumerate(buttons):
-                event = {"id": f"e{n}", "ts": now_ms(), "event": "pressed"}
+                at = now_ms()
+                event = {"id": f"e{n}", "ts": at, "event": "pressed"}
                 wire.send(f"sc/{home}/{button}/up/event", event, retain=True)
-                reading = {"id": f"r{n}", "ts": now_ms(), "values": {"battery": 50}}
+                # Not of the event's own millisecond: what is stored is told apart by device and time.
+                reading = {"id": f"r{n}", "ts": at - 1, "values": {"battery": 50}}
                 wire.send(f"sc/{home}/{button}/up/telemetry", reading, retain=True)
             await db.received(2 * len(buttons))
             await assert_one_order_each(db, buttons)
