@@ -36,7 +36,7 @@ bench: python ## what it can carry, as a table and in bench/results/latest.json 
 	@$(PYTHON) -m deploy.prepare test
 	@exec $(VENV)/python -m bench.run $(BENCH)
 
-faults: python ## every fault, many times over, as a table; about an hour (ROWS=1-5,9 KILLS=20 SEED=7)
+faults: python ## every fault, many times over, as a table; about half an hour (ROWS=1-5,9 KILLS=20 SEED=7)
 	@$(PYTHON) -m deploy.prepare faults
 	@exec $(VENV)/python -m deploy.faultrun $(if $(ROWS),--rows $(ROWS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
