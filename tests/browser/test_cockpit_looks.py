@@ -130,7 +130,7 @@ async def test_cockpit_fits_and_is_true_at(world: World, browser: Browser, size:
             await page.evaluate("document.fonts.ready")
             await _look(page, size)
             if tab in ("", "plan"):
-                assert await page.eval_on_selector("[data-testid=devices]", COLOURS) > 0
+                await page.wait_for_function(f"({COLOURS})(document.querySelector('[data-testid=devices]')) > 0")
             if tab in ("", "overview"):
                 await page.wait_for_selector("[data-testid=curve] canvas")
 
