@@ -86,5 +86,7 @@ async def at_least(db: Database, orders: int) -> bool:
 async def owner_pid(db: Database, community: str) -> int:
     """Which process evaluates the community."""
     partition = partition_of(CommunityId(community))
-    owner = await db.connection.fetchval("SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", partition)
+    owner = await db.connection.fetchval(
+        "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", partition
+    )
     return int(owner.split(":")[1])
