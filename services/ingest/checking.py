@@ -60,24 +60,30 @@ class Checker:
     async def _check_against(
         self, messages: Sequence[Inbound], registry: Registry, flooded: dict[int, bool]
     ) -> Checked:
-        checked = Checked()
-        rest: list[int] = []
-        try:
-            for start in () if self._long_way_only else range(0, len(messages), _PLAIN_SLICE):
-                end = min(start + _PLAIN_SLICE, len(messages))
-                rest += self._read_plain(checked, messages, start, end, registry, flooded)
-                await asyncio.sleep(0)
-        except Exception:
-            # Whatever it is that the short way stumbles over, the long way looks at each message by itself.
-            log.exception("plain_fault", messages=len(messages))
-            checked, rest = Checked(), list(range(len(messages)))
-        if self._long_way_only:
-            rest = list(range(len(messages)))
+        checked, rest = Checked(), list(range(len(messages)))
+        if not self._long_way_only:
+            try:
+                rest = await self._short_way(checked, messages, registry, flooded)
+            except Exception:
+                # Whatever it is that the short way stumbles over, the long way looks at each message by itself.
+                log.exception("plain_fault", messages=len(messages))
+                checked = Checked()
         for done, source in enumerate(rest, start=1):
             self._check_one(checked, source, messages[source], registry, flooded.get(source))
             if done % SLICE == 0:
                 await asyncio.sleep(0)
         return checked
+
+    async def _short_way(
+        self, checked: Checked, messages: Sequence[Inbound], registry: Registry, flooded: dict[int, bool]
+    ) -> list[int]:
+        """Places of the messages that it left to the long way."""
+        rest: list[int] = []
+        for start in range(0, len(messages), _PLAIN_SLICE):
+            end = min(start + _PLAIN_SLICE, len(messages))
+            rest += self._read_plain(checked, messages, start, end, registry, flooded)
+            await asyncio.sleep(0)
+        return rest
 
     def _check_one(
         self, checked: Checked, source: int, message: Inbound, registry: Registry, flooded: bool | None = None

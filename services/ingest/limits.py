@@ -98,10 +98,6 @@ class _Buckets:
             self._sweep(now_us)
         return True
 
-    def wait_us(self, key: str, now_us: int) -> int:
-        """How long until the bucket is half full again: what a refused sender should wait for."""
-        return max(0, min(self._paid_at.get(key, 0) - now_us, self._tolerance + self._cost) - self._tolerance // 2)
-
     def _sweep(self, now_us: int) -> None:
         owing = {key: at for key, at in self._paid_at.items() if at > now_us}
         if len(owing) > self.most:
@@ -184,11 +180,6 @@ class Limiter:
         """Whether the message just refused is one of the first few of its minute, to be kept with its payload."""
         refused = self._refused.get(device)
         return refused is None or refused.in_minute <= SPECIMENS_A_MINUTE
-
-    def retry_after_ms(self, device: str, received_ms: int, lane: Lane) -> int:
-        """How long a refused publisher should be silent before it sends again what it keeps."""
-        buckets = self._events if lane is Lane.EVENT else self._telemetry
-        return max(1, buckets.wait_us(device, received_ms * 1000) // 1000)
 
     def floods(self, now_ms: int) -> list[Flood]:
         """Publishers that were refused and not told of within the last minute; telling is what this call does."""

@@ -200,17 +200,6 @@ def test_the_first_few_refused_of_a_minute_are_specimens() -> None:
     assert kept == {0: SPECIMENS_A_MINUTE, 1: SPECIMENS_A_MINUTE}
 
 
-def test_a_refused_sender_that_waits_as_told_has_half_its_burst_again() -> None:
-    limiter = Limiter()
-    while limiter.admit("mad", NOW, Lane.TELEMETRY):
-        pass
-    after = NOW + limiter.retry_after_ms("mad", NOW, Lane.TELEMETRY)
-    passed = 0
-    while limiter.admit("mad", after, Lane.TELEMETRY):
-        passed += 1
-    assert passed == pytest.approx(limiter.limits.telemetry.burst / 2, abs=2)
-
-
 @pytest.mark.parametrize("rate", [(0, 1), (1, 0), (2_000_000, 1), (-5, 5)])
 def test_a_rate_that_cannot_be_is_refused(rate: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="a rate is"):
