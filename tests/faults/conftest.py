@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
+from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from deploy.embedded.postgres import DATABASE
-from tests.conftest import Mqtt, run, with_database
-from tests.factory import put_community, small_community
+from tests.conftest import run, with_database
 from tests.fault_kit import SEED, Stubborn, assert_ledger_whole
 from tests.fault_rows import take
-from tests.ingest_kit import Database, Wire, database
+from tests.ingest_fixtures import db, home, wire
+from tests.ingest_kit import Wire, database
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(row): the row of the fault table that this test proves")
+
+
+__all__ = ["db", "home", "wire"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,26 +47,6 @@ def whole_ledger(request: pytest.FixtureRequest) -> Iterator[None]:
 async def _check(url: str) -> None:
     async with database(url) as db:
         await assert_ledger_whole(db)
-
-
-@pytest.fixture
-def home() -> str:
-    """A community of this test's own."""
-    return f"f{uuid4().hex[:10]}"
-
-
-@pytest.fixture
-def wire(mqtt: Mqtt) -> Iterator[Wire]:
-    client = Wire(mqtt.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-async def db(database_url: str, home: str) -> AsyncIterator[Database]:
-    await put_community(database_url, small_community(home, prefix=f"{home}-"))
-    async with database(database_url) as questions:
-        yield questions
 
 
 @pytest.fixture

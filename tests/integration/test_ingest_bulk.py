@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -25,28 +24,9 @@ from services.ingest.registry_keeper import load_registry
 from services.ingest.store import Batch, Owner
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, database, ingest, lease, now_ms, until
+from tests.ingest_kit import Database, Wire, ingest, lease, now_ms, until
 
 ENVIRONMENT = BY_NAME["environment"]
-
-
-@pytest.fixture
-def home() -> str:
-    return f"b{uuid4().hex[:10]}"
-
-
-@pytest.fixture
-def wire(mqtt: Mqtt) -> Iterator[Wire]:
-    client = Wire(mqtt.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-async def db(database_url: str, home: str) -> AsyncIterator[Database]:
-    await put_community(database_url, small_community(home, prefix=f"{home}-"))
-    async with database(database_url) as questions:
-        yield questions
 
 
 class Writer:

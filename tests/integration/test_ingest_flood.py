@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
-
-import pytest
 
 from services.domain.messages import Reason
 from services.ingest.limits import SPECIMENS_A_MINUTE
 from tests.conftest import Mqtt
-from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, ingest, now_ms, until
 
 FLOOD_S = 4.0
 PER_S = 1_200
 SETTINGS = {"flood_rate": 50, "flood_burst": 200}
 FEW_EVENTS = {"flood_event_rate": 5, "flood_event_burst": 50}
 NEIGHBOURS = 60
-
-
-@pytest.fixture
-def home() -> str:
-    return f"f{uuid4().hex[:10]}"
-
-
-@pytest.fixture
-def wire(mqtt: Mqtt) -> Iterator[Wire]:
-    client = Wire(mqtt.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-async def db(database_url: str, home: str) -> AsyncIterator[Database]:
-    await put_community(database_url, small_community(home, prefix=f"{home}-"))
-    async with database(database_url) as questions:
-        yield questions
 
 
 async def acked(wire: Wire, home: str, device: str, event: str, message_id: str) -> float:

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
-
-import pytest
 
 from services.adapters.log_rows import unpack
 from services.domain.devices import BY_NAME
 from tests.conftest import Mqtt
 from tests.factory import put_community, small_community
-from tests.ingest_kit import Database, Wire, database, ingest, now_ms, until
+from tests.ingest_kit import Database, Wire, ingest, now_ms, until
 
 ENVIRONMENT = BY_NAME["environment"]
-
-
-@pytest.fixture
-def home() -> str:
-    """A community id of this test's own: the broker is shared."""
-    return f"c{uuid4().hex[:10]}"
-
-
-@pytest.fixture
-def wire(mqtt: Mqtt) -> Iterator[Wire]:
-    client = Wire(mqtt.url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-async def db(database_url: str, home: str) -> AsyncIterator[Database]:
-    await put_community(database_url, small_community(home, prefix=f"{home}-"))
-    async with database(database_url) as questions:
-        yield questions
 
 
 async def test_ingest_stores_a_reading_once_in_the_order_of_its_kind(
