@@ -12,7 +12,7 @@ import asyncpg
 from services.adapters.orders import OrderRow, append_moves, fetch_order, insert_order
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
-from services.alerts.decisions import Raise
+from services.domain.engine.decisions import Raise
 from services.domain.ids import CommunityId, OrderId
 from services.domain.orders import Draft, Move, MoveRequest, OrderState, Source
 from services.domain.vocabulary import Severity

@@ -15,14 +15,14 @@ import structlog
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.alerts import metrics
-from services.alerts.core import Engine
-from services.alerts.entries import LogRow, Unreadable, items_of, told, wrong_columns
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.loading import load_engine, load_roster, read_log
-from services.alerts.quiet import apply_readings
 from services.alerts.settings import AlertSettings
 from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.core import Engine
+from services.domain.engine.entries import LogRow, Unreadable, items_of, told, wrong_columns
+from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
 
 log = structlog.get_logger(__name__)

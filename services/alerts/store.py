@@ -13,9 +13,9 @@ import asyncpg
 from services.adapters import outbox
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
-from services.alerts.decisions import Clear, Decided, Decision, Presence, Raise, Recover, Repeat, StateChange
 from services.alerts.incidents import Written, at, order_for
 from services.alerts.lease import Lease, LeaseLost
+from services.domain.engine.decisions import Clear, Decided, Decision, Presence, Raise, Recover, Repeat, StateChange
 
 Q = Queries.beside(__file__)
 CONSUMER = "alerts"

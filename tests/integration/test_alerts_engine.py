@@ -19,9 +19,9 @@ from services.adapters.orders import append_moves, apply_move, fetch_history, fe
 from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
 from services.alerts import metrics, store
-from services.alerts.decisions import Decided, StateChange
 from services.alerts.escalation import escalate_due
 from services.alerts.main import run
+from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
 from services.domain.vocabulary import Role, Team

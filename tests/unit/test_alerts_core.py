@@ -11,15 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.adapters.registry import CommunityRow, DeviceRow
-from services.alerts.core import LATE_MS, LATE_SAFETY_MS, Engine
-from services.alerts.decisions import Clear, Decision, OpenAlert, Presence, Raise, Recover, Repeat, StateChange
-from services.alerts.entries import LogRow, Unreadable, items_of
-from services.alerts.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.devices import BY_NAME
+from services.domain.engine.core import LATE_MS, LATE_SAFETY_MS, Engine
+from services.domain.engine.decisions import Clear, Decision, OpenAlert, Presence, Raise, Recover, Repeat, StateChange
+from services.domain.engine.entries import LogRow, Unreadable, items_of
+from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Status
 from services.domain.rules.parameters import OfflineParameters
+from services.domain.rules.rulebook import of_catalogue
 from services.domain.vocabulary import Severity
 
 S = 1000
@@ -61,7 +62,7 @@ def roster(*extra: DeviceRow) -> Roster:
     rows += [device(GATEWAY, "gateway"), device(21, "electricity_meter", gateway_no=GATEWAY), *extra]
     communities = [CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")]
     buildings = [BuildingRow("b1", "1号楼", "g1", 5.0, 5.0)]
-    return build_roster(BY_NAME, communities, rows, buildings, {}, Line())
+    return build_roster(BY_NAME, of_catalogue(BY_NAME), communities, rows, buildings, {}, Line())
 
 
 def reading(number: int, kind: str, ts: int, delay: int = 0, **values: float) -> Reading:

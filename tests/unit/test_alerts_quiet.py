@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.alerts.core import Engine
-from services.alerts.entries import LogRow, items_of
-from services.alerts.quiet import Quiet, apply_readings
-from services.alerts.subjects import Roster, Seen
 from services.domain.devices import BY_NAME, CATALOGUE
+from services.domain.engine.core import Engine
+from services.domain.engine.entries import LogRow, items_of
+from services.domain.engine.quiet import Quiet, apply_readings
+from services.domain.engine.subjects import Roster, Seen
 from services.domain.ids import DeviceNo
 from services.domain.rules.evaluation import Event, Reading, Status
 from tests.unit.test_alerts_core import GATEWAY, MIN, T0, S, device, roster

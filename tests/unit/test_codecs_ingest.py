@@ -12,9 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from services.adapters.mqtt import Inbound
-from services.alerts.entries import LogRow, items_of, told
-from services.alerts.subjects import Roster
 from services.domain.devices import BY_NAME
+from services.domain.engine.entries import LogRow, items_of, told
+from services.domain.engine.subjects import Roster
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.messages import (
     AT_ARRIVAL_MS,

@@ -128,7 +128,7 @@ DELETE FROM compound WHERE community_id = $1 AND NOT id = ANY ($2::text[])
 -- name: load_devices
 SELECT d.device_no, d.id, d.community_id, c.partition, d.kind, d.gateway_no, d.building_id, d.unit_id, d.household_id,
        coalesce(d.grid_id, b.grid_id) AS grid_id, coalesce(t.tags, '{}') AS person_tags, d.tags, d.interval_s,
-       d.place, d.x, d.y, d.floor, d.name, d.codec, d.retired_at IS NOT NULL AS retired
+       d.place, d.x, d.y, d.floor, d.name, d.codec, d.retired_at IS NOT NULL AS retired, d.person_id
 FROM device AS d
 JOIN community AS c ON c.id = d.community_id
 LEFT JOIN building AS b ON b.id = d.building_id

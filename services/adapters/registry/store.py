@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import asyncpg
 
 from services.adapters.queries import Queries
 from services.domain.devices import BY_NAME
-from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition, partition_of
+from services.domain.ids import CommunityId, DeviceId, partition_of
+from services.domain.registered import CommunityRow, DeviceRow
 from services.domain.registry import Account, Community, Device
 from services.domain.vocabulary import Role
 
@@ -21,43 +22,6 @@ Q = Queries.beside(__file__)
 
 class RegistryError(Exception):
     """The document contradicts the catalogue, itself or another community; nothing was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
-    """One device as the services hold it. `grid_id` is its own, else its building's."""
-
-    device_no: DeviceNo
-    id: DeviceId
-    community_id: CommunityId
-    partition: Partition
-    kind: str
-    gateway_no: DeviceNo | None
-    building_id: str | None
-    unit_id: str | None
-    household_id: str | None
-    grid_id: str | None
-    person_tags: frozenset[str]
-    """The tags of everybody in the device's household."""
-    tags: frozenset[str]
-    interval_s: int
-    place: str
-    x: float
-    y: float
-    floor: int | None
-    name: str
-    codec: str
-    retired: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CommunityRow:
-    id: CommunityId
-    name: str
-    partition: Partition
-    latitude: float
-    longitude: float
-    timezone: str
 
 
 async def load_devices(connection: asyncpg.Connection[Any], partitions: Sequence[int] | None = None) -> list[DeviceRow]:

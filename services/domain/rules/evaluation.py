@@ -6,10 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from services.domain.ids import DeviceNo
+from services.domain.vocabulary import Label
+
+if TYPE_CHECKING:
+    from services.domain.devices.kind import DeviceKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class RuleKind(Generic[P]):
     starts: bool = False
     per_building: bool = False
     rests: Callable[[P], tuple[str, float, float]] | None = None
+    reason: Callable[[DeviceKind, P, Signal], Label] | None = None
+    """The sentence that says why; None: it stands in `reasons`."""
 
 
 GAP_INTERVALS = 3

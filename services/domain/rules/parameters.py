@@ -111,6 +111,133 @@ class FloodParameters:
     clear_after_s: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class RateParameters:
+    """Fires when the metric changes by `limit` or more within `within_s` (`>=` rises, `<=` falls: a negative limit)."""
+
+    metric: str
+    compare: Compare
+    limit: float
+    within_s: float
+    clear_for_s: float = 0.0
+    """Over when no such change was seen for this long."""
+
+
+class Aggregate(StrEnum):
+    """What is made of the values of a window."""
+
+    SUM = "sum"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    RANGE = "range"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowParameters:
+    """Fires when an aggregate over the trailing `window_s` of event time stands at or past the limit.
+
+    A window with a hole of more than three intervals in it is not known. Consumption of a counter is a kind of its own.
+    """
+
+    metric: str
+    aggregate: Aggregate
+    window_s: float
+    compare: Compare
+    limit: float
+    clear_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceParameters:
+    """Fires when a metric has not been sent for `for_s` although the device speaks: a broken sensor."""
+
+    metric: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceParameters:
+    """Fires when `event` is not followed by `then` on the same device within `within_s`; cleared by `then`."""
+
+    event: str
+    then: str
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringParameters:
+    """Fires once per place when `count` different devices there have an open alert of `rule` at the same time, or
+    raised one within `window_s` (many offline behind one gateway, several flooded manholes of one 网格)."""
+
+    rule: str
+    """Pattern over rule ids (`*.offline`)."""
+    count: int
+    window_s: float
+    within: str
+    """gateway | building | grid | community"""
+
+
+class Edge(StrEnum):
+    ENTER = "enter"
+    EXIT = "exit"
+    DWELL = "dwell"
+
+
+@dataclass(frozen=True, slots=True)
+class GeofenceParameters:
+    """Fires when the device's position enters, leaves, or stays within (or outside, for EXIT) an area for `for_s`.
+
+    `area`: polygon of (latitude, longitude) in degrees WGS 84, at least three corners, or one centre with `radius_m`.
+    None: a circle of `radius_m` around the community. `margin_m`: hysteresis against the jitter of a position.
+    """
+
+    edge: Edge
+    area: tuple[tuple[float, float], ...] = ()
+    radius_m: float = 0.0
+    for_s: float = 0.0
+    margin_m: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleParameters:
+    """Fires when a switch or state does not stand as the timetable wants it for `for_s` (a lamp dark at night, a gate
+    open after hours, a pump running on a rest day)."""
+
+    metric: str
+    expect: float
+    days: str = "all"
+    """As During.days."""
+    from_hour: float = 0.0
+    to_hour: float = 24.0
+    daylight: bool | None = None
+    for_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineParameters:
+    """Fires when the metric stands `sigmas` robust deviations or more off what is usual for this device at this hour
+    of the week, for `for_s`; learns from `min_weeks` on, before that it says nothing."""
+
+    metric: str
+    sigmas: float = 6.0
+    direction: str = "both"
+    """above | below | both"""
+    min_weeks: int = 3
+    floor: float = 0.0
+    """Least deviation in the metric's unit that counts, so that a flat line does not make every twitch a surprise."""
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DelayParameters:
+    """Fires for a community when its messages reach the rules later than `limit_s` after they were received."""
+
+    limit_s: float = 60.0
+    clear_s: float = 10.0
+
+
 Parameters = (
     EventParameters
     | ThresholdParameters
@@ -121,4 +248,13 @@ Parameters = (
     | CorrelationParameters
     | ClockParameters
     | FloodParameters
+    | RateParameters
+    | WindowParameters
+    | SilenceParameters
+    | SequenceParameters
+    | GatheringParameters
+    | GeofenceParameters
+    | ScheduleParameters
+    | BaselineParameters
+    | DelayParameters
 )

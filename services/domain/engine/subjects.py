@@ -8,13 +8,14 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.adapters.registry import CommunityRow, DeviceRow
-from services.alerts.quiet import Quiet, compile_quiet
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.quiet import Quiet, compile_quiet
 from services.domain.ids import DeviceNo, RuleId
+from services.domain.registered import CommunityRow, DeviceRow
 from services.domain.rules import BY_PARAMETERS
 from services.domain.rules.evaluation import Facts, Line, Reading, RuleKind, State
 from services.domain.rules.rule import Rule
+from services.domain.rules.rulebook import Rulebook, applies
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,11 @@ def _gravest_first(rule: Rule) -> tuple[bool, int]:
     return not BY_PARAMETERS[type(rule.parameters)].per_building, -rule.severity.rank
 
 
-def compile_rules(device_kind: DeviceKind, person_tags: frozenset[str], tags: frozenset[str]) -> RuleSet:
+def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
     """Worst first: where one message sets off two rules of a family, the graver one names the alert."""
     compiled = [
         Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id)
-        for rule in sorted(device_kind.rules, key=_gravest_first)
-        if (rule.person_tag is None or rule.person_tag in person_tags)
-        and (rule.device_tag is None or rule.device_tag in tags)
+        for rule in sorted(rules, key=_gravest_first)
     ]
     reads: dict[type, list[Compiled]] = {}
     active: dict[type, list[Compiled]] = {}
@@ -149,6 +148,7 @@ class Roster:
 
 def build_roster(
     catalogue: Mapping[str, DeviceKind],
+    rulebook: Rulebook,
     communities: Iterable[CommunityRow],
     devices: Iterable[DeviceRow],
     buildings: Iterable[BuildingRow],
@@ -158,14 +158,16 @@ def build_roster(
     """`away`: household → until when nobody is at home, epoch ms. Retired devices and unknown kinds are left out."""
     places = {community.id: community for community in communities}
     roster = Roster(line)
-    sets: dict[tuple[str, frozenset[str], frozenset[str]], RuleSet] = {}
+    sets: dict[tuple[str, tuple[int, ...]], RuleSet] = {}
+    books = _Books(rulebook)
     of_building: dict[str, dict[str, DeviceKind]] = {}
     rows = [row for row in devices if not row.retired and row.kind in catalogue and row.community_id in places]
     for row in rows:
         kind, community = catalogue[row.kind], places[row.community_id]
-        key = (row.kind, row.person_tags, row.tags)
+        rules = books.of_device(row)
+        key = (row.kind, tuple(map(id, rules)))
         if key not in sets:
-            sets[key] = compile_rules(kind, row.person_tags, row.tags)
+            sets[key] = compile_rules(kind, rules)
         roster.devices[row.device_no] = Subject(
             key=device_key(row.device_no),
             facts=Facts(
@@ -192,22 +194,51 @@ def build_roster(
         if row.gateway_no is not None and row.gateway_no in roster.devices:
             child, gateway = roster.devices[row.device_no], roster.devices[row.gateway_no]
             child.gateway, child.facts.gateway = gateway, gateway.facts
-    _buildings(roster, of_building, buildings)
+    _buildings(roster, books, of_building, buildings)
     return roster
 
 
-def _buildings(roster: Roster, kinds: Mapping[str, Mapping[str, DeviceKind]], rows: Iterable[BuildingRow]) -> None:
+class _Books:
+    """The rulebook while a roster is built: each answer worked out once, and the same objects each time."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self._rulebook = rulebook
+        self._kinds: dict[tuple[str, str], tuple[Rule, ...]] = {}
+        self._kept: list[tuple[Rule, ...]] = []
+
+    def of_kind(self, community_id: str, kind: str) -> tuple[Rule, ...]:
+        key = (community_id, kind)
+        if key not in self._kinds:
+            self._kinds[key] = self._rulebook.of_kind(*key)
+        return self._kinds[key]
+
+    def of_device(self, device: DeviceRow) -> tuple[Rule, ...]:
+        rules = tuple(
+            self._rulebook.fitted(rule, device)
+            for rule in self.of_kind(device.community_id, device.kind)
+            if applies(rule, device)
+        )
+        # An object that is gone would lend its identity to another rule.
+        self._kept.append(rules)
+        return rules
+
+
+def _buildings(
+    roster: Roster, books: _Books, kinds: Mapping[str, Mapping[str, DeviceKind]], rows: Iterable[BuildingRow]
+) -> None:
     """A building is a subject of its own for the rules that count its devices."""
     anyone = {device.building_id: device for device in roster.devices.values()}
     for row in rows:
         device = anyone.get(row.id)
+        if device is None:
+            continue
         by_id = {
             rule_id: one
             for kind in kinds.get(row.id, {}).values()
-            for rule_id, one in compile_rules(kind, frozenset(), frozenset()).by_id.items()
+            for rule_id, one in compile_rules(kind, books.of_kind(device.community_id, kind.name)).by_id.items()
             if one.kind.per_building
         }
-        if device is None or not by_id:
+        if not by_id:
             continue
         roster.buildings[building_key(row.id)] = Subject(
             key=building_key(row.id),

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
 
-from services.alerts.alerts import Alerts
-from services.alerts.decisions import Decided, Decision, OpenAlert, Presence, StateChange
-from services.alerts.subjects import Compiled, Roster, Seen, Subject
+from services.domain.engine.alerts import Alerts
+from services.domain.engine.decisions import Decided, Decision, OpenAlert, Presence, StateChange
+from services.domain.engine.subjects import Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import Event, Item, Outcome, Reading, State, Status, What
 from services.domain.rules.parameters import OfflineParameters
@@ -173,6 +173,10 @@ class Engine:
             if subject.dues.get(one.rule.id) == due_ms and (one.rule.id, subject.key) not in self._faulty:
                 del subject.dues[one.rule.id]
                 self._tick_one(subject, one, now_ms)
+
+    def next_due(self) -> int | None:
+        """When the next clock is due, epoch ms; the tick of a moment that has passed may find nothing to do."""
+        return self._heap[0][0] if self._heap else None
 
     def _pop_due(self, now_ms: int) -> list[tuple[int, int, Subject, Compiled]]:
         due: list[tuple[int, int, Subject, Compiled]] = []

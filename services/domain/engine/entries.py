@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.alerts.subjects import Roster
+from services.domain.engine.subjects import Roster
 from services.domain.ids import DeviceNo
 from services.domain.rules.evaluation import Clock, Event, Flood, Item, Reading, Reply, Status
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from services.alerts.decisions import Clear, Decision, OpenAlert, Raise, Recover, Repeat
-from services.alerts.subjects import Compiled, Subject, building_key, device_key
+from services.domain.engine.decisions import Clear, Decision, OpenAlert, Raise, Recover, Repeat
+from services.domain.engine.subjects import Compiled, Subject, building_key, device_key
 from services.domain.ids import AlertId, alert_id
 from services.domain.rules.evaluation import Event, Item, Reading, Signal, What
 from services.domain.rules.parameters import (

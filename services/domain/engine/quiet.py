@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from services.domain.rules.evaluation import Reading
 
 if TYPE_CHECKING:
-    from services.alerts.core import Engine
-    from services.alerts.entries import LogRow
-    from services.alerts.subjects import Compiled
+    from services.domain.engine.core import Engine
+    from services.domain.engine.entries import LogRow
+    from services.domain.engine.subjects import Compiled
 
 
 @dataclass(frozen=True, slots=True)
