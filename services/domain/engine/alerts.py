@@ -7,7 +7,7 @@ from typing import Any
 
 from services.domain.engine.decisions import Clear, Decision, OpenAlert, Raise, Recover, Repeat
 from services.domain.engine.subjects import Compiled, Subject, building_key, device_key
-from services.domain.ids import AlertId, alert_id
+from services.domain.ids import AlertId, RuleId, alert_id
 from services.domain.rules.evaluation import Event, Item, Reading, Signal, What
 from services.domain.rules.parameters import (
     Compare,
@@ -47,6 +47,11 @@ class Alerts:
             elif signal.what is What.CLEAR:
                 alert.active.remove(one.rule.id)
                 self.close(alert, signal.ts_ms, correlation)
+
+    def stands(self, family: str, subject: str, rule_id: RuleId) -> bool:
+        """Whether this rule holds an alert on the subject open."""
+        alert = self.open.get((family, subject))
+        return alert is not None and rule_id in alert.active
 
     def close(self, alert: OpenAlert, at_ms: int, correlation: str) -> None:
         """Clears it if no rule holds it open any more; otherwise only notes which still do."""

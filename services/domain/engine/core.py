@@ -9,9 +9,10 @@ from itertools import count
 
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, Presence, StateChange
+from services.domain.engine.gate import gate, gate_at, restrain
 from services.domain.engine.subjects import Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
-from services.domain.rules.evaluation import Event, Item, Outcome, Reading, State, Status, What
+from services.domain.rules.evaluation import NOTHING, Event, Item, Outcome, Reading, State, Status, What
 from services.domain.rules.parameters import OfflineParameters
 
 LATE_MS = 10 * 60_000
@@ -155,7 +156,16 @@ class Engine:
         if self._faulty and (rule_id, subject.key) in self._faulty:
             return
         try:
-            outcome = one.kind.step(one.rule.parameters, before, item, subject.facts, item.received_ms)
+            counts = None if one.gate is None else gate(one, device or subject, item)
+            if one.gate is not None and counts is None:
+                return
+            standing = counts is False and self.alerts.stands(one.family, subject.key, rule_id)
+            if counts is False and not standing and one.kind.observes is None:
+                outcome = NOTHING
+            else:
+                outcome = one.kind.step(one.rule.parameters, before, item, subject.facts, item.received_ms)
+                if counts is False:
+                    outcome = restrain(one, outcome, standing)
         except Exception as error:
             self._fault(one, subject, error)
             return
@@ -189,6 +199,8 @@ class Engine:
         before = subject.states.get(one.rule.id)
         try:
             outcome = one.kind.tick(one.rule.parameters, before, subject.facts, now_ms)
+            if one.gate is not None and gate_at(one, subject, now_ms) is not True:
+                outcome = restrain(one, outcome, self.alerts.stands(one.family, subject.key, one.rule.id))
         except Exception as error:
             self._fault(one, subject, error)
             return

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.gate import Gate, compile_gate
 from services.domain.engine.quiet import Quiet, compile_quiet
 from services.domain.ids import DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
@@ -26,6 +27,8 @@ class Compiled:
     kind: RuleKind[Any]
     device_kind: DeviceKind
     family: str
+    gate: Gate | None = None
+    """When it counts; None: always."""
 
 
 def metric_positions(kind: DeviceKind) -> dict[str, int]:
@@ -52,7 +55,7 @@ def _gravest_first(rule: Rule) -> tuple[bool, int]:
 def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
     """Worst first: where one message sets off two rules of a family, the graver one names the alert."""
     compiled = [
-        Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id)
+        Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id, compile_gate(rule))
         for rule in sorted(rules, key=_gravest_first)
     ]
     reads: dict[type, list[Compiled]] = {}

@@ -183,6 +183,9 @@ class RuleKind(Generic[P]):
     rests: Callable[[P], tuple[str, float, float]] | None = None
     reason: Callable[[DeviceKind, P, Signal], Label] | None = None
     """The sentence that says why; None: it stands in `reasons`."""
+    observes: Callable[[dict[str, Any]], State] | None = None
+    """For a kind whose memory is knowledge (a baseline, a window) and not only what is pending: it is called also while
+    the rule does not count, and this takes from a state what is pending or fired. None: the memory is dropped then."""
 
 
 GAP_INTERVALS = 3
