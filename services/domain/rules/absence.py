@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from services.domain.rules.evaluation import Event, Facts, Item, Outcome, RuleKind, Signal, State, What
 from services.domain.rules.parameters import AbsenceParameters
@@ -88,4 +89,9 @@ def tick(parameters: AbsenceParameters, state: State, facts: Facts, now_ms: int)
     return Outcome(decided, (Signal(What.FIRE, end, end),), _due(parameters, decided, facts))
 
 
-KIND = RuleKind(AbsenceParameters, step, tick, reads=(Event,), starts=True)
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: what was seen and decided stays known."""
+    return {**state, "onset": None}
+
+
+KIND = RuleKind(AbsenceParameters, step, tick, reads=(Event,), starts=True, observes=observes)

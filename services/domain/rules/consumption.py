@@ -127,4 +127,9 @@ def tick(parameters: ConsumptionParameters, state: State, facts: Facts, now_ms: 
     return Outcome(state)
 
 
-KIND = RuleKind(ConsumptionParameters, step, tick, reads=(Reading,))
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: the counter is followed all the time."""
+    return {**state, "onset": None}
+
+
+KIND = RuleKind(ConsumptionParameters, step, tick, reads=(Reading,), observes=observes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.domain.rules.evaluation import NOTHING, Event, Facts, Item, Outcome, RuleKind, Signal, State, What
 from services.domain.rules.parameters import EventParameters
 
@@ -63,4 +65,9 @@ def tick(parameters: EventParameters, state: State, facts: Facts, now_ms: int) -
     return Outcome({"over": state["last"]}, (Signal(What.CLEAR, over, state["onset"]),))
 
 
-KIND = RuleKind(EventParameters, step, tick, reads=(Event,))
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: when it was last over is known, whatever else is forgotten."""
+    return {"over": state["over"]} if "over" in state else None
+
+
+KIND = RuleKind(EventParameters, step, tick, reads=(Event,), observes=observes)
