@@ -64,7 +64,7 @@ def is_workday(day: date) -> bool:
 
 @lru_cache(maxsize=1024)
 def working_like(day: date) -> int:
-    """As which weekday (0 = Monday) people live this day: a holiday is a Sunday, a made-up day the workday beside it."""
+    """As which weekday (0 = Monday) people live it: a holiday is a Sunday, a made-up day the workday next to it."""
     weekday = day.weekday()
     if is_workday(day):
         return weekday if weekday < SATURDAY else (4 if weekday == SATURDAY else 0)

@@ -9,7 +9,7 @@ What becomes of an item of the log, at its own time (a status: when it was recei
   - the rule's alert on this subject stands: the kind is called as ever, so that the alert repeats, recovers and clears
     by its own condition; the clock on the wall and the guard never end an alert. It can not fire anew.
   - otherwise nothing may begin. A kind whose memory is only what is pending forgets it. One whose memory is knowledge
-    (`RuleKind.observes`: a baseline, a window, a position) goes on observing; only what is pending or fired is taken back.
+    (`RuleKind.observes`: a baseline, a window, a position) goes on observing; what is pending or fired is taken back.
 
 A clock that runs out asks the hours alone, at the moment for which it was set; a guard speaks of items.
 A rule at rest whose kind has `rests` is not asked at all for a quiet reading: gate or not, it would come to nothing.

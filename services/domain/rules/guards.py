@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _refuse_costly(source: str, tokens: tuple[_Token, ...], program: _Program) -
 
 
 def _called(tokens: tuple[_Token, ...]) -> Iterator[_Token]:
-    for token, after in zip(tokens, tokens[1:], strict=False):
+    for token, after in pairwise(tokens):
         if token.sort == "name" and after.text == "(" and token.text != "in":
             yield token
 
