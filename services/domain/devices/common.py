@@ -15,7 +15,7 @@ from services.domain.rules.parameters import (
     Parameters,
     ThresholdParameters,
 )
-from services.domain.rules.rule import Rule
+from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label, Severity, Team
 
 LOW_PERCENT = 20.0
@@ -36,6 +36,8 @@ def rule(
     family: str | None = None,
     person_tag: str | None = None,
     device_tag: str | None = None,
+    mode: Mode = Mode.LIVE,
+    note: str = "",
 ) -> Rule:
     return Rule(
         id=RuleId(rule_id),
@@ -48,6 +50,8 @@ def rule(
         family=family,
         person_tag=person_tag,
         device_tag=device_tag,
+        mode=mode,
+        note=note,
     )
 
 

@@ -9,7 +9,9 @@ from services.domain.devices import day
 from services.domain.devices.common import rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
+from services.domain.registry import ELDER_LIVING_ALONE
+from services.domain.rules.parameters import BaselineParameters, Compare, EventParameters, ThresholdParameters
+from services.domain.rules.rule import Mode
 from services.domain.vocabulary import Label, Severity, Team
 
 NAME = "electricity_meter"
@@ -122,6 +124,17 @@ KIND = DeviceKind(
             Team.MAINTENANCE,
             EventParameters("overload"),
             family=f"{NAME}.overload",
+        ),
+        rule(
+            f"{NAME}.elder_unusual",
+            "独居老人用电远超平时",
+            "Elder living alone: far more electricity than usual",
+            Severity.MINOR,
+            Team.GRID,
+            BaselineParameters("power", sigmas=6.0, direction="above", min_weeks=3, floor=600.0, for_s=2 * 3600),
+            person_tag=ELDER_LIVING_ALONE,
+            mode=Mode.SHADOW,
+            note="a hob or a heater left on; figures in docs/decisions/0018",
         ),
         tampered(NAME),
         *standing(NAME),

@@ -9,7 +9,14 @@ from services.domain.devices.common import low_volts, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
 from services.domain.registry import ELDER_LIVING_ALONE
-from services.domain.rules.parameters import Compare, ConsumptionParameters, EventParameters, ThresholdParameters
+from services.domain.rules.parameters import (
+    BaselineParameters,
+    Compare,
+    ConsumptionParameters,
+    EventParameters,
+    ThresholdParameters,
+)
+from services.domain.rules.rule import Mode
 from services.domain.vocabulary import Label, Severity, Team
 
 NAME = "water_meter"
@@ -115,6 +122,17 @@ KIND = DeviceKind(
             Team.GRID,
             ConsumptionParameters("total_m3", 24 * HOUR_S, Compare.AT_LEAST, 2.0),
             person_tag=ELDER_LIVING_ALONE,
+        ),
+        rule(
+            f"{NAME}.elder_unusual",
+            "独居老人用水远超平时",
+            "Elder living alone: far more water than usual",
+            Severity.MINOR,
+            Team.GRID,
+            BaselineParameters("flow", sigmas=6.0, direction="above", min_weeks=3, floor=0.08, for_s=2 * HOUR_S),
+            person_tag=ELDER_LIVING_ALONE,
+            mode=Mode.SHADOW,
+            note="a tap left running; figures in docs/decisions/0018",
         ),
         tampered(NAME),
         low_volts(NAME),

@@ -13,7 +13,8 @@ from services.domain.devices import day
 from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, NOfMParameters
+from services.domain.registry import DEMENTIA
+from services.domain.rules.parameters import Compare, Edge, EventParameters, GeofenceParameters, NOfMParameters
 from services.domain.rules.rule import Rule
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -103,6 +104,16 @@ KIND = DeviceKind(
     ),
     commands=(CommandType("locate", Label("定位", "Locate")), CommandType("vibrate", Label("振动", "Vibrate"))),
     rules=(
+        rule(
+            f"{NAME}.wandered",
+            "失智老人走出社区周边",
+            "Elder with dementia has left the neighbourhood",
+            Severity.MAJOR,
+            Team.GRID,
+            GeofenceParameters(Edge.EXIT, radius_m=1000.0, for_s=300, margin_m=50.0),
+            person_tag=DEMENTIA,
+            note="a ten-minute walk and some; the tag is set where the family asked for it",
+        ),
         rule(
             f"{NAME}.sos",
             "老人呼救",

@@ -156,7 +156,7 @@ def _compiled(source: str) -> tuple[Guard, tuple[_Token, ...]]:
         raise
     except BaseException as error:
         raise GuardError(source, 0, f"cannot be read: {error}") from None
-    _refuse_costly(source, tokens, program)
+    _refuse_costly(source, tokens)
     _refuse_senseless(source, tokens)
     bound = set(_bound(source, tokens))
     uses = {}
@@ -190,13 +190,16 @@ def _unparsed(source: str, said: str) -> GuardError:
     return GuardError(source, min(at, len(source)), found[3])
 
 
-def _refuse_costly(source: str, tokens: tuple[_Token, ...], program: _Program) -> None:
+def _refuse_costly(source: str, tokens: tuple[_Token, ...]) -> None:
     called = list(_called(tokens))
     for token in called:
         if token.text not in _FUNCTIONS:
             raise GuardError(
                 source, token.at, f"unknown function {token.text!r}; known: {_list(tuple(sorted(_FUNCTIONS)))}"
             )
+    built = next((token for token in tokens if token.text == "{"), None)
+    if built is not None:
+        raise GuardError(source, built.at, "no maps and messages here")
     macros = [token for token in called if token.text in _MACROS]
     if len(macros) > 1:
         raise GuardError(source, macros[1].at, "more than one loop over a list")
