@@ -1,10 +1,10 @@
 """False alerts and detection of the seasonal baseline: on a simulated year of meters, and on real series of meters.
 
-    python -m bench.baseline                        # simulated electricity and water meters
-    python -m bench.baseline FOLDER                 # and the samples of eemeter 4.1.1 in that folder (see device_sim.real)
+    python -m bench.baseline            # simulated electricity and water meters
+    python -m bench.baseline FOLDER     # and the samples of eemeter 4.1.1 in that folder (see device_sim.real)
 
-Detection: in each of 20 weeks of the second half, at a drawn hour, something is left on for six hours (or the whole day)
-on top of what the household uses anyway. It counts as found when the rule fires within it, and was not firing before.
+Detection: in each of 20 weeks of the second half, at a drawn hour, something is left on for six hours on
+top of what the household uses anyway. It counts as found when the rule fires within it, and was not firing before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,8 @@ def simulated(kind: str, count: int, interval_s: int) -> Iterator[Series]:
     homes = [device for device in community.devices if device.kind == kind and device.household_id][:count]
     for device in homes:
         life = live(device, 3)
-        points = []
-        for ts in range(start, start + YEAR_DAYS * DAY_MS, interval_s * 1000):
-            points.append((ts, float(life.look(around, ts).values[metric])))
-        yield points
+        moments = range(start, start + YEAR_DAYS * DAY_MS, interval_s * 1000)
+        yield [(ts, float(life.look(around, ts).values[metric])) for ts in moments]
 
 
 def real(folder: Path) -> Iterator[tuple[str, Series, int]]:
@@ -111,7 +110,7 @@ def real(folder: Path) -> Iterator[tuple[str, Series, int]]:
         with gzip.open(folder / name, "rt") as packed:
             rows = [row for row in csv.DictReader(packed) if row["value"] not in ("", "nan")]
         at = [datetime.fromisoformat(row["start"]).replace(tzinfo=UTC) for row in rows]
-        interval = min(after - before for before, after in zip(at, at[1:], strict=False) if after > before)
+        interval = min(after - before for before, after in pairwise(at) if after > before)
         per_h = timedelta(hours=1) / interval
         points = {
             int(when.timestamp() * 1000): float(row["value"]) * per_h * 1000 for when, row in zip(at, rows, strict=True)

@@ -126,6 +126,9 @@ SCOPES = {
     "water_meter.elder_silence": ("elder_living_alone", None),
     "water_meter.elder_overuse": ("elder_living_alone", None),
     "door_magnet.elder_indoors": ("elder_living_alone", None),
+    "water_meter.elder_unusual": ("elder_living_alone", None),
+    "electricity_meter.elder_unusual": ("elder_living_alone", None),
+    "wristband.wandered": ("dementia", None),
     "perimeter_camera.water_edge": (None, "water_zone"),
     "parking_sensor.fire_lane": (None, "fire_lane"),
 }

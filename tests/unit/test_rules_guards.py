@@ -109,7 +109,7 @@ def test_guards_that_make_no_sense_are_refused_with_their_place(source: str, at:
 
 
 def test_guards_say_line_and_column() -> None:
-    with pytest.raises(GuardError, match="line 2, column 11: electricity_meter has no values.powr; known: energy_kwh"):
+    with pytest.raises(GuardError, match=r"line 2, column 11: electricity_meter has no values.powr; known: energy_kwh"):
         check_guard("hour > 1.0 &&\n   values.powr > 1", METER)
 
 

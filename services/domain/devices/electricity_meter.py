@@ -131,7 +131,7 @@ KIND = DeviceKind(
             "Elder living alone: far more electricity than usual",
             Severity.MINOR,
             Team.GRID,
-            BaselineParameters("power", sigmas=6.0, direction="above", min_weeks=3, floor=600.0, for_s=2 * 3600),
+            BaselineParameters("power", sigmas=4.0, direction="above", min_weeks=3, floor=600.0, for_s=2 * 3600),
             person_tag=ELDER_LIVING_ALONE,
             mode=Mode.SHADOW,
             note="a hob or a heater left on; figures in docs/decisions/0018",

@@ -129,7 +129,7 @@ KIND = DeviceKind(
             "Elder living alone: far more water than usual",
             Severity.MINOR,
             Team.GRID,
-            BaselineParameters("flow", sigmas=6.0, direction="above", min_weeks=3, floor=0.08, for_s=2 * HOUR_S),
+            BaselineParameters("flow", sigmas=4.0, direction="above", min_weeks=3, floor=0.08, for_s=2 * HOUR_S),
             person_tag=ELDER_LIVING_ALONE,
             mode=Mode.SHADOW,
             note="a tap left running; figures in docs/decisions/0018",

@@ -86,16 +86,18 @@ def bucket_of(ts_ms: int, facts: Facts) -> int:
     return working_like(local.date()) * 24 + local.hour
 
 
-def usual(parameters: BaselineParameters, packed: str, bucket: int) -> tuple[float, float, float] | None:
+def usual(parameters: BaselineParameters, packed: str, bucket: int, value: float) -> tuple[float, float, float] | None:
     """(level, low, high) of this hour; None while it is not known well enough.
 
-    The hours before and after stretch the band where they are known: whoever cooks at ten to six one day and at ten
-    past the next does nothing unusual.
+    For a value outside, the hours before and after stretch the band where they are known: whoever cooks at ten to six
+    one day and at ten past the next does nothing unusual.
     """
     here = cell(packed, bucket)
     if here.learned < parameters.min_weeks:
         return None
     low, high = _band(parameters, here)
+    if low <= value <= high:
+        return here.level, low, high
     for beside in (cell(packed, bucket - 1), cell(packed, bucket + 1)):
         if beside.learned >= parameters.min_weeks:
             lower, higher = _band(parameters, beside)
@@ -181,7 +183,7 @@ def _judge(
         return Outcome(_begin(item.ts_ms), (Signal(What.CLEAR, item.ts_ms, onset, value),))
     band = None
     if item.ts_ms - state["since"] >= parameters.min_weeks * WEEK_MS:
-        band = usual(parameters, state["cells"], bucket)
+        band = usual(parameters, state["cells"], bucket, value)
     if band is None:
         return Outcome(_without(state, "out", "last"))
     level, low, high = band
