@@ -80,6 +80,13 @@ def check_days(days: str) -> None:
             )
 
 
+def check_hours(hours: Hours) -> None:
+    """ValueError where there are no such days or hours."""
+    check_days(hours.days)
+    if not (0 <= hours.from_hour < 24 and 0 <= hours.to_hour <= 24):
+        raise ValueError("hours are from 0 to 24")
+
+
 @lru_cache(maxsize=4096)
 def is_among(days: str, day: date) -> bool:
     """Whether the local day is one of `days` (as in `During.days`)."""

@@ -254,7 +254,7 @@ def test_baseline_hours_beside_stretch_the_band() -> None:
 
 
 def test_baseline_memory_and_writes_are_bounded() -> None:
-    """At one reading a minute: four writes an hour, 2.2 kB each, whatever happens."""
+    """At one reading a minute: four writes an hour, of 2.3 kB at most."""
     line = Timeline(RULE, Facts(interval_ms=MIN))
     state, writes, largest = None, 0, 0
     rng = random.Random(5)

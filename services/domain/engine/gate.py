@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from services.domain.calendar import counts_at, hour_of, is_workday, local_time
+from services.domain.calendar import check_hours, counts_at, hour_of, is_workday, local_time
 from services.domain.rules.evaluation import NOTHING, Event, Item, Outcome, Reading, RuleKind, Status, What
 from services.domain.rules.guards import Guard, check_guard, compile_guard
 from services.domain.rules.rule import During, Rule
@@ -55,6 +55,8 @@ def check_gate(rule: Rule, device_kind: DeviceKind, kind: RuleKind[Any]) -> None
     """Raises ValueError (GuardError with the place) where hours or guard of a rule make no sense."""
     if rule.life_safety and (rule.during is not None or rule.guard is not None):
         raise ValueError(f"{rule.id}: what people's lives hang on counts always: no during, no guard")
+    if rule.during is not None:
+        check_hours(rule.during)
     if rule.guard is not None:
         check_guard(rule.guard, device_kind, reads_values=Reading in kind.reads, reads_events=Event in kind.reads)
 

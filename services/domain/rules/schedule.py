@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, nextafter
 from typing import TYPE_CHECKING
 
-from services.domain.calendar import check_days, counts_at, local_time, note
+from services.domain.calendar import check_hours, counts_at, local_time, note
 from services.domain.rules.evaluation import (
     GAP_INTERVALS,
     NOTHING,
@@ -107,9 +107,7 @@ def rests(parameters: ScheduleParameters) -> tuple[str, float, float]:
 
 def check(parameters: ScheduleParameters) -> None:
     """ValueError where there are no such days or hours."""
-    check_days(parameters.days)
-    if not (0 <= parameters.from_hour < 24 and 0 <= parameters.to_hour <= 24):
-        raise ValueError("hours are from 0 to 24")
+    check_hours(parameters)
     if parameters.for_s < 0:
         raise ValueError("for_s is not negative")
 
