@@ -59,12 +59,14 @@ def of_cel(source: str) -> Answer:
 
 def of_celpy(source: str) -> Answer:
     import celpy
+    from celpy.adapter import json_to_cel
 
     environment = celpy.Environment()
     program = environment.program(environment.compile(source))
 
     def answer() -> object:
-        result = program.evaluate(celpy.json_to_cel(ITEM))
+        variables: Any = json_to_cel(ITEM)
+        result = program.evaluate(variables)
         return bool(result) if type(result).__name__ == "BoolType" else result
 
     return answer

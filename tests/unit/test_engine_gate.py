@@ -15,7 +15,7 @@ from services.domain.engine import core
 from services.domain.engine.core import Engine
 from services.domain.engine.decisions import Clear, Decision, Presence, Raise, Recover, Repeat
 from services.domain.engine.entries import LogRow
-from services.domain.engine.gate import check_gate
+from services.domain.engine.gate import check_gate, gate
 from services.domain.engine.quiet import apply_readings
 from services.domain.engine.replay import replay
 from services.domain.engine.subjects import BuildingRow, build_roster
@@ -202,8 +202,8 @@ def test_gate_guard_not_known_freezes_and_a_long_run_of_it_is_a_hole() -> None:
     start = FRIDAY_22
 
     def item(n: int, known: bool, watts: float = 4000.0) -> Item:
-        volts = {"voltage": 220.0} if known else {}
-        return reading(1, METER, start + n * MIN, power=watts, **volts)
+        when = start + n * MIN
+        return reading(1, METER, when, power=watts, voltage=220.0) if known else reading(1, METER, when, power=watts)
 
     assert said(one, *(item(n, n not in (3, 4)) for n in range(11))) == [(start + 10 * MIN, "Raise")]
     assert said(one, *(item(n, False, 10.0) for n in range(11, 30))) == []
@@ -297,7 +297,7 @@ def row(*values: float) -> LogRow:
 def test_gate_is_not_asked_for_quiet_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule with hours and a guard keeps the interval in which a reading can not matter."""
     asked: list[int] = []
-    true_gate = core.gate
+    true_gate = gate
 
     def counted(one: Any, subject: Any, item: Any) -> bool | None:
         asked.append(item.ts_ms)
@@ -327,3 +327,11 @@ def test_gate_alert_repeats_and_recovers_outside_the_hours() -> None:
         one.apply(powers((SATURDAY_6 + n * MIN, value))[0])
         found += [type(d) for d in one.take().decisions]
     assert found[:3] == [Raise, Recover, Repeat]
+
+
+def test_gate_guard_does_not_make_twilight_known() -> None:
+    dusk = at("2026-11-22T17:35:00")
+    for guard in ("values.power > 1.0", "values.power > 9000.0"):
+        one = engine(rule(replace(HIGH, for_s=0), guard=guard, during=During(daylight=True)))
+        assert said(one, *minutes(dusk, 0, 3)) == []
+        assert one.roster.devices[DeviceNo(1)].states == {}

@@ -313,3 +313,13 @@ def test_baseline_week_begins_with_the_local_monday() -> None:
     start = datetime.fromtimestamp(MONDAY / 1000, ZONE)
     for n in range(168):
         assert bucket_of(int((start + timedelta(hours=n)).timestamp() * 1000), FACTS) == n
+
+
+def test_baseline_a_week_of_holidays_is_not_weeks_of_sundays() -> None:
+    """From 1 October every day off is lived as a Sunday: that hour was learned often, but not over three weeks."""
+    line = Timeline(RULE, Facts(interval_ms=EVERY))
+    end = at("2026-10-07T12:00:00")
+    assert live(line, at("2026-09-28T00:00:00"), end) == []
+    assert line.state is not None
+    assert cell(line.state["cells"], bucket_of(end, FACTS)).learned >= RULE.min_weeks
+    assert line.read(end, power=90_000.0) == []
