@@ -28,11 +28,12 @@ class Reading:
     late: bool = False
 
     def value(self, metric: str) -> float | None:
-        """None where this reading does not carry the metric."""
+        """None where this reading does not carry the metric, or carries what is no number."""
         position = self.positions.get(metric)
         if position is None or position >= len(self.values):
             return None
-        return self.values[position]
+        value = self.values[position]
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,21 @@ class Reply:
     received_ms: int
 
 
-Item = Reading | Event | Status | Clock | Flood | Reply
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """An alert of a device in a place was raised or ended. `received_ms`: when that was decided, server time.
+
+    `rises`: since when the devices there that a gathering rule counts have theirs open, in order, epoch ms. The engine
+    owns the list and goes on changing it.
+    """
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    rises: Sequence[int]
+
+
+Item = Reading | Event | Status | Clock | Flood | Reply | Gathered
 
 
 @dataclass(slots=True)
