@@ -140,7 +140,8 @@ class PartitionWorker:
                 await self._consume(connection, rows)
                 return True
             self._lag(0.0)
-            if time.monotonic() >= self._next_tick:
+            if time.monotonic() >= self._next_tick and not self._hole_since:
+                # Clocks run only where everything received before them was read.
                 self._next_tick = time.monotonic() + self._settings.alerts_tick_s
                 await self._tick(connection)
         return False
@@ -225,7 +226,7 @@ class PartitionWorker:
     async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = time.time_ns() // 1_000_000 - round(self._settings.alerts_slack_s * 1000)
         with metrics.TICK_SECONDS.time():
             suspects = engine.suspects(now_ms)
             if suspects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from services.domain.rules.evaluation import (
@@ -34,17 +35,18 @@ def step(parameters: SilenceParameters, state: State, item: Item, facts: Facts, 
         return Outcome(state)
     if item.value(parameters.metric) is not None:
         return _sent(state, item)
-    since, onset = (state["since"], state["onset"]) if state is not None else (item.ts_ms, None)
-    if state is not None and item.ts_ms - state["last"] > GAP_INTERVALS * facts.interval_ms:
+    if state is None:
+        return Outcome({"since": item.ts_ms, "last": item.ts_ms, "onset": None})
+    since, onset = state["since"], state["onset"]
+    if item.ts_ms - state["last"] > GAP_INTERVALS * facts.interval_ms:
         since = item.ts_ms
     elif since is None and not item.late:
-        again: State = {"since": item.ts_ms, "last": item.ts_ms, "onset": None}
-        return Outcome(again, (Signal(What.CLEAR, item.ts_ms, onset),))
-    kept: State = {"since": since, "last": item.ts_ms, "onset": onset}
+        ended = Signal(What.CLEAR, item.ts_ms, onset)
+        return Outcome({"since": item.ts_ms, "last": item.ts_ms, "onset": None}, (ended,))
     if onset is None and not item.late and item.ts_ms - since >= parameters.for_s * 1000:
-        kept["onset"] = since
-        return Outcome(kept, (Signal(What.FIRE, item.ts_ms, since),))
-    return Outcome(kept)
+        fired = Signal(What.FIRE, item.ts_ms, since)
+        return Outcome({"since": since, "last": item.ts_ms, "onset": since}, (fired,))
+    return Outcome({"since": since, "last": item.ts_ms, "onset": onset})
 
 
 def _sent(state: State, item: Reading) -> Outcome:
@@ -68,4 +70,9 @@ def reason(kind: DeviceKind, parameters: SilenceParameters, signal: Signal) -> L
     )
 
 
-KIND = RuleKind(SilenceParameters, step, tick, reads=(Reading,), reason=reason)
+def rests(parameters: SilenceParameters) -> tuple[str, float, float]:
+    """As RuleKind.rests: any value will do, but there must be one."""
+    return parameters.metric, -math.inf, math.inf
+
+
+KIND = RuleKind(SilenceParameters, step, tick, reads=(Reading,), rests=rests, rests_only_if_sent=True, reason=reason)
