@@ -319,7 +319,7 @@ def test_consumption_late_readings_fill_the_window_but_do_not_page() -> None:
 
 def test_consumption_away_is_not_silence() -> None:
     facts = replace(QUARTER, away_until_ms=T0 + 10 * HOUR)
-    assert Timeline(SILENCE, facts).series("total", quarters(23)) == [(T0 + int(21.75 * HOUR), "fire")]
+    assert Timeline(SILENCE, facts).series("total", quarters(23)) == [(T0 + 22 * HOUR, "fire")]
 
 
 def test_consumption_reset_counts_what_went_through_since() -> None:

@@ -215,6 +215,9 @@ class RuleKind(Generic[P]):
     """The sentence that says why; None: it stands in `reasons`."""
 
 
+OVERTAKEN_MS = 60 * 60_000
+"""How long a rule remembers what is over, lest something older that comes after it begin it again. No event is waited
+for longer than this, not even a call for help: what is older yet pages nobody anyhow."""
 GAP_INTERVALS = 3
 """A hole longer than this many reporting intervals is not bridged: what stood before it is no longer known."""
 

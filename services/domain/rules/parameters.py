@@ -77,6 +77,8 @@ class ConsumptionParameters:
     limit: float
     every_s: float | None = None
     """With this, fires only if every slice of the window meets the limit (use in every half-hour of a day)."""
+    max_per_h: float | None = None
+    """More than the register can move in an hour: a reading beyond it is not believed until the next bears it out."""
 
 
 @dataclass(frozen=True, slots=True)

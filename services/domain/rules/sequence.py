@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.domain.rules.evaluation import NOTHING, Event, Facts, Item, Outcome, RuleKind, Signal, State, What
+from services.domain.rules.evaluation import (
+    NOTHING,
+    OVERTAKEN_MS,
+    Event,
+    Facts,
+    Item,
+    Outcome,
+    RuleKind,
+    Signal,
+    State,
+    What,
+)
 from services.domain.rules.parameters import SequenceParameters
 from services.domain.rules.words import event_label, span_en, span_zh
 from services.domain.vocabulary import Label
@@ -14,8 +25,6 @@ if TYPE_CHECKING:
 
 _OPEN = 16
 """Unanswered events remembered, the first and the newest always among them."""
-REMEMBER_MS = 60 * 60_000
-"""An answer may overtake its question. After an hour the question would be too late to page anybody anyhow."""
 _RECHECK_MS = 60_000
 
 
@@ -55,7 +64,7 @@ def _due(parameters: SequenceParameters, state: State, facts: Facts) -> int | No
     if state is None or state["onset"] is not None:
         return None
     if not state["open"]:
-        return int(state["then"]) + REMEMBER_MS + 1
+        return int(state["then"]) + OVERTAKEN_MS + 1
     waiting_since = min(received for _, received in state["open"])
     return int(max(waiting_since, facts.online_since_ms) + parameters.within_s * 1000) + 1
 
