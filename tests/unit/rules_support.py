@@ -75,6 +75,8 @@ class Fold:
                 self.facts.online_since_ms = item.received_ms
             self.facts.online = item.online
         elif self.facts.seen_ms is None or item.received_ms > self.facts.seen_ms:
+            if self.facts.seen_ms is None and kind.starts and self.due is None:
+                self.due = item.received_ms
             self.facts.seen_ms = self.facts.line.heard_ms = item.received_ms
         if isinstance(item, Reading):
             if item.ts_ms < self.newest:

@@ -1,4 +1,4 @@
-"""Who of a place has an open alert that a gathering rule counts: kept as alerts open and end, rebuilt from open ones."""
+"""Who of a place has an open alert that a gathering rule counts: kept as alerts open and end, rebuilt from them."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ _POINTS = 96
 def step(parameters: ConsumptionParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
     """Late readings fill the window, so that nothing counts as a hole that was measured; only fresh ones page.
 
-    State: `{"ts", "total", "onset"}` (the newest reading believed) with `{"used", "points": [[ts, used]…]}` for a window
-    or `{"slice", "slice_used", "run"}` for a window in slices; `"odd": [ts, total]`, a reading that does not follow from
-    it; `"away"`. A hole of more than three intervals starts it anew, and so does whatever leaves the use in doubt.
+    State: `{"ts", "total", "onset"}` (the newest reading believed) with `{"used", "points": [[ts, used]…]}` for a
+    window or `{"slice", "slice_used", "run"}` for one in slices; `"odd": [ts, total]`, a reading that does not follow
+    from it; `"away"`. A hole of more than three intervals starts it anew, as does whatever leaves the use in doubt.
     """
     if not isinstance(item, Reading):
         return Outcome(state)

@@ -29,7 +29,7 @@ neighbours share a run of at most a 23rd of the window. Of the run that lies acr
 known, and the rule says nothing where they disagree."""
 
 Run = list[Any]
-"""`[first ts, last ts, low, high]` of min, max and range; `[…, sum of what is below zero, sum of what is above]` of sum;
+"""`[first ts, last ts, low, high]` of min, max and range; `[…, sum below zero, sum above zero]` of sum;
 `[…, how many, 0]` of count; `[…, low, high, value × ms until the next run]` of mean."""
 
 
