@@ -1,5 +1,5 @@
-"""Rule kinds against brute force: an oracle with the whole history before it applies the definition, and the fold, which
-remembers next to nothing, must agree on every fire and every clear.
+"""Rule kinds against brute force: an oracle with the whole history before it applies the definition, and the fold,
+which remembers next to nothing, must agree on every fire and every clear.
 
 Readings come at irregular times, with holes, doubles, others that were overtaken, some too late, some without the
 metric; values lie about the limits. All in whole seconds, so that edges are hit.
@@ -7,6 +7,7 @@ metric; values lie about the limits. All in whole seconds, so that edges are hit
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -127,8 +128,8 @@ VALUES = st.sampled_from([0.0, 4.0, 5.0, 9.0, 10.0, 11.0, 20.0])
 @FEW
 @given(histories(VALUES), COMPARES, st.sampled_from([0, 60, 61, 300]), st.sampled_from([0, 120]))
 def test_oracle_threshold_with_for(items: list[Item], compare: Compare, for_s: int, clear_for_s: int) -> None:
-    rule = ThresholdParameters("v", compare, 10, for_s=for_s, clear_limit=5 if compare is LEAST else 20)
-    rule = ThresholdParameters(**{**_fields(rule), "clear_for_s": clear_for_s})
+    back = 5.0 if compare is LEAST else 20.0
+    rule = ThresholdParameters("v", compare, 10, for_s=for_s, clear_limit=back, clear_for_s=clear_for_s)
     other = MOST if compare is LEAST else LEAST
     history = carrying(seen(items))
 
@@ -152,7 +153,7 @@ def test_oracle_threshold_with_for(items: list[Item], compare: Compare, for_s: i
         if not firing and lasted(at, since, for_s, lambda v: past(compare, v, 10)):
             said.append((one.t, "fire"))
             firing, since = True, at
-        elif firing and lasted_back(history, at, since, clear_for_s, lambda v: past(other, v, rule.clear_limit or 0.0)):
+        elif firing and lasted_back(history, at, since, clear_for_s, lambda v: past(other, v, back)):
             said.append((one.t, "clear"))
             firing, since = False, at
     assert told(rule, items) == said
@@ -167,10 +168,6 @@ def lasted_back(history: Sequence[Seen], at: int, since: int, length: float, ove
     while start > 0 and over(fresh[start - 1].v or 0.0) and fresh[start].t - fresh[start - 1].t <= GAP:
         start -= 1
     return fresh[-1].t - fresh[start].t >= length
-
-
-def _fields(rule: ThresholdParameters) -> dict[str, object]:
-    return {name: getattr(rule, name) for name in rule.__slots__}
 
 
 @seed(41)
@@ -226,7 +223,7 @@ def aggregate(sort: Aggregate, history: Sequence[Seen], at: int, window_s: int) 
             return max(inside) - min(inside)
         case Aggregate.MEAN:
             area = 0.0
-            for before, after in zip(history[:at], history[1 : at + 1], strict=True):
+            for before, after in itertools.pairwise(history[: at + 1]):
                 area += (before.v or 0.0) * max(0.0, after.t - max(before.t, now - window_s))
             return area / window_s
 
@@ -419,9 +416,11 @@ def _sequence_by_hand(items: Sequence[Item], end: int) -> list[str]:
                 if firing is not None and item.ts_ms >= firing:
                     said.append("clear")
                     firing = None
-            elif item.received_ms - item.ts_ms <= LATE * 1000 and item.ts_ms > answered:
-                if all(ts != item.ts_ms for ts, _ in asked):
-                    asked.append((item.ts_ms, moment))
+            elif item.received_ms - item.ts_ms <= LATE * 1000 and item.ts_ms not in {
+                answered,
+                *(ts for ts, _ in asked),
+            }:
+                asked += [(item.ts_ms, moment)] if item.ts_ms > answered else []
             if not asked:
                 recheck = 0.0
     assert last <= end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.domain.rules.evaluation import Item
 from services.domain.rules.parameters import OfflineParameters
 from tests.unit.boundaries.table import NO_COUNTER, NO_LIMITS, NO_NUMBER, NO_WINDOW, Case, Table
 from tests.unit.rules_support import read
@@ -9,7 +10,7 @@ from tests.unit.rules_support import read
 
 def table() -> Table:
     rule = OfflineParameters()
-    heard = [read(0, 1)]
+    heard: list[Item] = [read(0, 1)]
     return {
         "long enough": Case(rule, heard, [(180, "offline"), (180, "fire")], 780.001),
         "1 ms too short": Case(rule, heard, [], 780),
