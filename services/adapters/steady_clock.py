@@ -1,7 +1,7 @@
 """The time that decisions are made by: wall time that a jump of the server's clock does not move.
 
-Deadlines, silence and lateness are judged by it. It stands on two clocks of the kernel: the wall (CLOCK_REALTIME), which
-administrators, NTP and hypervisors set, and the boot clock (CLOCK_BOOTTIME), which nobody sets and which counts
+Deadlines, silence and lateness are judged by it. It stands on two clocks of the kernel: the wall (CLOCK_REALTIME),
+which administrators, NTP and hypervisors set, and the boot clock (CLOCK_BOOTTIME), which nobody sets and which counts
 suspends. What lies between them hardly changes; when it does, that is followed:
 
 - by up to `JUMP_MS`: drift. Our time slews towards the wall by at most one part in a hundred, and never goes back;
@@ -141,6 +141,11 @@ def read_boot_ns() -> int:
     return time.clock_gettime_ns(_BOOT_CLOCK)
 
 
+def wall_ms() -> int:
+    """Epoch ms as the wall says, jumps and all: for tools that run for a moment."""
+    return time.time_ns() // _NS
+
+
 def read_clocks() -> Reading:
     """The wall between two looks at the boot clock; a process that was stopped in between looks again."""
     while True:
@@ -154,8 +159,8 @@ def read_clocks() -> Reading:
 class SteadyClock:
     """The clock of one process. `now_ms` costs one reading; `keep` has to run beside its work, it looks at the wall.
 
-    `steps` grows with each step. Whoever counts silence counts it anew then (`Engine.listen`); work orders need nothing,
-    for each escalation has a key and is owed by the deadline, whichever time it is.
+    `steps` grows with each step. Whoever counts silence counts it anew then (`Engine.listen`). Work orders need
+    nothing: a step up the ladder is owed by its deadline, whichever time it is, and has a key that is used once.
     """
 
     def __init__(
