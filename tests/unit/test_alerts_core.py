@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.adapters.registry import CommunityRow, DeviceRow
 from services.domain.devices import BY_NAME
+from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import LATE_MS, LATE_SAFETY_MS, Engine
 from services.domain.engine.decisions import Clear, Decision, OpenAlert, Presence, Raise, Recover, Repeat, StateChange
 from services.domain.engine.entries import LogRow, Unreadable, items_of
@@ -58,12 +59,12 @@ def device(number: int, kind: str, **more: Any) -> DeviceRow:
     return DeviceRow(**{**values, **more})
 
 
-def roster(*extra: DeviceRow) -> Roster:
+def roster(*extra: DeviceRow, catalogue: Mapping[str, DeviceKind] = BY_NAME) -> Roster:
     rows = [device(number, kind) for number, kind in enumerate(KINDS, start=1)]
     rows += [device(GATEWAY, "gateway"), device(21, "electricity_meter", gateway_no=GATEWAY), *extra]
     communities = [CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")]
     buildings = [BuildingRow("b1", "1号楼", "g1", 5.0, 5.0)]
-    return build_roster(BY_NAME, of_catalogue(BY_NAME), communities, rows, buildings, {}, Line())
+    return build_roster(catalogue, of_catalogue(catalogue), communities, rows, buildings, {}, Line())
 
 
 def reading(number: int, kind: str, ts: int, delay: int = 0, **values: float) -> Reading:

@@ -231,7 +231,9 @@ class Engine:
             self._failed(subject, one, error, self.roster.line.heard_ms)
             return
         if outcome.state != before:
-            self._clocks.set(subject, one, AT_ONCE)
+            # It would begin to watch: from the next tick on, but not a device that never spoke (see Liveness).
+            if subject.device is None or subject.facts.seen_ms is not None:
+                self._clocks.set(subject, one, AT_ONCE)
         elif outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)
 
