@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -16,6 +17,9 @@ from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine, OnFault
 from services.domain.engine.decisions import OpenAlert, StateChange
 from services.domain.engine.entries import LogRow
+from services.domain.engine.hold.caps import caps_of
+from services.domain.engine.hold.inputs import HoldInputs, hold_inputs
+from services.domain.engine.hold.silences import silence_of
 from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.ids import AlertId, DeviceNo, RuleId
 from services.domain.rules.evaluation import Line
@@ -40,7 +44,28 @@ async def load_roster(
     devices = await load_devices(connection, [partition])
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
-    return build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
+    roster = build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
+    zones = {community.id: ZoneInfo(community.timezone) for community in communities}
+    roster.holding = await _hold_inputs(connection, partition, zones)
+    return roster
+
+
+async def _hold_inputs(
+    connection: asyncpg.Connection[Any], partition: int, zones: Mapping[str, ZoneInfo]
+) -> HoldInputs:
+    """Silences that are not long over, and every community's caps."""
+    silences = [
+        silence_of(
+            {**row, "matcher": _value(row["matcher"]), "recurs": _value(row["recurs"])}, zones[row["community_id"]]
+        )
+        for row in await connection.fetch(Q["load_silences"], partition)
+    ]
+    caps = {
+        row["id"]: caps_of(row["devices"], own.get("device"), own.get("community"))
+        for row in await connection.fetch(Q["load_caps"], partition)
+        for own in [_value(row["alert_caps"])]
+    }
+    return hold_inputs(silences, caps)
 
 
 async def load_engine(
@@ -81,6 +106,8 @@ async def load_engine(
                 [RuleId(rule_id) for rule_id in row["active_rules"]],
                 row["correlation"],
                 row["onset_ms"],
+                row["life_safety"],
+                row["shadow"],
             )
             for row in await connection.fetch(Q["load_open_alerts"], partition)
         ]

@@ -9,6 +9,7 @@ from itertools import count
 
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, Presence, StateChange
+from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.subjects import Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import Event, Item, Outcome, Reading, State, Status, What
@@ -33,7 +34,7 @@ class Engine:
 
     def __init__(self, roster: Roster, opened: Iterable[OpenAlert] = (), on_fault: OnFault | None = None) -> None:
         self.roster = roster
-        self.alerts = Alerts(opened)
+        self.alerts = Alerts(opened, roster)
         self.evaluations = 0
         self.overtaken = 0
         self._on_fault = on_fault
@@ -57,7 +58,11 @@ class Engine:
                 self._heard_gateway(subject.gateway, subject.facts.seen_ms)
             for one in subject.rules.starts:
                 self._wind(subject, one)
+        own: list[StateChange] = []
         for change in states:
+            if is_reserved(change.rule_id):
+                own.append(change)
+                continue
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
             if owner is None or rule is None:
@@ -65,6 +70,7 @@ class Engine:
                 continue
             owner.states[change.rule_id] = change.state
             self._wind(owner, rule)
+        self.alerts.restore(own)
 
     def listen(self, since_ms: int, settle_ms: int) -> None:
         """Since when there is somebody to be heard by, and for how long at most that counts."""
@@ -82,7 +88,9 @@ class Engine:
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self._faulty = former._faulty
-        self.restore(states, seen)
+        book = former.alerts.book
+        self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
+        self.restore([*states, *book.former()], seen)
 
     def apply(self, item: Item) -> bool:
         """One item of the log. False: its device is not in the registry."""
@@ -173,10 +181,14 @@ class Engine:
             if subject.dues.get(one.rule.id) == due_ms and (one.rule.id, subject.key) not in self._faulty:
                 del subject.dues[one.rule.id]
                 self._tick_one(subject, one, now_ms)
+        self.alerts.book.advance(now_ms)
 
     def next_due(self) -> int | None:
         """When the next clock is due, epoch ms; the tick of a moment that has passed may find nothing to do."""
-        return self._heap[0][0] if self._heap else None
+        dues = [
+            due for due in (self._heap[0][0] if self._heap else None, self.alerts.book.next_due()) if due is not None
+        ]
+        return min(dues, default=None)
 
     def _pop_due(self, now_ms: int) -> list[tuple[int, int, Subject, Compiled]]:
         due: list[tuple[int, int, Subject, Compiled]] = []
@@ -284,12 +296,7 @@ class Engine:
         if self.alerts.checked:
             return
         self.alerts.checked = True
-        for alert in list(self.alerts.open.values()):
-            subject = self.roster.find(alert.subject)
-            known = set(subject.rules.by_id) if subject is not None else set()
-            alert.active = [rule_id for rule_id in alert.active if rule_id in known]
-            if not alert.active:
-                self.alerts.close(alert, now_ms, alert.correlation)
+        self.alerts.drop_orphans(now_ms)
 
     def take(self) -> Decided:
         """What was decided since the last `take`, and which states changed."""
@@ -297,4 +304,4 @@ class Engine:
         changes = tuple(StateChange(rule_id, key, state) for (rule_id, key), state in self._changed.items())
         self.alerts.decisions.clear()
         self._changed.clear()
-        return Decided(decisions, changes)
+        return Decided(decisions, changes + self.alerts.book.take())

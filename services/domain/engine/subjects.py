@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.hold.inputs import HoldInputs
 from services.domain.engine.quiet import Quiet, compile_quiet
 from services.domain.ids import DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
@@ -140,6 +141,8 @@ class Roster:
     line: Line
     devices: dict[DeviceNo, Subject] = field(default_factory=dict)
     buildings: dict[str, Subject] = field(default_factory=dict)
+    holding: HoldInputs = field(default_factory=HoldInputs)
+    """Silences and caps of its communities."""
 
     def find(self, key: str) -> Subject | None:
         sort, _, name = key.partition(":")
