@@ -45,7 +45,7 @@ async def load_roster(
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
     roster = build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
-    zones = {community.id: ZoneInfo(community.timezone) for community in communities}
+    zones = {str(community.id): ZoneInfo(community.timezone) for community in communities}
     roster.holding = await _hold_inputs(connection, partition, zones)
     return roster
 

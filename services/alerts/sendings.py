@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,12 @@ from services.domain.engine.decisions import Answered, Asked, Hold, Release
 from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
-Row = asyncpg.Record
+Row = Mapping[str, Any]
 
 
 async def hold(connection: asyncpg.Connection[Any], decision: Hold) -> Row | None:
     """The alert as it stands; None where it is over or one of life safety."""
-    row = await connection.fetchrow(Q["hold_alert"], decision.id, list(decision.held), at(decision.at_ms))
+    row: Row | None = await connection.fetchrow(Q["hold_alert"], decision.id, list(decision.held), at(decision.at_ms))
     if row is not None:
         await _occurred(
             connection, decision.id, "held", decision.at_ms, decision.severity, decision.correlation, decision.held
@@ -33,7 +34,7 @@ async def release(
 ) -> Row | None:
     """Sends what stands. Whoever is at work on this very alert already is left in peace."""
     alert = decision.alert
-    row = await connection.fetchrow(Q["release_alert"], alert.id, at(decision.at_ms))
+    row: Row | None = await connection.fetchrow(Q["release_alert"], alert.id, at(decision.at_ms))
     if row is None:
         return None
     written.released += 1
@@ -61,12 +62,11 @@ def asked(decision: Asked) -> Outgoing:
     """To the people of the household: what it is about, where, and until when they can say that all is well."""
     alert = decision.alert
     until = at(decision.until_ms)
-    clock = f"{until.isoformat()}"
     data = {
         "id": str(alert.id),
         "household_id": decision.household_id,
         "to": ["resident", "family"],
-        "until": clock,
+        "until": until.isoformat(),
         "title": {"zh": alert.title.zh, "en": alert.title.en},
         "why": {"zh": alert.why.zh, "en": alert.why.en},
         "question": {
@@ -81,7 +81,9 @@ async def answered(connection: asyncpg.Connection[Any], decision: Answered) -> R
     """The answer is taken once. "All is well" acknowledges the alert in the name of who said so."""
     if await connection.execute(Q["take_answer"], decision.answer) != "UPDATE 1":
         return None
-    row = await connection.fetchrow(Q["acknowledge_alert"], decision.id, decision.ok, at(decision.at_ms), decision.by)
+    row: Row | None = await connection.fetchrow(
+        Q["acknowledge_alert"], decision.id, decision.ok, at(decision.at_ms), decision.by
+    )
     if row is not None:
         severity = Severity(row["severity"])
         words = ("well" if decision.ok else "not well", decision.by)

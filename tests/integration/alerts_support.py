@@ -162,6 +162,7 @@ def settings(url: str, **more: Any) -> AlertSettings:
         **{
             "alerts_settle_s": 0,
             "alerts_settling_s": 0,
+            "alerts_slack_s": 0,
             "alerts_lease_s": 1.0,
             "alerts_tick_s": 0.1,
             "alerts_poll_s": 0.2,
