@@ -33,7 +33,7 @@ def compile_quiet(reads: Sequence[Compiled], positions: Mapping[str, int]) -> Qu
     """None where a rule wants to see every reading (a counter's), or the device's rules cannot be judged so."""
     within: dict[int, tuple[float, float]] = {}
     for one in reads:
-        if one.kind.rests is None or one.kind.per_building:
+        if one.kind.rests is None or one.place is not None:
             return None
         metric, low, high = one.kind.rests(one.rule.parameters)
         position = positions.get(metric)
@@ -57,6 +57,7 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
         if (
             quiet is not None
             and not subject.states
+            and received_ms < subject.soonest_ms
             and ts_ms >= subject.newest_ms
             and facts.online
             and facts.seen_ms is not None

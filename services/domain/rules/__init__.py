@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.domain.rules import absence, clock, consumption, correlation, event, flood, n_of_m, offline, threshold
+from services.domain.rules import (
+    absence,
+    clock,
+    consumption,
+    correlation,
+    delay,
+    event,
+    flood,
+    n_of_m,
+    offline,
+    threshold,
+)
 from services.domain.rules.evaluation import RuleKind
 
 KINDS: tuple[RuleKind[Any], ...] = (
@@ -17,5 +28,6 @@ KINDS: tuple[RuleKind[Any], ...] = (
     correlation.KIND,
     clock.KIND,
     flood.KIND,
+    delay.KIND,
 )
 BY_PARAMETERS: dict[type, RuleKind[Any]] = {kind.parameters: kind for kind in KINDS}

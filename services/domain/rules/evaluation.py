@@ -87,7 +87,18 @@ class Reply:
     received_ms: int
 
 
-Item = Reading | Event | Status | Clock | Flood | Reply
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How long messages lay between their receipt and the rules, as the engine found at `received_ms`, server time."""
+
+    device_no: DeviceNo
+    """Of nobody: 0. It is about the platform."""
+    ts_ms: int
+    received_ms: int
+    delay_ms: int
+
+
+Item = Reading | Event | Status | Clock | Flood | Reply | Lag
 
 
 @dataclass(slots=True)
@@ -169,6 +180,7 @@ class RuleKind(Generic[P]):
     `reads`: items that can change a subject at rest. `reads_active`: items that matter only while there is a state.
     `starts`: a subject is given one `tick` when the rule first meets it, to set its clock.
     `per_building`: the subject is the device's building, not the device.
+    `place`: the subject is a place of the device of this sort: gateway, building, grid or community.
     `rests`: (metric, low, high) such that `step` of a reading comes to nothing for a subject without a state while
     the metric is not sent or lies strictly between; None: every reading is to be seen.
     """
@@ -180,6 +192,7 @@ class RuleKind(Generic[P]):
     reads_active: tuple[type, ...] = ()
     starts: bool = False
     per_building: bool = False
+    place: Callable[[P], str] | None = None
     rests: Callable[[P], tuple[str, float, float]] | None = None
     reason: Callable[[DeviceKind, P, Signal], Label] | None = None
     """The sentence that says why; None: it stands in `reasons`."""
