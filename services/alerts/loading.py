@@ -6,24 +6,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import asyncpg
 
 from services.adapters.log_rows import EMPTY, device_numbers, unpack
 from services.adapters.queries import Queries
 from services.adapters.registry import load_communities, load_devices
+from services.adapters.rules import default_rulebook
+from services.alerts.holding import load_holding
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine, OnFault
 from services.domain.engine.decisions import OpenAlert, StateChange
 from services.domain.engine.entries import LogRow
-from services.domain.engine.hold.caps import caps_of
-from services.domain.engine.hold.inputs import HoldInputs, hold_inputs
-from services.domain.engine.hold.silences import silence_of
 from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.ids import AlertId, DeviceNo, RuleId
 from services.domain.rules.evaluation import Line
-from services.domain.rules.rulebook import of_catalogue
 from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
@@ -44,28 +41,9 @@ async def load_roster(
     devices = await load_devices(connection, [partition])
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
-    roster = build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
-    zones = {str(community.id): ZoneInfo(community.timezone) for community in communities}
-    roster.holding = await _hold_inputs(connection, partition, zones)
+    roster = build_roster(catalogue, default_rulebook(), communities, devices, buildings, away, Line())
+    roster.holding = await load_holding(connection, partition, communities)
     return roster
-
-
-async def _hold_inputs(
-    connection: asyncpg.Connection[Any], partition: int, zones: Mapping[str, ZoneInfo]
-) -> HoldInputs:
-    """Silences that are not long over, and every community's caps."""
-    silences = [
-        silence_of(
-            {**row, "matcher": _value(row["matcher"]), "recurs": _value(row["recurs"])}, zones[row["community_id"]]
-        )
-        for row in await connection.fetch(Q["load_silences"], partition)
-    ]
-    caps = {
-        row["id"]: caps_of(row["devices"], own.get("device"), own.get("community"))
-        for row in await connection.fetch(Q["load_caps"], partition)
-        for own in [_value(row["alert_caps"])]
-    }
-    return hold_inputs(silences, caps)
 
 
 async def load_engine(

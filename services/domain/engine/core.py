@@ -14,12 +14,13 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.gatherings import Gatherings, Move
 from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
-from services.domain.rules.evaluation import Event, Item, Outcome, Reading, State, What
+from services.domain.rules.evaluation import Event, Gathered, Item, Outcome, Reading, State, What
 
 LATE_MS = 10 * 60_000
 """Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
@@ -43,6 +44,8 @@ class Engine:
     def __init__(self, roster: Roster, opened: Iterable[OpenAlert] = (), on_fault: OnFault | None = None) -> None:
         self.roster = roster
         self.alerts = Alerts(opened, roster)
+        self.gatherings = Gatherings(roster)
+        self.gatherings.fill(self.alerts.open.values())
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
@@ -230,6 +233,7 @@ class Engine:
         if alert is not None and rule_id in alert.active:
             alert.active.remove(rule_id)
             self.alerts.close(alert, now_ms, alert.correlation)
+            self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
 
     def _wind(self, subject: Subject, one: Compiled) -> None:
         """Sets a restored rule's clock. At time 0 nothing is due yet, so its tick only says when it will be:
@@ -276,6 +280,16 @@ class Engine:
                         self.alerts.decisions.append(seen)
                 else:
                     self.alerts.take_in(subject, one, signal, now_ms, correlation, item)
+                    self._gathered(self._moved(subject, one), subject, signal.ts_ms, now_ms)
+
+    def _moved(self, subject: Subject, one: Compiled) -> list[Move]:
+        return self.gatherings.moved(subject, one, self.alerts.open.get((one.family, subject.key)))
+
+    def _gathered(self, moves: Iterable[Move], source: Subject, ts_ms: int, now_ms: int) -> None:
+        """What an alert of a device means to the places it lies in, right after it was decided."""
+        number = DeviceNo(0) if source.device is None else source.device.device_no
+        for place, gathering, rises in moves:
+            self._step_place(place, gathering, Gathered(number, ts_ms, now_ms, rises), source)
 
     def _clear_orphans(self, now_ms: int) -> None:
         """Alerts whose device was retired or whose rules are gone would stand for ever; nobody else can end them."""
@@ -283,6 +297,9 @@ class Engine:
             return
         self.alerts.checked = True
         self.alerts.drop_orphans(now_ms)
+        # Places are asked once more as well: who is counted where may have changed with the registry or the rules.
+        for place, gathering, rises in list(self.gatherings.all()):
+            self._gathered([(place, gathering, rises)], place, now_ms, now_ms)
 
     def take(self) -> Decided:
         """What was decided since the last `take`, and which states changed."""
