@@ -10,11 +10,13 @@ from typing import Any, get_args
 
 import pytest
 
+from services.adapters.rules import default_rulebook
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import DeviceKind, EventType, Metric
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.core import Engine
-from services.domain.engine.decisions import Clear, Decision, OpenAlert, Raise, Recover, Repeat, StateChange
+from services.domain.engine.decisions import Clear, Decision, Ease, OpenAlert, Raise, Recover, Repeat, StateChange
+from services.domain.engine.hold.capping import RULE as SUMMARY
 from services.domain.engine.replay import replay
 from services.domain.engine.subjects import Compiled, Roster, Seen, Subject, build_roster
 from services.domain.ids import CommunityId, DeviceNo, Partition, RuleId
@@ -24,7 +26,7 @@ from services.domain.rules import parameters as p
 from services.domain.rules.evaluation import Event, Flood, Item, Line, Reading, Signal, Status
 from services.domain.rules.parameters import Compare, Parameters
 from services.domain.rules.rule import Rule
-from services.domain.rules.rulebook import of_catalogue
+from services.domain.rules.rulebook import Rulebook
 from services.domain.vocabulary import Label, Severity, Team
 from tests.unit.test_alerts_core import HOUR, MIN, T0, S, device, roster
 
@@ -78,19 +80,19 @@ def further() -> dict[str, Parameters]:
     return {name: parameters for name, parameters in made.items() if type(parameters) in BY_PARAMETERS}
 
 
-def thing(*rules: Rule) -> DeviceKind:
+def thing() -> DeviceKind:
     metrics = tuple(Metric(name, "", Label(name, name), -180, 1e9) for name in METRICS)
     events = tuple(EventType(name, Label(name, name)) for name in EVENTS)
-    return replace(LIKE, name="thing", metrics=metrics, events=events, rules=rules, interval_s=60)
+    return replace(LIKE, name="thing", metrics=metrics, events=events, interval_s=60)
 
 
 def world(*rules: Rule) -> Callable[[], Roster]:
-    catalogue = {"thing": thing(*rules)}
+    catalogue, rulebook = {"thing": thing()}, Rulebook({"thing": rules})
 
     def build() -> Roster:
         row = replace(device(1, "manhole"), kind="thing", interval_s=60)
         community = CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")
-        return build_roster(catalogue, of_catalogue(catalogue), [community], [row], [], {}, Line())
+        return build_roster(catalogue, rulebook, [community], [row], [], {}, Line())
 
     return build
 
@@ -222,7 +224,10 @@ def canonical(build: Callable[[], Roster], items: Iterable[Item], until: int) ->
 
 
 def alerts(log: Iterable[Decision]) -> dict[Any, Any]:
-    """The alerts as they end up, with all that was said of each: ids, times, severity, how often."""
+    """The alerts as they end up, with all that was said of each: ids, times, severity, how often.
+
+    The summary of what a cap held back is no rule's: it is about how many alerts came within an hour of each other.
+    """
     found: dict[Any, Any] = {}
     for one in log:
         match one:
@@ -241,11 +246,13 @@ def alerts(log: Iterable[Decision]) -> dict[Any, Any]:
                 found[one.alert.id] += ["again", one.alert.fired_ms, one.worse, one.counts]
             case Recover():
                 found[one.id] += ["recovering", one.at_ms]
+            case Ease():
+                found[one.id] += ["eased", one.at_ms, one.severity]
             case Clear():
                 found[one.id] += ["cleared", one.at_ms, one.active_rules]
             case _:
                 pass
-    return found
+    return {id: told for id, told in found.items() if told[0] != SUMMARY}
 
 
 def test_every_rule_kind_is_watched_or_said_why_not() -> None:
@@ -335,18 +342,17 @@ def test_lanes_in_step(seed: int) -> None:
             values = [float(draw.choice(value)) if one.name == metric else None for one in metrics]
             positions = {one.name: place for place, one in enumerate(metrics)}
             items.append(Reading(DeviceNo(number), at - draw.choice([0, 300]), at, values, positions))
-    without = {
-        name: replace(
-            kind,
-            rules=tuple(
-                replace(one, family=None) for one in kind.rules if not isinstance(one.parameters, p.OfflineParameters)
-            ),
-        )
-        for name, kind in BY_NAME.items()
-    }
+    rulebook = Rulebook(
+        {
+            kind: tuple(
+                replace(one, family=None) for one in rules if not isinstance(one.parameters, p.OfflineParameters)
+            )
+            for kind, rules in default_rulebook().defaults.items()
+        }
+    )
 
     def build() -> Roster:
-        return roster(catalogue=without)
+        return roster(rulebook=rulebook)
 
     items = [item for item in items if item.received_ms <= until]
     lanes = [i for i in items if isinstance(i, Event)], [i for i in items if isinstance(i, Reading)]

@@ -14,11 +14,13 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.gatherings import Gatherings, Move
+from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
-from services.domain.rules.evaluation import Event, Item, Outcome, Reading, State, What
+from services.domain.rules.evaluation import Event, Gathered, Item, Outcome, Reading, State, What
 
 LATE_MS = 10 * 60_000
 """Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
@@ -41,7 +43,9 @@ class Engine:
 
     def __init__(self, roster: Roster, opened: Iterable[OpenAlert] = (), on_fault: OnFault | None = None) -> None:
         self.roster = roster
-        self.alerts = Alerts(opened)
+        self.alerts = Alerts(opened, roster)
+        self.gatherings = Gatherings(roster)
+        self.gatherings.fill(self.alerts.open.values())
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
@@ -61,7 +65,11 @@ class Engine:
             facts.seen_ms, facts.online, facts.session = known.seen_ms, known.online, known.session
             facts.online_since_ms, subject.newest_ms = known.online_since_ms, known.newest_ms
             facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
+        own: list[StateChange] = []
         for change in states:
+            if is_reserved(change.rule_id):
+                own.append(change)
+                continue
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
             if owner is None or rule is None:
@@ -76,6 +84,7 @@ class Engine:
             for one in subject.rules.starts:
                 if one.rule.id not in subject.states:
                     self._wind(subject, one)
+        self.alerts.restore(own)
 
     def listen(self, since_ms: int, settle_ms: int) -> None:
         """Since when there is somebody to be heard by, and for how long at most that counts."""
@@ -93,7 +102,9 @@ class Engine:
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self.aside = former.aside
-        self.restore(states, seen)
+        book = former.alerts.book
+        self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
+        self.restore([*states, *book.former()], seen)
 
     def apply(self, item: Item) -> bool:
         """One item of the log. False: its device is not in the registry."""
@@ -168,11 +179,12 @@ class Engine:
         for _ in range(_RINGS):
             ringing = self._clocks.take(now_ms)
             if ringing is None:
-                return
+                break
             due_ms, subject, one = ringing
             if one.judged_late and subject.gateway is not None:
                 self._gateway_first(subject.gateway, now_ms)
             self._ring(subject, one, now_ms if one.judged_late else due_ms or now_ms)
+        self.alerts.book.advance(now_ms)
 
     def _gateway_first(self, gateway: Subject, now_ms: int) -> None:
         """Whether a gateway lives decides whether the devices behind it are to blame."""
@@ -182,7 +194,8 @@ class Engine:
 
     def next_due(self) -> int | None:
         """When the next clock is due, epoch ms; AT_ONCE: as soon as anybody ticks."""
-        return self._clocks.soonest()
+        dues = (self._clocks.soonest(), self.alerts.book.next_due())
+        return min((due for due in dues if due is not None), default=None)
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
@@ -220,6 +233,7 @@ class Engine:
         if alert is not None and rule_id in alert.active:
             alert.active.remove(rule_id)
             self.alerts.close(alert, now_ms, alert.correlation)
+            self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
 
     def _wind(self, subject: Subject, one: Compiled) -> None:
         """Sets a restored rule's clock. At time 0 nothing is due yet, so its tick only says when it will be:
@@ -268,18 +282,26 @@ class Engine:
                         self.alerts.decisions.append(seen)
                 else:
                     self.alerts.take_in(subject, one, signal, now_ms, correlation, item)
+                    self._gathered(self._moved(subject, one), subject, signal.ts_ms, now_ms)
+
+    def _moved(self, subject: Subject, one: Compiled) -> list[Move]:
+        return self.gatherings.moved(subject, one, self.alerts.open.get((one.family, subject.key)))
+
+    def _gathered(self, moves: Iterable[Move], source: Subject, ts_ms: int, now_ms: int) -> None:
+        """What an alert of a device means to the places it lies in, right after it was decided."""
+        number = DeviceNo(0) if source.device is None else source.device.device_no
+        for place, gathering, rises in moves:
+            self._step_place(place, gathering, Gathered(number, ts_ms, now_ms, rises), source)
 
     def _clear_orphans(self, now_ms: int) -> None:
         """Alerts whose device was retired or whose rules are gone would stand for ever; nobody else can end them."""
         if self.alerts.checked:
             return
         self.alerts.checked = True
-        for alert in list(self.alerts.open.values()):
-            subject = self.roster.find(alert.subject)
-            known = set(subject.rules.by_id) if subject is not None else set()
-            alert.active = [rule_id for rule_id in alert.active if rule_id in known]
-            if not alert.active:
-                self.alerts.close(alert, now_ms, alert.correlation)
+        self.alerts.drop_orphans(now_ms)
+        # Places are asked once more as well: who is counted where may have changed with the registry or the rules.
+        for place, gathering, rises in list(self.gatherings.all()):
+            self._gathered([(place, gathering, rises)], place, now_ms, now_ms)
 
     def take(self) -> Decided:
         """What was decided since the last `take`, and which states changed."""
@@ -287,4 +309,4 @@ class Engine:
         changes = tuple(StateChange(rule_id, key, state) for (rule_id, key), state in self._changed.items())
         self.alerts.decisions.clear()
         self._changed.clear()
-        return Decided(decisions, changes)
+        return Decided(decisions, changes + self.alerts.book.take())

@@ -12,9 +12,14 @@ from services.domain.rules import (
     delay,
     event,
     flood,
+    gathering,
     n_of_m,
     offline,
+    rate,
+    sequence,
+    silence,
     threshold,
+    window,
 )
 from services.domain.rules.evaluation import RuleKind
 
@@ -29,5 +34,10 @@ KINDS: tuple[RuleKind[Any], ...] = (
     clock.KIND,
     flood.KIND,
     delay.KIND,
+    rate.KIND,
+    window.KIND,
+    silence.KIND,
+    sequence.KIND,
+    gathering.KIND,
 )
 BY_PARAMETERS: dict[type, RuleKind[Any]] = {kind.parameters: kind for kind in KINDS}
