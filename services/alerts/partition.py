@@ -14,6 +14,7 @@ import structlog
 
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
+from services.adapters.steady_clock import SteadyClock
 from services.alerts import metrics
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.loading import load_engine, load_roster, read_log
@@ -22,6 +23,8 @@ from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
 from services.domain.engine.entries import LogRow, Unreadable, items_of, told, wrong_columns
+from services.domain.engine.hold.reasons import sort_of
+from services.domain.engine.hold.settling import Start
 from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
 
@@ -37,7 +40,12 @@ class PartitionWorker:
     """One partition under one lease. `wake` says that the log or the registry has something new."""
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], lease: Lease, settings: AlertSettings, catalogue: Mapping[str, DeviceKind]
+        self,
+        pool: asyncpg.Pool[Any],
+        lease: Lease,
+        settings: AlertSettings,
+        catalogue: Mapping[str, DeviceKind],
+        clock: SteadyClock | None = None,
     ) -> None:
         self.lease = lease
         self.wake = asyncio.Event()
@@ -45,6 +53,8 @@ class PartitionWorker:
         self._pool = pool
         self._settings = settings
         self._catalogue = catalogue
+        self._clock = clock or SteadyClock(settings.clock_hold_s, settings.clock_file)
+        self._steps = self._clock.steps
         self._engine: Engine | None = None
         self._checkpoints: dict[int, int] = {}
         self._read_ahead: deque[LogRow] = deque()
@@ -100,7 +110,10 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
         self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.listen(int(time.time() * 1000), round(self._settings.alerts_settle_s * 1000))
+        started_ms = self._clock.now_ms()
+        self._engine.listen(started_ms, round(self._settings.alerts_settle_s * 1000))
+        self._engine.alerts.book.start = Start(started_ms, round(self._settings.alerts_settling_s * 1000))
+        self._steps = self._clock.steps
         self._read_ahead.clear()
         self.registry_changed = False
         log.info(
@@ -129,6 +142,10 @@ class PartitionWorker:
         """One transaction: all waiting events, else some telemetry, else a tick. False when there is nothing to do."""
         assert self._engine is not None  # noqa: S101
         self.wake.clear()
+        if self._steps != self._clock.steps:
+            # Another time from here on: what was silent by the old one is counted anew by the new.
+            self._steps = self._clock.steps
+            self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
         async with self._pool.acquire() as connection:
             if self.registry_changed:
                 await self._reload_registry(connection)
@@ -226,15 +243,20 @@ class PartitionWorker:
     async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101
-        now_ms = time.time_ns() // 1_000_000 - round(self._settings.alerts_slack_s * 1000)
+        now_ms = self._clock.now_ms() - round(self._settings.alerts_slack_s * 1000)
         with metrics.TICK_SECONDS.time():
             suspects = engine.suspects(now_ms)
             if suspects:
                 for row in await connection.fetch(Q["last_seen"], suspects):
                     engine.heard(DeviceNo(row["device_no"]), row["seen_ms"])
             evaluated = engine.evaluations
+            if engine.alerts.book.wants_answers():
+                for row in await connection.fetch(Q["load_answers"], self.lease.partition):
+                    engine.alerts.book.answer(row["alert_id"], row["id"], row["ok"], row["answered_by"], now_ms)
             engine.tick(now_ms)
             metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
+            for sort, held in engine.alerts.book.counts().items():
+                metrics.HELD.labels(str(self.lease.partition), sort).set(held)
         await self._commit(connection, [], None)
 
     async def _commit(
@@ -245,9 +267,12 @@ class PartitionWorker:
         if not advances and not decided.decisions and not decided.states:
             return
         with metrics.COMMIT_SECONDS.time():
-            written = await commit(connection, self.lease, advances, decided, datetime.now(UTC))
+            written = await commit(connection, self.lease, advances, decided, self._clock.now())
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
+        metrics.RELEASED.inc(written.released)
+        for sort in map(sort_of, written.suppressed):
+            metrics.SUPPRESSED.labels(sort).inc()
         for order in written.opened:
             log.info(
                 "order_opened",

@@ -26,6 +26,8 @@ class Compiled:
     kind: RuleKind[Any]
     device_kind: DeviceKind
     family: str
+    siblings: tuple[Rule, ...] = ()
+    """All rules of its kind of device where it stands."""
     order: int = 0
     """Its place among the rules of its subject, the gravest first: which of two clocks of one moment runs first."""
     place: str | None = None
@@ -58,7 +60,9 @@ def place_of(rule: Rule) -> str | None:
     return "building" if kind.per_building else kind.place(rule.parameters) if kind.place is not None else None
 
 
-def compile_rule(device_kind: DeviceKind, rule: Rule, place: str | None = None) -> Compiled:
+def compile_rule(
+    device_kind: DeviceKind, rule: Rule, place: str | None = None, siblings: tuple[Rule, ...] = ()
+) -> Compiled:
     """`place`: what it is about where its parameters do not say."""
     kind = BY_PARAMETERS[type(rule.parameters)]
     return Compiled(
@@ -66,6 +70,7 @@ def compile_rule(device_kind: DeviceKind, rule: Rule, place: str | None = None) 
         kind,
         device_kind,
         rule.family or rule.id,
+        siblings,
         place=place or place_of(rule),
         telemetry=Reading in kind.reads or Reading in kind.reads_active,
         judged_late=isinstance(rule.parameters, OfflineParameters),
@@ -74,7 +79,9 @@ def compile_rule(device_kind: DeviceKind, rule: Rule, place: str | None = None) 
 
 def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
     """The rules of one sort of device. Those about a place are among them: its items are what they read."""
-    return rule_set([compile_rule(device_kind, rule) for rule in rules], metric_positions(device_kind))
+    together = tuple(rules)
+    compiled = [compile_rule(device_kind, rule, siblings=together) for rule in together]
+    return rule_set(compiled, metric_positions(device_kind))
 
 
 def rule_set(rules: Iterable[Compiled], positions: Mapping[str, int]) -> RuleSet:

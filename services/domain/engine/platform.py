@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from services.domain.devices.kind import DeviceKind, EventType
-from services.domain.ids import RuleId
-from services.domain.rules.parameters import DelayParameters, EventParameters
-from services.domain.rules.rule import Rule
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 LOG_GAP = "log_gap"
 
@@ -18,24 +15,6 @@ PLATFORM = DeviceKind(
     events=(EventType(LOG_GAP, Label("日志缺失", "Part of the log is missing"), ("lane", "missed")),),
     commands=(),
     interval_s=60,
-    rules=(
-        Rule(
-            id=RuleId("platform.delay"),
-            title=Label("消息处理延迟", "Messages reach the rules late"),
-            severity=Severity.MAJOR,
-            team=Team.DESK,
-            parameters=DelayParameters(),
-            note="an event is to be an order within a second; a minute is far outside of that",
-        ),
-        Rule(
-            id=RuleId("platform.log_gap"),
-            title=Label("部分消息未经告警规则处理", "Messages were never seen by the rules"),
-            severity=Severity.MAJOR,
-            team=Team.DESK,
-            parameters=EventParameters(LOG_GAP, clear_after_s=86_400.0),
-            note="the log is kept 48 h; what was purged before it was evaluated can have set nothing off",
-        ),
-    ),
     profile=lambda _memory, _moment, _random: {},
 )
-"""Not in the catalogue: nobody owns such a device."""
+"""Not in the catalogue: nobody owns such a device. Its rules are in `rules/defaults` like those of any kind."""

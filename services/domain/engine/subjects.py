@@ -12,6 +12,7 @@ from services.domain.engine.compiled import NEVER as NEVER
 from services.domain.engine.compiled import Compiled as Compiled
 from services.domain.engine.compiled import RuleSet as RuleSet
 from services.domain.engine.compiled import compile_rule, compile_rules, metric_positions, rule_set
+from services.domain.engine.hold.inputs import HoldInputs
 from services.domain.engine.platform import PLATFORM
 from services.domain.ids import CommunityId, DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
@@ -94,6 +95,8 @@ class Roster:
     line: Line
     devices: dict[DeviceNo, Subject] = field(default_factory=dict)
     places: dict[str, Subject] = field(default_factory=dict)
+    holding: HoldInputs = field(default_factory=HoldInputs)
+    """Silences and caps of its communities."""
 
     def find(self, key: str) -> Subject | None:
         sort, _, name = key.partition(":")
@@ -181,11 +184,7 @@ class _Books:
 
     def of_platform(self, community_id: str) -> tuple[Rule, ...]:
         """Rules about the community itself."""
-        if PLATFORM.name in self._rulebook.defaults:
-            return self.of_kind(community_id, PLATFORM.name)
-        own = self.of_kind(community_id, PLATFORM.name)
-        replaced = {rule.id for rule in self._rulebook.communities.get(community_id, {}).get(PLATFORM.name, ())}
-        return (*(rule for rule in PLATFORM.rules if rule.id not in replaced), *own)
+        return self.of_kind(community_id, PLATFORM.name)
 
     def of_device(self, device: DeviceRow) -> tuple[Rule, ...]:
         rules = tuple(
@@ -265,7 +264,7 @@ class _Places:
                     # As the community has it: a place is not fitted to one of its devices.
                     own = self._books.of_kind(row.community_id, row.kind)
                     rule = next((rule for rule in own if rule.id == one.rule.id), one.rule)
-                    rules[rule.id] = compile_rule(one.device_kind, rule)
+                    rules[rule.id] = compile_rule(one.device_kind, rule, siblings=own)
         return keys
 
     def _place(self, sort: str, key: str, device: Subject) -> Subject:
