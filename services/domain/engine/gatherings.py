@@ -109,9 +109,10 @@ def _counts(gathering: Compiled, one: Compiled, row: DeviceRow) -> bool:
     parameters = gathering.rule.parameters
     assert isinstance(parameters, GatheringParameters)  # noqa: S101
     on_trial = one.rule.mode is Mode.SHADOW and gathering.rule.mode is not Mode.SHADOW
-    return not on_trial and _matches(one.rule.id, parameters.rule) and applies(gathering.rule, row)
+    named = _matches(one.rule.id, parameters.rule) or _matches(one.family, parameters.rule)
+    return not on_trial and named and applies(gathering.rule, row)
 
 
 @lru_cache(maxsize=4096)
-def _matches(rule_id: str, pattern: str) -> bool:
-    return fnmatchcase(rule_id, pattern)
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern)

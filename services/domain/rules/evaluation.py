@@ -215,6 +215,9 @@ class RuleKind(Generic[P]):
     rests_only_if_sent: bool = False
     reason: Callable[[DeviceKind, P, Signal], Label] | None = None
     """The sentence that says why; None: it stands in `reasons`."""
+    observes: Callable[[dict[str, Any]], State] | None = None
+    """For a kind whose memory is knowledge (a baseline, a window) and not only what is pending: it is called also while
+    the rule does not count, and this takes from a state what is pending or fired. None: the memory is dropped then."""
 
 
 OVERTAKEN_MS = 60 * 60_000

@@ -198,7 +198,7 @@ class GatheringParameters:
     offline behind one gateway, several flooded manholes of one 网格)."""
 
     rule: str
-    """Pattern over rule ids (`*.offline`), of whatever device kind."""
+    """Pattern over rule ids and families (`*.offline`), of whatever device kind."""
     count: int
     within: str
     """gateway | building | grid | community"""

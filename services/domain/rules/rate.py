@@ -117,4 +117,9 @@ def reason(kind: DeviceKind, parameters: RateParameters, signal: Signal) -> Labe
     )
 
 
-KIND = RuleKind(RateParameters, step, tick, reads=(Reading,), reason=reason)
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: the values are followed all the time."""
+    return {**state, "phase": None, "onset": None, "back": None}
+
+
+KIND = RuleKind(RateParameters, step, tick, reads=(Reading,), reason=reason, observes=observes)

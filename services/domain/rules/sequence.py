@@ -91,4 +91,9 @@ def reason(kind: DeviceKind, parameters: SequenceParameters, signal: Signal) -> 
     )
 
 
-KIND = RuleKind(SequenceParameters, step, tick, reads=(Event,), reason=reason)
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: answers are heard all the time, so that one which overtook its question still counts."""
+    return {"open": [], "then": state["then"], "onset": None} if state["then"] else None
+
+
+KIND = RuleKind(SequenceParameters, step, tick, reads=(Event,), reason=reason, observes=observes)

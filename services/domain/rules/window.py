@@ -182,4 +182,9 @@ def reason(kind: DeviceKind, parameters: WindowParameters, signal: Signal) -> La
     return Label(f"{name.zh} {over.zh}{seen} {limit}", f"{name.en}: {over.en}{seen} {limit}")
 
 
-KIND = RuleKind(WindowParameters, step, tick, reads=(Reading,), reason=reason)
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: the window is filled all the time."""
+    return {**state, "onset": None}
+
+
+KIND = RuleKind(WindowParameters, step, tick, reads=(Reading,), reason=reason, observes=observes)
