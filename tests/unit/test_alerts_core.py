@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.adapters.registry import CommunityRow, DeviceRow
+from services.adapters.rules import default_rulebook, load_defaults
 from services.domain.devices import BY_NAME
 from services.domain.engine.core import LATE_MS, LATE_SAFETY_MS, Engine
 from services.domain.engine.decisions import Clear, Decision, OpenAlert, Presence, Raise, Recover, Repeat, StateChange
@@ -20,7 +21,6 @@ from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Status
 from services.domain.rules.parameters import OfflineParameters
-from services.domain.rules.rulebook import of_catalogue
 from services.domain.vocabulary import Severity
 
 S = 1000
@@ -62,7 +62,7 @@ def roster(*extra: DeviceRow) -> Roster:
     rows += [device(GATEWAY, "gateway"), device(21, "electricity_meter", gateway_no=GATEWAY), *extra]
     communities = [CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")]
     buildings = [BuildingRow("b1", "1号楼", "g1", 5.0, 5.0)]
-    return build_roster(BY_NAME, of_catalogue(BY_NAME), communities, rows, buildings, {}, Line())
+    return build_roster(BY_NAME, default_rulebook(), communities, rows, buildings, {}, Line())
 
 
 def reading(number: int, kind: str, ts: int, delay: int = 0, **values: float) -> Reading:
@@ -97,9 +97,9 @@ def test_core_evaluates_only_the_rules_of_the_device_and_the_item() -> None:
     """Cost must not depend on the rules that cannot apply."""
     engine = Engine(roster())
     engine.apply(reading(4, "manhole", T0, tilt=1))
-    applying = sum(1 for rule in BY_NAME["manhole"].rules if getattr(rule.parameters, "metric", None))
+    applying = sum(1 for rule in load_defaults()["manhole"] if getattr(rule.parameters, "metric", None))
     assert engine.evaluations == applying
-    assert applying < sum(len(kind.rules) for kind in BY_NAME.values()) / 5
+    assert applying < sum(map(len, load_defaults().values())) / 5
 
 
 def test_core_person_and_device_tags_decide_which_rules_apply() -> None:

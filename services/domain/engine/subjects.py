@@ -26,6 +26,8 @@ class Compiled:
     kind: RuleKind[Any]
     device_kind: DeviceKind
     family: str
+    siblings: tuple[Rule, ...] = ()
+    """All rules it was compiled with."""
 
 
 def metric_positions(kind: DeviceKind) -> dict[str, int]:
@@ -51,9 +53,10 @@ def _gravest_first(rule: Rule) -> tuple[bool, int]:
 
 def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
     """Worst first: where one message sets off two rules of a family, the graver one names the alert."""
+    together = tuple(sorted(rules, key=_gravest_first))
     compiled = [
-        Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id)
-        for rule in sorted(rules, key=_gravest_first)
+        Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id, together)
+        for rule in together
     ]
     reads: dict[type, list[Compiled]] = {}
     active: dict[type, list[Compiled]] = {}
