@@ -68,7 +68,7 @@ def log_row(readings: list[Any], now: int) -> LogRow:
 
 
 def known(engine: Engine) -> Any:
-    subjects = [*engine.roster.devices.values(), *engine.roster.buildings.values()]
+    subjects = [*engine.roster.devices.values(), *engine.roster.places.values()]
     facts = [
         (
             s.key,

@@ -11,12 +11,15 @@ from typing import Any
 from services.adapters.rules.source import Source, SourceError, read_source
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.platform import PLATFORM
 from services.domain.rules.document import Document, Others, check_beside, read_document
 from services.domain.rules.faults import Fault
 from services.domain.rules.rule import Rule
 from services.domain.rules.rulebook import Rulebook
 from services.domain.vocabulary import Label
 
+KINDS: Mapping[str, DeviceKind] = {**BY_NAME, PLATFORM.name: PLATFORM}
+"""All that rules can be about: the catalogue, and the platform itself."""
 DEFAULTS = Path(__file__).parents[2] / "domain" / "rules" / "defaults"
 
 
@@ -58,7 +61,7 @@ class Text:
 _EMPTY = Document("", (), ())
 
 
-def read_text(text: str, others: Others | None = None, kinds: Mapping[str, DeviceKind] = BY_NAME) -> Text:
+def read_text(text: str, others: Others | None = None, kinds: Mapping[str, DeviceKind] = KINDS) -> Text:
     """YAML (JSON is YAML too, but see `read_plain`). `others`: the rules it will stand beside, None: not checked."""
     try:
         source = read_source(text)
@@ -67,7 +70,7 @@ def read_text(text: str, others: Others | None = None, kinds: Mapping[str, Devic
     return _checked(source.value, source, others, kinds)
 
 
-def read_plain(given: Any, others: Others | None = None, kinds: Mapping[str, DeviceKind] = BY_NAME) -> Text:
+def read_plain(given: Any, others: Others | None = None, kinds: Mapping[str, DeviceKind] = KINDS) -> Text:
     """Plain values, as from JSON: faults carry their path and no line."""
     return _checked(given, None, others, kinds)
 
@@ -99,7 +102,7 @@ def read_file(path: Path, others: Others | None = None) -> Text:
 @cache
 def load_defaults() -> Mapping[str, tuple[Rule, ...]]:
     """The default rules of every kind of the catalogue, in the order of the catalogue. Raises RuleFileError."""
-    texts = {name: read_file(DEFAULTS / f"{name}.yaml") for name in BY_NAME}
+    texts = {name: read_file(DEFAULTS / f"{name}.yaml") for name in KINDS}
     everything = Others(tuple((name, rule) for name, text in texts.items() for rule in text.rules))
     said: list[str] = []
     for name, text in texts.items():

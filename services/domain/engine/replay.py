@@ -13,34 +13,37 @@ Heard = Callable[[DeviceNo, int], int | None]
 """When a device was last heard up to a moment, where that is known of more than its items; None: of them alone."""
 
 
+def _by_items(_device_no: DeviceNo, _now_ms: int) -> int | None:
+    return None
+
+
 def replay(
-    engine: Engine, items: Iterable[Item], until_ms: int, heard: Heard = lambda _device_no, _now_ms: None
+    engine: Engine, items: Iterable[Item], until_ms: int, slack_ms: int = 0, heard: Heard = _by_items
 ) -> Iterator[Decided]:
     """What the engine decides, item by item and clock by clock; items in the order in which the server received them.
 
+    This is the canonical order: a clock that is due at the very moment of an item runs before it. `slack_ms`: how long
+    a clock waits for what is still on its way to the log, as the live engine does; it moves offline alone.
     `heard` is asked before a device is taken for dead, as the database is live.
-    A clock that is due at the very moment of an item runs after it, as it does live: the log is read first.
-    Nothing is yielded where nothing was decided and no state moved.
+    Nothing is yielded where nothing was decided and no state moved. A history in pieces is given piece by piece, each
+    but the last with an `until_ms` before the first item of the next.
     """
-    now_ms = 0
     for item in items:
-        yield from _clocks(engine, now_ms, item.received_ms, heard)
-        now_ms = max(now_ms, item.received_ms)
+        yield from _clocks(engine, item.received_ms - slack_ms, heard)
         engine.apply(item)
         decided = engine.take()
         if decided.decisions or decided.states:
             yield decided
-    yield from _clocks(engine, now_ms, until_ms + 1, heard)
+    yield from _clocks(engine, until_ms, heard)
 
 
-def _clocks(engine: Engine, now_ms: int, before_ms: int, heard: Heard) -> Iterator[Decided]:
-    while (due_ms := engine.next_due()) is not None and due_ms < before_ms:
-        # A device that speaks for the first time has its clocks wound for "at once".
-        due_ms = max(due_ms, now_ms)
-        for device_no in engine.suspects(due_ms):
-            if (seen_ms := heard(device_no, due_ms)) is not None:
+def _clocks(engine: Engine, now_ms: int, heard: Heard) -> Iterator[Decided]:
+    while (due_ms := engine.next_due()) is not None and due_ms <= now_ms:
+        at_ms = due_ms or now_ms
+        for device_no in engine.suspects(at_ms):
+            if (seen_ms := heard(device_no, at_ms)) is not None:
                 engine.heard(device_no, seen_ms)
-        engine.tick(due_ms)
+        engine.tick(at_ms)
         decided = engine.take()
         if decided.decisions or decided.states:
             yield decided

@@ -54,7 +54,7 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
     def heard(device_no: DeviceNo, now_ms: int) -> int | None:
         return now_ms if device_no in staged.alive else None
 
-    alerts = of_all(replay(engine, staged.items, staged.until, heard))
+    alerts = of_all(replay(engine, staged.items, staged.until, heard=heard))
     wrong = [*failed, *_compare(case.expect, alerts, staged)]
     spoke = frozenset(rule for alert in alerts for rule in alert.spoke)
     return Ran(
