@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from services.adapters.case_files import BadFile, CaseFile, read_cases
-from services.adapters.rules import RuleFileError, default_rulebook, read_plain
+from services.adapters.rules import default_rulebook, read_plain
+from services.adapters.rules.files import RuleFileError
 from services.cli.home import CODE, tr
 from services.domain.devices import BY_NAME
 from services.domain.proof.case import WrittenCase, WrittenFile

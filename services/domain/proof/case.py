@@ -1,4 +1,4 @@
-"""A test case of rules as it is written: a small world, what its devices say, and exactly the alerts this must cause."""
+"""A test case of rules as it is written: a small world, what its devices say, and exactly the alerts of it."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
     engine.restore((), {})
     engine.tick(staged.start)
 
-    def heard(device_no: DeviceNo, now_ms: int) -> int | None:
-        return now_ms if device_no in staged.alive else None
+    def heard(device_no: DeviceNo, now_ms: int, gone: bool) -> int | None:
+        return now_ms if device_no in staged.alive and not gone else None
 
     alerts = of_all(replay(engine, staged.items, staged.until, heard=heard))
     wrong = [*failed, *_compare(case.expect, alerts, staged)]

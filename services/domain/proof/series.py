@@ -12,7 +12,8 @@ WORDS: Known = {"true": 1.0, "false": 0.0, "on": 1.0, "off": 0.0}
 MOST_VALUES = 100_000
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_TOKEN = re.compile(rf"(?:(?P<number>{_NUMBER})(?P<step>[+-]\d+(?:\.\d+)?)?|(?P<word>[A-Za-z_]\w*?|_))(?:x(?P<times>\d+))?")
+_STEP = r"[+-]\d+(?:\.\d+)?"
+_TOKEN = re.compile(rf"(?:(?P<number>{_NUMBER})(?P<step>{_STEP})?|(?P<word>[A-Za-z_]\w*?|_))(?:x(?P<times>\d+))?")
 NOT_SENT = "_"
 
 
@@ -21,7 +22,7 @@ class BadSeries(ValueError):
 
 
 def read_series(written: str | float | bool, known: Known = WORDS) -> list[float | None]:
-    """`4` one value, `4x10` ten of them, `4+0.5x3` is 4 4.5 5, `_` not sent, `_x3` three times not sent, words as known.
+    """`4` one value, `4x10` ten of them, `4+0.5x3` is 4 4.5 5, `_` not sent, `_x3` three of these, words as known.
 
     Raises BadSeries.
     """

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.domain.devices.kind import DeviceKind
-from services.domain.engine.subjects import BuildingRow, Roster, build_roster, metric_positions
+from services.domain.engine.compiled import metric_positions
+from services.domain.engine.subjects import BuildingRow, Roster, build_roster
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.proof.case import (
     Moment,
