@@ -59,7 +59,10 @@ class Liveness:
                 self._clocks.set(subject, one, now_ms)
 
     def gateway_alive(self, gateway: Subject, received_ms: int) -> None:
+        first = gateway.facts.seen_ms is None
         gateway.facts.seen_ms = max(gateway.facts.seen_ms or 0, received_ms)
+        if first:
+            self._begin(gateway, received_ms)
         if not gateway.facts.online and not any(state and "off" in state for state in gateway.states.values()):
             gateway.facts.online, gateway.facts.online_since_ms = True, received_ms
 
