@@ -117,6 +117,12 @@ RULES: list[tuple[str, Severity, Team, dict[str, Any]]] = [
     ("people_counter.over_capacity", MINOR, Team.GENERAL, {"metric": "inside", "compare": LEAST}),
     ("tunnel_sensor.ch4_high", CRITICAL, Team.MAINTENANCE, {"compare": LEAST, "limit": 20}),
     ("tunnel_sensor.o2_low", CRITICAL, Team.MAINTENANCE, {"compare": MOST, "limit": 19.5}),
+    ("charger.heating", MAJOR, Team.PATROL, {"metric": "temperature", "limit": 20, "within_s": 300}),
+    ("bin.heating", MAJOR, Team.PATROL, {"metric": "temperature", "limit": 20, "within_s": 1800}),
+    ("tunnel_sensor.blind", MAJOR, Team.MAINTENANCE, {"metric": "ch4", "for_s": 600}),
+    ("gateway.many_offline", MAJOR, Team.MAINTENANCE, {"rule": "*.offline", "count": 5, "within": "gateway"}),
+    ("smoke_detector.many_offline", MAJOR, Team.MAINTENANCE, {"count": 3, "within": "building"}),
+    ("manhole.waterlogged", CRITICAL, Team.MAINTENANCE, {"rule": "manhole.flooded", "count": 3, "within": "grid"}),
     ("loudspeaker.fault", MINOR, Team.MAINTENANCE, {"event": "fault"}),
     ("siren.fault", MINOR, Team.MAINTENANCE, {"event": "fault"}),
     ("patrol_vehicle.obstacle", MINOR, Team.PATROL, {"event": "obstacle"}),
@@ -126,6 +132,8 @@ RULES: list[tuple[str, Severity, Team, dict[str, Any]]] = [
 
 SCOPES = {
     "water_meter.elder_silence": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "water_meter.elder_silence_day": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "door_magnet.elder_left_open": Scope(person_tags=frozenset({"elder_living_alone"})),
     "water_meter.elder_overuse": Scope(person_tags=frozenset({"elder_living_alone"})),
     "door_magnet.elder_indoors": Scope(person_tags=frozenset({"elder_living_alone"})),
     "perimeter_camera.water_edge": Scope(device_tags=frozenset({"water_zone"})),

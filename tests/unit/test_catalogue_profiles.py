@@ -20,6 +20,7 @@ from services.domain.rules.parameters import (
     Compare,
     ConsumptionParameters,
     NOfMParameters,
+    RateParameters,
     ThresholdParameters,
 )
 
@@ -107,6 +108,15 @@ def threshold_fires(life: Life, first_day: int, rule: ThresholdParameters) -> bo
     return False
 
 
+def rate_fires(life: Life, rule: RateParameters) -> bool:
+    column = life.column(rule.metric)
+    return any(
+        meets(rule.compare, now[1] - before[1], rule.limit)
+        for place, now in enumerate(column)
+        for before in itertools.takewhile(lambda one: now[0] - one[0] <= rule.within_s, reversed(column[:place]))  # noqa: B023
+    )
+
+
 def n_of_m_fires(life: Life, rule: NOfMParameters) -> bool:
     recent: deque[bool] = deque(maxlen=rule.m)
     for _, value in life.column(rule.metric):
@@ -145,6 +155,8 @@ def false_alarms(life: Life, first_day: int, elder: bool) -> Iterator[str]:
         match rule.parameters:
             case ThresholdParameters() as parameters:
                 fires = threshold_fires(life, first_day, parameters)
+            case RateParameters() as parameters:
+                fires = rate_fires(life, parameters)
             case NOfMParameters() as parameters:
                 fires = n_of_m_fires(life, parameters)
             case ConsumptionParameters() as parameters:
