@@ -14,11 +14,11 @@ from services.domain.rules.evaluation import OVERTAKEN_MS, Facts
 from tests.unit.boundaries.table import BOUNDARIES, Case, Table
 from tests.unit.rules_support import Fold, spoken
 
-HERE = Path(__file__).parent / "boundaries"
+KIND_OF = {kind.step.__module__.rpartition(".")[2]: kind.parameters for kind in KINDS}
 TABLES: dict[str, Table] = {
     path.stem: import_module(f"tests.unit.boundaries.{path.stem}").table()
-    for path in sorted(HERE.glob("*.py"))
-    if path.stem not in ("__init__", "table")
+    for path in sorted((Path(__file__).parent / "boundaries").glob("*.py"))
+    if path.stem in KIND_OF
 }
 CASES = [
     pytest.param(case, id=f"{kind}: {name}")
@@ -35,12 +35,11 @@ def told(case: Case, *, restarts: bool = False, twice: bool = False) -> Fold:
 
 
 def test_boundaries_every_kind_has_every_one() -> None:
-    files = {kind.step.__module__.rpartition(".")[2]: kind.parameters for kind in KINDS}
-    assert set(TABLES) == set(files)
+    assert set(TABLES) == set(KIND_OF)
     for kind, table in TABLES.items():
         assert tuple(table) == BOUNDARIES, kind
         assert sum(isinstance(case, Case) for case in table.values()) > 3, f"{kind} shows too little"
-        assert all(type(case.rule) is files[kind] for case in table.values() if isinstance(case, Case))
+        assert all(type(case.rule) is KIND_OF[kind] for case in table.values() if isinstance(case, Case))
 
 
 @pytest.mark.parametrize("case", CASES)
