@@ -14,6 +14,7 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.device_clock import DRIFT, SLOW_MS, drift_of, learn
 from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gatherings import Gatherings, Move
 from services.domain.engine.hold.memory import is_reserved
@@ -22,7 +23,7 @@ from services.domain.engine.platform import NOBODY, PLATFORM
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
-from services.domain.rules.evaluation import Event, Gathered, Item, Lag, Outcome, Reading, State, What
+from services.domain.rules.evaluation import Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 
 LATE_MS = 10 * 60_000
 """Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
@@ -80,6 +81,11 @@ class Engine:
             facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
         own: list[StateChange] = []
         for change in states:
+            if change.rule_id == DRIFT:
+                device = self.roster.find(change.subject)
+                if device is not None and change.state is not None:
+                    device.drift = drift_of(change.state)
+                continue
             if is_reserved(change.rule_id):
                 own.append(change)
                 continue
@@ -116,6 +122,8 @@ class Engine:
         for subject in former.roster.subjects():
             rules = subject.rules.by_id
             states += [StateChange(id, subject.key, state, rules[id].shape) for id, state in subject.states.items()]
+            if subject.drift is not None:
+                states.append(StateChange(DRIFT, subject.key, subject.drift.as_state()))
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self.aside.carry_over(former.aside, former.roster, self.roster)
@@ -137,8 +145,8 @@ class Engine:
                 self._liveness.alive(subject, item)
                 return True
             subject.newest_ms = item.ts_ms
-            late_ms = max(LATE_MS, LATE_INTERVALS * subject.facts.interval_ms)
-            item = replace(item, late=True) if item.received_ms - item.ts_ms > late_ms else item
+            if subject.drift is not None or item.received_ms - item.ts_ms > SLOW_MS:
+                item = self._slow(subject, item)
         self._liveness.alive(subject, item)
         rules = subject.rules
         for one in rules.reads.get(type(item), ()):
@@ -150,6 +158,18 @@ class Engine:
             if one.rule.id in subject.states:
                 self._step(subject, one, item)
         return True
+
+    def _slow(self, subject: Subject, item: Reading) -> Reading:
+        """A reading that took long, or seems to have: whether it is late, and what that says of the device's clock."""
+        before, delay_ms = subject.drift, item.received_ms - item.ts_ms
+        subject.drift = drift = learn(before, item.ts_ms, item.received_ms)
+        self._changed[DRIFT, subject.key] = None if drift is None else drift.as_state(), ""
+        offset_ms = 0 if drift is None else drift.offset_ms
+        if offset_ms and (before is None or not before.offset_ms):
+            for one in subject.rules.reads.get(Clock, ()):
+                self._step(subject, one, Clock(item.device_no, item.ts_ms, item.received_ms, -offset_ms))
+        late_ms = max(LATE_MS, LATE_INTERVALS * subject.facts.interval_ms)
+        return replace(item, late=True) if delay_ms - offset_ms > late_ms else item
 
     def feed(self, key: str, item: Item) -> bool:
         """An item about a place itself (`community:{id}`), not about a device in it. False: no rule watches it."""
@@ -187,7 +207,8 @@ class Engine:
     def _step(self, subject: Subject, one: Compiled, item: Item, source: Subject | None = None) -> None:
         if isinstance(item, Event):
             late_ms = LATE_SAFETY_MS if one.rule.life_safety else LATE_MS
-            if item.received_ms - item.ts_ms > late_ms:
+            drift = (source or subject).drift
+            if item.received_ms - item.ts_ms - (drift.offset_ms if drift is not None else 0) > late_ms:
                 item = replace(item, late=True)
         self.evaluations += 1
         if self.aside and self.aside.rests(one, subject, item.received_ms) is not None:
