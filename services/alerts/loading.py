@@ -71,7 +71,7 @@ async def load_engine(
             for row in await connection.fetch(Q["load_seen"], partition, ahead)
         }
         states = [
-            StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]))
+            StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]), row["shape"])
             for row in await connection.fetch(Q["load_states"], partition)
         ]
         opened = [
