@@ -243,11 +243,11 @@ def test_gate_guard_of_a_building_asks_the_device_that_spoke() -> None:
 
 def test_gate_event_that_was_over_stays_over_outside_the_hours() -> None:
     one = engine(rule(EventParameters("overload", clear_after_s=60), during=NIGHT))
-    assert [what for _, what in said(one, event(1, "overload", SATURDAY_6 - HOUR))] == ["Raise"]
-    one.tick(SATURDAY_6 - HOUR + MIN)
+    assert [what for _, what in said(one, event(1, "overload", SATURDAY_6 - 2 * MIN))] == ["Raise"]
+    one.tick(SATURDAY_6 - MIN)
     assert [type(d) for d in one.take().decisions] == [Clear]
     assert said(one, event(1, "tamper", SATURDAY_6 + S)) == []
-    assert said(one, event(1, "overload", SATURDAY_6 - HOUR, delay=2 * MIN)) == []
+    assert said(one, event(1, "overload", SATURDAY_6 - 2 * MIN, delay=2 * MIN + 2 * S)) == []
     assert said(one, event(1, "overload", SATURDAY_6 + HOUR)) == []
 
 
@@ -255,7 +255,7 @@ def test_gate_guard_that_can_not_be_used_faults_the_rule_aloud_and_no_other() ->
     faults: list[str] = []
     one = engine(rule(HIGH, guard="values.power >"), faults=faults)
     assert said(one, *minutes(FRIDAY_22, 0, 20)) == []
-    assert len(faults) == 1 and "line 1, column 15" in faults[0]
+    assert faults and all("line 1, column 15" in fault for fault in faults)
 
 
 def test_gate_check_refuses_what_makes_no_sense() -> None:

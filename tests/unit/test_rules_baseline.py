@@ -323,3 +323,12 @@ def test_baseline_a_week_of_holidays_is_not_weeks_of_sundays() -> None:
     assert line.state is not None
     assert cell(line.state["cells"], bucket_of(end, FACTS)).learned >= RULE.min_weeks
     assert line.read(end, power=90_000.0) == []
+
+
+def test_baseline_does_not_learn_from_what_it_is_about_to_flag() -> None:
+    """Two hours of a device that reports hourly and never varied: the first hour must not excuse the second."""
+    line = Timeline(replace(RULE, for_s=7200), Facts(interval_ms=HOUR_MS))
+    end = MONDAY + 4 * WEEK_MS
+    for ts in range(MONDAY, end, HOUR_MS):
+        assert line.read(ts, power=100.0) == []
+    assert [line.read(end + n * HOUR_MS, power=3000.0) for n in range(3)] == [[], [], ["fire"]]

@@ -9,6 +9,8 @@ from services.domain.rules.evaluation import Event, Facts, Item, Outcome, RuleKi
 from services.domain.rules.parameters import AbsenceParameters
 
 _RECHECK_MS = 60_000
+_CATCH_UP_MS = 60_000
+"""What a device could not send while it was offline it sends once it is back; it is waited for that long."""
 
 
 def step(parameters: AbsenceParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
@@ -85,6 +87,8 @@ def tick(parameters: AbsenceParameters, state: State, facts: Facts, now_ms: int)
         return Outcome(decided, due_ms=_due(parameters, decided, facts))
     if not facts.online:
         return Outcome(state, due_ms=now_ms + _RECHECK_MS)
+    if now_ms < facts.online_since_ms + _CATCH_UP_MS:
+        return Outcome(state, due_ms=facts.online_since_ms + _CATCH_UP_MS)
     decided["onset"] = end
     return Outcome(decided, (Signal(What.FIRE, end, end),), _due(parameters, decided, facts))
 

@@ -164,7 +164,8 @@ def _sampled(state: dict[str, Any], slot: int, bucket: int, value: float, facts:
 
 def _taught(state: dict[str, Any], facts: Facts) -> str:
     packed, samples = str(state["cells"]), state["samples"]
-    if len(samples) < min(ENOUGH, max(1, HOUR_MS // facts.interval_ms)):
+    # What is off already, and not yet for long enough, would make the hour beside it think that usual.
+    if "out" in state or len(samples) < min(ENOUGH, max(1, HOUR_MS // facts.interval_ms)):
         return packed
     known = cell(packed, state["bucket"])
     if "flagged" in state and known.flagged < STUBBORN:
