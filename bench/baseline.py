@@ -26,7 +26,7 @@ from device_sim.life import Surroundings, live
 from device_sim.presets import BY_NAME as PRESETS
 from device_sim.presets.generate import generate
 from device_sim.real import ELECTRICITY
-from services.domain.devices import BY_NAME
+from services.adapters.rules.files import load_defaults
 from services.domain.ids import DeviceNo
 from services.domain.rules.baseline import step
 from services.domain.rules.evaluation import Facts, Reading, State, What
@@ -121,7 +121,7 @@ def real(folder: Path) -> Iterator[tuple[str, Series, int]]:
 
 
 def default(kind: str) -> BaselineParameters:
-    return next(rule.parameters for rule in BY_NAME[kind].rules if isinstance(rule.parameters, BaselineParameters))
+    return next(rule.parameters for rule in load_defaults()[kind] if isinstance(rule.parameters, BaselineParameters))
 
 
 def line(*cells: Any) -> None:
