@@ -1,4 +1,4 @@
-"""Elders living alone: what counts as silence, and what only looks like it."""
+"""Elders living alone: what counts as silence, and what only looks like it; what readings of no worth must not do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Iterable
 import pytest
 
 from services.domain.rules.evaluation import Facts, Item, Reading
-from services.domain.rules.parameters import AbsenceParameters, Compare, ConsumptionParameters, EventParameters
+from services.domain.rules.parameters import (
+    AbsenceParameters,
+    Compare,
+    ConsumptionParameters,
+    EventParameters,
+    RateParameters,
+)
 from tests.unit.rules_support import Fold, Said, at, event, offline, online, read, spoken
 
 HOUR, QUARTER = 3600, 900
@@ -144,3 +150,13 @@ def test_reading_of_no_number_is_a_reading_without_the_metric() -> None:
     one = read(0, float("nan"))
     assert isinstance(one, Reading)
     assert (one.value("v"), read(0, float("-inf")).value("v"), read(0, 0.0).value("v")) == (None, None, 0.0)
+
+
+def test_rate_late_reading_that_shows_the_change_goes_on_interrupts_the_recovery() -> None:
+    """It pages nobody, but nobody may say any more that it was steady all the while."""
+    rule = RateParameters("v", Compare.AT_LEAST, 10, 60, clear_for_s=120)
+    calm = [read(0, 0), read(60, 10), read(120, 10), read(180, 10)]
+    assert spoken(Fold(rule, Facts(60_000)).run([*calm, read(240, 10)], 0))[-1] == (240, "clear")
+    late = [*calm, read(200, 20, delay=601), read(270, 20), read(330, 20), read(390, 20), read(450, 20)]
+    said = spoken(Fold(rule, Facts(60_000)).run(late, 0))
+    assert said == [(60, "fire"), (120, "recover"), (390, "clear")]
