@@ -1,4 +1,4 @@
-"""Elders living alone: what counts as silence, and what only looks like it."""
+"""Elders living alone: what counts as silence, and what only looks like it; what readings of no worth must not do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterable
 import pytest
 
 from services.domain.rules.evaluation import Facts, Item, Reading
-from services.domain.rules.parameters import AbsenceParameters, Compare, ConsumptionParameters, EventParameters
+from services.domain.rules.parameters import (
+    AbsenceParameters,
+    Compare,
+    ConsumptionParameters,
+    EventParameters,
+    RateParameters,
+    SequenceParameters,
+)
 from tests.unit.rules_support import Fold, Said, at, event, offline, online, read, spoken
 
 HOUR, QUARTER = 3600, 900
@@ -124,7 +131,7 @@ def test_overuse_goes_on_counting_over_a_reset() -> None:
 def test_door_of_a_device_that_was_offline_waits_for_what_it_could_not_send() -> None:
     rule = AbsenceParameters("opened", 9, 19)
     evening = 11 * HOUR
-    resent = [offline(9000), online(evening - 5), event(9600, "opened", delay=evening + 20 - 9600)]
+    resent: list[Item] = [offline(9000), online(evening - 5), event(9600, "opened", delay=evening + 20 - 9600)]
     assert spoken(Fold(rule, Facts(interval_ms=21_600_000)).run(resent, evening + HOUR)) == []
     nothing = spoken(Fold(rule, Facts(interval_ms=21_600_000)).run(resent[:2], evening + HOUR))
     assert nothing == [(evening, "fire")]
@@ -144,3 +151,21 @@ def test_reading_of_no_number_is_a_reading_without_the_metric() -> None:
     one = read(0, float("nan"))
     assert isinstance(one, Reading)
     assert (one.value("v"), read(0, float("-inf")).value("v"), read(0, 0.0).value("v")) == (None, None, 0.0)
+
+
+def test_rate_late_reading_that_shows_the_change_goes_on_interrupts_the_recovery() -> None:
+    """It pages nobody, but nobody may say any more that it was steady all the while."""
+    rule = RateParameters("v", Compare.AT_LEAST, 10, 60, clear_for_s=120)
+    calm: list[Item] = [read(0, 0), read(60, 10), read(120, 10), read(180, 10)]
+    assert spoken(Fold(rule, Facts(60_000)).run([*calm, read(240, 10)], 0))[-1] == (240, "clear")
+    late = [*calm, read(200, 20, delay=601), read(270, 20), read(330, 20), read(390, 20), read(450, 20)]
+    said = spoken(Fold(rule, Facts(60_000)).run(late, 0))
+    assert said == [(60, "fire"), (120, "recover"), (390, "clear")]
+
+
+def test_sequence_answer_to_an_earlier_question_does_not_end_the_alert_of_the_one_that_waited() -> None:
+    """The later question came in first, and it is the one that ran out."""
+    asked = [event(10, "opened"), event(5, "opened", delay=15), event(7, "closed", delay=73), event(90, "closed")]
+    fold = Fold(SequenceParameters("opened", "closed", 60), Facts(60_000), restarts=True)
+    assert spoken(fold.run(asked, 300)) == [(70.001, "fire"), (90, "clear")]
+    assert fold.said[0].onset_ms == at(10)

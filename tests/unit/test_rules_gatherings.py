@@ -132,6 +132,12 @@ def test_gathering_device_with_two_alerts_counts_once_and_until_both_are_over() 
     assert many([*found, *engine.take().decisions]) == [("raise", "building:b1"), ("clear", "building:b1")]
 
 
+def test_gathering_device_with_two_alerts_began_with_the_first() -> None:
+    engine = Engine(town(meters(), gathering("building", window_s=60, pattern="water_meter.*")))
+    assert many(run(engine, leak(1, 0), leak(1, 100, "tamper"), leak(2, 120), leak(3, 130))) == []
+    assert many(run(engine, leak(4, 140))) == [("raise", "building:b1")]
+
+
 def test_gathering_counts_only_whom_its_scope_names_and_no_rule_on_trial() -> None:
     rows = [replace(row, tags=frozenset({"roof"})) if row.device_no in (1, 2) else row for row in meters()]
     scoped = gathering("building", count=2, scope=Scope(device_tags=frozenset({"roof"})))

@@ -172,7 +172,7 @@ def lasted_back(history: Sequence[Seen], at: int, since: int, length: float, ove
 
 @seed(41)
 @FEW
-@given(histories(VALUES), COMPARES, st.sampled_from([60, 61, 300]), st.sampled_from([0, 120]))
+@given(histories(st.integers(0, 9).map(float)), COMPARES, st.sampled_from([60, 61, 300]), st.sampled_from([0, 60, 120]))
 def test_oracle_rate(items: list[Item], compare: Compare, within_s: int, clear_for_s: int) -> None:
     limit = 6.0 if compare is LEAST else -6.0
     history = carrying(seen(items))
@@ -263,7 +263,7 @@ def test_oracle_window(
 
 
 @seed(43)
-@settings(FEW, max_examples=40)
+@settings(FEW, max_examples=30)
 @given(
     st.lists(st.sampled_from([0.0, 2.0, 8.0, 10.0, 12.0]), min_size=150, max_size=260),
     st.sampled_from(list(Aggregate)),
@@ -286,9 +286,15 @@ def test_oracle_window_of_many_readings_is_never_wrong(values: list[float], sort
             assert firing is past(compare, value, limit), (at, value)
 
 
+def _walks(least: int) -> st.SearchStrategy[list[int]]:
+    """Steps of a random walk without a drift, and of two that climb or fall, so that nearly all of it matters."""
+    step = st.integers(-30, 30) if least == 30 else st.integers(-1, 3) if least == 3 else st.integers(-3, 1)
+    return st.lists(step, min_size=200, max_size=260)
+
+
 @seed(44)
-@settings(FEW, max_examples=60)
-@given(st.lists(st.integers(-30, 30), min_size=100, max_size=300), COMPARES)
+@settings(FEW, max_examples=24)
+@given(st.sampled_from([30, 3, 1]).flatmap(_walks), COMPARES)
 def test_oracle_rate_of_many_readings_is_never_wrong(steps: list[int], compare: Compare) -> None:
     """More readings than are remembered: a change is found over 30/31 of the window at the least, over all at most."""
     values = [float(sum(steps[: place + 1])) for place in range(len(steps))]

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
-from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange, shadowed
 from services.domain.engine.device_clock import DRIFT, SLOW_MS, drift_of, learn
 from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gate import gate, gate_at, restrain
@@ -25,6 +25,7 @@ from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import NOTHING, Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
+from services.domain.rules.rule import Mode
 
 LATE_MS = 10 * 60_000
 """Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
@@ -347,7 +348,8 @@ class Engine:
                     self._gathered(self._moved(subject, one), subject, signal.ts_ms, now_ms)
 
     def _moved(self, subject: Subject, one: Compiled) -> list[Move]:
-        return self.gatherings.moved(subject, one, self.alerts.open.get((one.family, subject.key)))
+        family = shadowed(one.family) if one.rule.mode is Mode.SHADOW else one.family
+        return self.gatherings.moved(subject, one, self.alerts.open.get((family, subject.key)))
 
     def _gathered(self, moves: Iterable[Move], source: Subject, ts_ms: int, now_ms: int) -> None:
         """What an alert of a device means to the places it lies in, right after it was decided."""

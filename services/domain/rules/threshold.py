@@ -29,7 +29,7 @@ def step(parameters: ThresholdParameters, state: State, item: Item, facts: Facts
     if not isinstance(item, Reading):
         return Outcome(state)
     value = item.value(parameters.metric)
-    if value is None or (state is not None and item.ts_ms < state.get("last", 0)):
+    if value is None:
         return Outcome(state, due_ms=_due(parameters, state, facts))
     phase = None if state is None else state["phase"]
     if phase is None and not past(parameters.compare, value, parameters.limit):

@@ -18,7 +18,10 @@ def table() -> Table:
         "long enough": Case(rule, [moved(0, 0), moved(1, 0, 1), moved(2, 0, 1, 2)], [(2, "fire")]),
         "1 ms too short": "it lasts no time: it counts",
         "hysteresis holds": Case(rule, [moved(2, 0, 1, 2), moved(5, 0, 1, 2, 5), moved(6, 1, 2, 5)], [(2, "fire")]),
-        "hysteresis lets go": Case(rule, [moved(2, 0, 1, 2), moved(5, 0, 2)], [(2, "fire"), (5, "clear")], 10),
+        # one that has been dead for hours began none of this, and does not keep it open
+        "hysteresis lets go": Case(
+            rule, [moved(2, -9000, 0, 1, 2), moved(5, -9000, 0, 2)], [(2, "fire"), (5, "clear")], 10
+        ),
         "window's edge inside": Case(rule, [moved(600, 0, 300, 600)], [(600, "fire")]),
         "window's edge 1 ms outside": Case(rule, [moved(601, 0, 300, 600.001)], []),
         "gap of three intervals": NO_GAP,
