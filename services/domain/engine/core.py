@@ -55,6 +55,7 @@ class Engine:
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
+        self._aside_entries = self.aside.entries
         self.remembers = 0
         """States in memory."""
         self._on_fault = on_fault
@@ -136,7 +137,8 @@ class Engine:
         subject = self.roster.devices.get(item.device_no)
         if subject is None:
             return False
-        telemetry = isinstance(item, Reading)
+        sort = type(item)
+        telemetry = sort is Reading
         if subject.soonest_ms <= item.received_ms:
             self._catch_up(subject, telemetry, item.received_ms)
         if isinstance(item, Reading):
@@ -149,12 +151,19 @@ class Engine:
                 item = self._slow(subject, item)
         self._liveness.alive(subject, item)
         rules = subject.rules
-        for one in rules.reads.get(type(item), ()):
+        for one in rules.reads.get(sort, ()):
+            if telemetry and one.rest is not None and one.rule.id not in subject.states:
+                position, low, high, only_if_sent = one.rest
+                value = item.values[position] if position < len(item.values) else None  # type: ignore[union-attr]
+                if not only_if_sent if value is None else low < value < high:
+                    # At rest, and this reading leaves it there: `step` would come to nothing.
+                    self.evaluations += 1
+                    continue
             if one.place is None:
                 self._step(subject, one, item)
             elif (place := subject.places.get(one.place)) is not None:
                 self._step_place(place, place.rules.by_id[one.rule.id], item, subject)
-        for one in rules.reads_active.get(type(item), ()):
+        for one in rules.reads_active.get(sort, ()):
             if one.rule.id in subject.states:
                 self._step(subject, one, item)
         return True
@@ -211,7 +220,8 @@ class Engine:
             if item.received_ms - item.ts_ms - (drift.offset_ms if drift is not None else 0) > late_ms:
                 item = replace(item, late=True)
         self.evaluations += 1
-        if self.aside and self.aside.rests(one, subject, item.received_ms) is not None:
+        aside = self._aside_entries
+        if aside and self.aside.rests(one, subject, item.received_ms) is not None:
             return
         before = subject.states.get(one.rule.id)
         try:
@@ -219,7 +229,7 @@ class Engine:
         except Exception as error:
             self._failed(subject, one, error, item.received_ms)
             return
-        if self.aside:
+        if aside:
             self.aside.worked(one, subject)
         if outcome.state is before and not outcome.signals and outcome.due_ms is None:
             return
@@ -251,7 +261,7 @@ class Engine:
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
-        if self.aside and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
+        if self._aside_entries and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
             self._clocks.set(subject, one, until_ms)
             return
         self.evaluations += 1
