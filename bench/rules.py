@@ -239,6 +239,7 @@ def measure(*, quick: bool = False, say: Any = lambda text: None) -> RuleFigures
         built = _rss()
         cost = town.run(max(readings, size), warm_up=3 if size <= 100_000 else 2)
         by_devices[f"{size:,}"] = cost.us_per_reading
+        say(f"{size:,} devices: {cost.us_per_reading} us a reading, {cost.evaluations_per_s:,} evaluations/s")
         if size in (10_000, 100_000):
             whole = cost
             states = max(town.engine.remembers, 1)
