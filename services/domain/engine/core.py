@@ -29,7 +29,7 @@ from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subje
 from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 
-DEVICE_BYTES = 1_300
+DEVICE_BYTES = 1_700
 STATE_BYTES = 1_000
 """What a device with its dues and a state take in memory, about (python -m bench.rules)."""
 _RINGS = 200_000
