@@ -118,7 +118,7 @@ async def in_force(connection: Connection, community_id: str) -> InForceOut:
     engine = await connection.fetchval(Q["engine_of_community"], community_id, ENGINE)
     words = (
         LabelOut(
-            zh="告警引擎已收到通知，约一秒内生效", en="the alert engine has been told; it counts within about a second"
+            zh="告警引擎已收到通知，约一秒内生效", en="the alert engine has been told; it counts in about a second"
         )
         if engine
         else LabelOut(zh="告警引擎未运行，启动后生效", en="no alert engine is running; it counts as soon as one does")

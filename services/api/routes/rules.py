@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter(prefix=f"{PREFIX}/communities/{{community_id}}/rules", tags=["rules 规则"], responses=PROBLEMS)
 
 Force = Annotated[
-    bool, Query(description="仍要执行：关闭生命安全规则、规则会刷屏 · do it although it weakens or floods")
+    bool, Query(description="仍要执行（会削弱安全或刷屏时） · do it although it weakens safety or floods")
 ]
 Note = Annotated[str, Query(max_length=500, description="为何修改，记入历史与审计 · why; kept in history and audit")]
 CHANGES: dict[int | str, dict[str, Any]] = {
@@ -328,8 +328,9 @@ async def _check_flood(context: Context, community_id: str, kind: str, rule: Rul
     if a_day is not None and a_day > most and not force:
         raise ApiError(
             HTTPStatus.CONFLICT,
-            f"按已存数据，此规则每天将告警 {a_day:.0f} 次（上限 {most:g}）；请改规则，或加 force=true · by what is stored "
-            f"this rule would raise {a_day:.0f} alerts a day (limit {most:g}); change it, or say force=true",
+            f"按已存数据，此规则每天将告警 {a_day:.0f} 次（上限 {most:g}）；请改规则，或加 force=true · "
+            f"by what is stored this rule would raise {a_day:.0f} alerts a day (limit {most:g}); change it, or say "
+            "force=true",
             errors=[{"alerts_a_day": a_day, "limit": most}],
         )
     return a_day
