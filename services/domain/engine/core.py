@@ -14,7 +14,9 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gatherings import Gatherings, Move
+from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
@@ -42,20 +44,21 @@ class Engine:
 
     def __init__(self, roster: Roster, opened: Iterable[OpenAlert] = (), on_fault: OnFault | None = None) -> None:
         self.roster = roster
-        self.alerts = Alerts(opened)
+        self.alerts = Alerts(opened, roster)
         self.gatherings = Gatherings(roster)
         self.gatherings.fill(self.alerts.open.values())
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
         self._on_fault = on_fault
-        self._changed: dict[tuple[RuleId, str], State] = {}
+        self._changed: dict[tuple[RuleId, str], tuple[State, str]] = {}
         self._clocks = Clocks()
         self._liveness = Liveness(roster, self._clocks, self._step, self._wind)
         self.suspects, self.heard = self._liveness.suspects, self._liveness.heard
 
     def restore(self, states: Iterable[StateChange], seen: dict[DeviceNo, Seen]) -> None:
-        """What the database remembers; every clock is set again. Unknown rules are forgotten."""
+        """What the database remembers; every clock is set again. What a rule left that is gone, or that watched
+        something else, is forgotten, and its alert ends."""
         for device_no, known in seen.items():
             subject = self.roster.devices.get(device_no)
             if subject is None:
@@ -64,14 +67,20 @@ class Engine:
             facts.seen_ms, facts.online, facts.session = known.seen_ms, known.online, known.session
             facts.online_since_ms, subject.newest_ms = known.online_since_ms, known.newest_ms
             facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
+        own: list[StateChange] = []
         for change in states:
+            if is_reserved(change.rule_id):
+                own.append(change)
+                continue
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
             if owner is None or rule is None:
-                self._changed[change.rule_id, change.subject] = None
-                continue
-            owner.states[change.rule_id] = change.state
-            self._wind(owner, rule)
+                self._changed[change.rule_id, change.subject] = None, ""
+            elif change.shape and change.shape != rule.shape:
+                self._forget(owner, rule, owner.facts.line.heard_ms, OTHER_WATCH)
+            else:
+                owner.states[change.rule_id] = change.state
+                self._wind(owner, rule)
         for subject in self.roster.devices.values():
             if subject.gateway is not None and subject.facts.seen_ms is not None:
                 self._liveness.gateway_alive(subject.gateway, subject.facts.seen_ms)
@@ -79,6 +88,7 @@ class Engine:
             for one in subject.rules.starts:
                 if one.rule.id not in subject.states:
                     self._wind(subject, one)
+        self.alerts.restore(own)
 
     def listen(self, since_ms: int, settle_ms: int) -> None:
         """Since when there is somebody to be heard by, and for how long at most that counts."""
@@ -92,11 +102,14 @@ class Engine:
             facts = subject.facts
             seen[device_no] = Seen(facts.seen_ms, facts.online, facts.online_since_ms, facts.session, subject.newest_ms)
         for subject in former.roster.subjects():
-            states += [StateChange(rule, subject.key, state) for rule, state in subject.states.items() if state]
+            rules = subject.rules.by_id
+            states += [StateChange(id, subject.key, state, rules[id].shape) for id, state in subject.states.items()]
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
-        self.aside = former.aside
-        self.restore(states, seen)
+        self.aside.carry_over(former.aside, former.roster, self.roster)
+        book = former.alerts.book
+        self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
+        self.restore([*states, *book.former()], seen)
 
     def apply(self, item: Item) -> bool:
         """One item of the log. False: its device is not in the registry."""
@@ -171,11 +184,12 @@ class Engine:
         for _ in range(_RINGS):
             ringing = self._clocks.take(now_ms)
             if ringing is None:
-                return
+                break
             due_ms, subject, one = ringing
             if one.judged_late and subject.gateway is not None:
                 self._gateway_first(subject.gateway, now_ms)
             self._ring(subject, one, now_ms if one.judged_late else due_ms or now_ms)
+        self.alerts.book.advance(now_ms)
 
     def _gateway_first(self, gateway: Subject, now_ms: int) -> None:
         """Whether a gateway lives decides whether the devices behind it are to blame."""
@@ -185,7 +199,8 @@ class Engine:
 
     def next_due(self) -> int | None:
         """When the next clock is due, epoch ms; AT_ONCE: as soon as anybody ticks."""
-        return self._clocks.soonest()
+        dues = (self._clocks.soonest(), self.alerts.book.next_due())
+        return min((due for due in dues if due is not None), default=None)
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
@@ -206,24 +221,20 @@ class Engine:
     def _failed(self, subject: Subject, one: Compiled, error: Exception, now_ms: int) -> None:
         """The rule is set aside for this subject. If it fails there again it starts from nothing."""
         if self.aside.failed(one, subject, now_ms) and one.rule.id in subject.states:
-            self._forget(subject, one.rule.id, now_ms, "rule failed")
+            self._forget(subject, one, now_ms, FAILED)
         until_ms = self.aside.rests(one, subject, now_ms)
         if until_ms is not None:
             self._clocks.set(subject, one, until_ms)
         if self._on_fault is not None:
             self._on_fault(one.rule.id, subject.key, error)
 
-    def _forget(self, subject: Subject, rule_id: RuleId, now_ms: int, reason: str) -> None:
+    def _forget(self, subject: Subject, one: Compiled, now_ms: int, reason: str) -> None:
         """The rule knows nothing of the subject any more, and holds no alert of it open."""
-        subject.states.pop(rule_id, None)
-        self._changed[rule_id, subject.key] = None
-        one = subject.rules.by_id[rule_id]
+        subject.states.pop(one.rule.id, None)
+        self._changed[one.rule.id, subject.key] = None, ""
         self._clocks.stop(subject, one)
-        alert = self.alerts.open.get((one.family, subject.key))
-        if alert is not None and rule_id in alert.active:
-            alert.active.remove(rule_id)
-            self.alerts.close(alert, now_ms, alert.correlation)
-            self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
+        self.alerts.let_go(subject, one, now_ms, reason)
+        self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
 
     def _wind(self, subject: Subject, one: Compiled) -> None:
         """Sets a restored rule's clock. At time 0 nothing is due yet, so its tick only says when it will be:
@@ -235,7 +246,9 @@ class Engine:
             self._failed(subject, one, error, self.roster.line.heard_ms)
             return
         if outcome.state != before:
-            self._clocks.set(subject, one, AT_ONCE)
+            # It would begin to watch: from the next tick on, but not a device that never spoke (see Liveness).
+            if subject.device is None or subject.facts.seen_ms is not None:
+                self._clocks.set(subject, one, AT_ONCE)
         elif outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)
 
@@ -251,7 +264,7 @@ class Engine:
     ) -> None:
         rule_id, state = one.rule.id, outcome.state
         if state is not before and state != before:
-            self._changed[rule_id, subject.key] = state
+            self._changed[rule_id, subject.key] = state, one.shape
             if state is None:
                 subject.states.pop(rule_id, None)
             else:
@@ -286,12 +299,7 @@ class Engine:
         if self.alerts.checked:
             return
         self.alerts.checked = True
-        for alert in list(self.alerts.open.values()):
-            subject = self.roster.find(alert.subject)
-            known = set(subject.rules.by_id) if subject is not None else set()
-            alert.active = [rule_id for rule_id in alert.active if rule_id in known]
-            if not alert.active:
-                self.alerts.close(alert, now_ms, alert.correlation)
+        self.alerts.drop_orphans(now_ms)
         # Places are asked once more as well: who is counted where may have changed with the registry or the rules.
         for place, gathering, rises in list(self.gatherings.all()):
             self._gathered([(place, gathering, rises)], place, now_ms, now_ms)
@@ -299,7 +307,7 @@ class Engine:
     def take(self) -> Decided:
         """What was decided since the last `take`, and which states changed."""
         decisions: tuple[Decision, ...] = tuple(self.alerts.decisions)
-        changes = tuple(StateChange(rule_id, key, state) for (rule_id, key), state in self._changed.items())
+        changes = tuple(StateChange(*key, *left) for key, left in self._changed.items())
         self.alerts.decisions.clear()
         self._changed.clear()
-        return Decided(decisions, changes)
+        return Decided(decisions, changes + self.alerts.book.take())
