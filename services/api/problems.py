@@ -53,6 +53,7 @@ _ZH = {
     "order": "工单",
     "rule": "规则",
     "version": "版本",
+    "silence": "静默",
     "series": "曲线",
     "metric": "指标",
 }

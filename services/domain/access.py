@@ -34,6 +34,10 @@ class Permission(StrEnum):
     RULE_EDIT = "rule_edit"
     RULE_SAFETY = "rule_safety"
     """To change a rule that people's lives hang on; asked for beside RULE_EDIT."""
+    SILENCES = "silences"
+    """To decide what nobody is to be told of for a while, and how many orders an hour are enough."""
+    HOUSEHOLD = "household"
+    """To answer for the people of a home: that all is well, that they are away."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
 
@@ -50,14 +54,20 @@ _WATCH = _PUBLIC | {
     Permission.RULES,
 }
 _WORK = _WATCH | {Permission.ORDER_MOVES}
-_KEEP = _WORK | {Permission.QUARANTINE, Permission.LEDGER, Permission.HEALTH}
+_KEEP = _WORK | {
+    Permission.QUARANTINE,
+    Permission.LEDGER,
+    Permission.HEALTH,
+    Permission.SILENCES,
+    Permission.HOUSEHOLD,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.RESIDENT: _PUBLIC,
+    Role.RESIDENT: _PUBLIC | {Permission.HOUSEHOLD},
     Role.MERCHANT: _PUBLIC,
     Role.VISITOR: _PUBLIC,
     Role.STAFF: _WORK,
-    Role.GRID: _WORK | {Permission.HEALTH},
+    Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
     Role.DESK: _KEEP | {Permission.RULE_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
