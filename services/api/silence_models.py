@@ -6,13 +6,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from services.api.models import LabelOut, Model
 from services.domain.vocabulary import Severity
 
 LONGEST = {"silence": timedelta(days=31), "maintenance": timedelta(days=400)}
-Name = str
 
 
 class MatcherModel(Model):
@@ -56,8 +55,8 @@ class RecursModel(Model):
 
 
 class SilenceIn(Model):
-    model_config = {
-        "json_schema_extra": {
+    model_config = ConfigDict(
+        json_schema_extra={
             "examples": [
                 {
                     "sort": "maintenance",
@@ -70,7 +69,7 @@ class SilenceIn(Model):
                 }
             ]
         }
-    }
+    )
 
     sort: Literal["silence", "maintenance"] = "silence"
     matcher: MatcherModel

@@ -59,11 +59,11 @@ async def away(
     person_id: str, body: AwayIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.HOUSEHOLD)]
 ) -> AwayOut:
     who = ticket.principal
-    if body.until is not None and body.until <= context.clock.now():
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "时间已过 · that is over already")
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.person(connection, person_id), "person", person_id)
         _own(who, row, "person", person_id)
+        if body.until is not None and body.until <= context.clock.now():
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "时间已过 · that is over already")
         await store.set_away(connection, person_id, body.until)
         detail = {"until": body.until.isoformat() if body.until else None}
         await system.audit(connection, who, row["community_id"], "person.away", f"person:{person_id}", detail)

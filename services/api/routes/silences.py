@@ -89,10 +89,10 @@ async def create(
     community_id: str, body: SilenceIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.SILENCES)]
 ) -> SilenceOut:
     who, now = ticket.principal, context.clock.now()
-    if body.ends_at <= now:
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "结束时间已过 · it would be over already")
     async with context.database.write() as connection:
         community = await community_in_scope(connection, who, community_id)
+        if body.ends_at <= now:
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "结束时间已过 · it would be over already")
         _refuse_life_safety(body.matcher.rules)
         row = await store.insert_silence(
             connection,
