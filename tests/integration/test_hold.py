@@ -13,7 +13,7 @@ import pytest
 
 from services.adapters.orders import apply_move, fetch_order
 from services.adapters.postgres import open_pool
-from services.alerts import store
+from services.alerts import partition, store
 from services.domain.ids import CommunityId
 from services.domain.orders import Actor, Move, MoveRequest
 from services.domain.vocabulary import Role, Team
@@ -326,3 +326,58 @@ async def test_away_is_said_by_the_household_and_known_to_the_rules(
     assert (await desk.put(f"/people/{person['id']}/away", json={"until": None})).status_code == 200
     trail = await world.pool.fetch("SELECT actor_id, action FROM audit ORDER BY id")
     assert [tuple(row) for row in trail] == [("user-resident1", "person.away"), ("user-desk", "person.away")]
+
+
+class _Dies:
+    """A connection that dies before its n-th statement."""
+
+    def __init__(self, connection: Any, at: int) -> None:
+        self._connection, self._left = connection, at
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._connection, name)
+        if name not in ("execute", "fetch", "fetchrow", "fetchval"):
+            return found
+
+        async def call(*arguments: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                raise ConnectionResetError("died here")
+            return await found(*arguments)
+
+        return call
+
+
+async def test_engine_that_dies_before_any_statement_holds_and_releases_once(
+    world: World, desk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each transaction is tried dying at its first statement, then its second, until it comes through whole."""
+    whole, deaths, at = partition.commit, 0, 1
+
+    async def dying(connection: Any, *arguments: Any) -> Any:
+        nonlocal deaths, at
+        try:
+            written = await whole(_Dies(connection, at), *arguments)  # type: ignore[arg-type]
+        except ConnectionResetError:
+            deaths, at = deaths + 1, at + 1
+            raise
+        at = 1
+        return written
+
+    monkeypatch.setattr(partition, "commit", dying)
+    monkeypatch.setattr(partition, "_RETRY_S", (0.0,))
+    made = await make_silence(desk, matcher={"rules": ["*"]})
+    async with engine(world, alerts_lease_s=5):
+        await overflow(world)
+        await world.event("highthrow_camera-1", "thrown")
+        await world.event("sos_button-1", "pressed")
+        await until(lambda: world.alerts("life_safety AND order_id IS NOT NULL"), 15)
+        await until(lambda: world.alerts("kind = 'highthrow_camera'"), 15)
+        await desk.post(f"/silences/{made['id']}/end")
+        await until(lambda: world.alerts("kind = 'bin' AND order_id IS NOT NULL"), 15)
+        await until(lambda: world.alerts("kind = 'highthrow_camera' AND order_id IS NOT NULL"), 15)
+    assert deaths >= 20
+    assert len(await world.orders()) == len(await world.alerts()) == 3
+    assert sorted(await occurrences(world)) == ["raised"] * 3 + ["released"] * 2
+    kinds = await world.outbox()
+    assert (kinds.count("alert.raised"), kinds.count("alert.released"), kinds.count("order.create")) == (3, 2, 3)

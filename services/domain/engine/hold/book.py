@@ -290,13 +290,16 @@ class Book:
 
     def _look(self, held: Held) -> None:
         subject = self.roster.find(held.draft.subject)
+        before = held.remembered
         was, asked = held.reasons, held.asking is not None and held.asking.until_ms is not None
         safe = held.draft.life_safety or subject is None
         held.reasons = () if safe or subject is None else self._reasons(held, subject)
         if not held.reasons:
             self._release(held, was, subject)
             return
-        self._save(held)
+        if held.remembered != before:
+            # Of thousands that wait for room only those that change are written; a due that is old is looked at again.
+            self._save(held)
         self._schedule(held, held.due_ms)
         if held.reasons != was:
             draft = held.draft
