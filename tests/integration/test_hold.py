@@ -13,7 +13,7 @@ import pytest
 
 from services.adapters.orders import apply_move, fetch_order
 from services.adapters.postgres import open_pool
-from services.alerts import partition, store
+from services.alerts import partition, sendings, store
 from services.domain.ids import CommunityId
 from services.domain.orders import Actor, Move, MoveRequest
 from services.domain.vocabulary import Role, Team
@@ -156,7 +156,7 @@ async def test_release_that_fails_to_commit_is_made_again_once(
 ) -> None:
     made = await make_silence(desk)
     failures = 0
-    whole = store.release
+    whole = sendings.release
 
     async def breaks(*arguments: Any) -> Any:
         nonlocal failures
@@ -352,12 +352,12 @@ async def test_engine_that_dies_before_any_statement_holds_and_releases_once(
     world: World, desk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each transaction is tried dying at its first statement, then its second, until it comes through whole."""
-    whole, deaths, at = partition.commit, 0, 1
+    whole, deaths, at = store.commit, 0, 1
 
     async def dying(connection: Any, *arguments: Any) -> Any:
         nonlocal deaths, at
         try:
-            written = await whole(_Dies(connection, at), *arguments)  # type: ignore[arg-type]
+            written = await whole(_Dies(connection, at), *arguments)
         except ConnectionResetError:
             deaths, at = deaths + 1, at + 1
             raise
