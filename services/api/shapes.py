@@ -86,6 +86,14 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         trigger={} if masked else row["trigger"],
         correlation=row["correlation"],
         order_id=row["order_id"],
+        held=row["held"],
+        held_since=row["held_since"],
+        released_at=row["released_at"],
+        suppressed=row["suppressed"],
+        shadow=row["shadow"],
+        group_key=row["group_key"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
     )
 
 

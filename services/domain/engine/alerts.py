@@ -55,6 +55,7 @@ class Alerts:
             self.book.restore(change, self.open)
         for alert in self.open.values():
             self.book.opened(alert)
+        self.book.reconsider()
 
     def take_in(
         self, subject: Subject, one: Compiled, signal: Signal, now_ms: int, correlation: str, item: Item | None
@@ -87,6 +88,11 @@ class Alerts:
         """Clears it if no rule holds it open any more; otherwise only notes which still do."""
         suppressed: tuple[str, ...] = ()
         if not alert.active:
+            last = self.decisions[-1] if self.decisions else None
+            if isinstance(last, Ease) and (last.id, last.at_ms, last.correlation) == (alert.id, at_ms, correlation):
+                # One message ended all of it: it did not step down first.
+                alert.severity = last.was
+                self.decisions.pop()
             del self.open[alert.key]
             if not alert.shadow:
                 suppressed = self.book.cleared(alert, at_ms if now_ms is None else now_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SORTS = (
     "silence",
     "maintenance",
@@ -19,3 +21,11 @@ SORTS = (
 def sort_of(reason: str) -> str:
     """Without the id."""
     return reason if reason in SORTS else reason.partition(":")[0]
+
+
+def by_sort(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by reason, summed up by sort."""
+    found: dict[str, int] = {}
+    for reason, count in counts.items():
+        found[sort_of(reason)] = found.get(sort_of(reason), 0) + count
+    return found

@@ -35,6 +35,12 @@ class Held:
         return self.draft.family, self.draft.subject
 
     @property
+    def remembered(self) -> tuple[Any, ...]:
+        """What makes a difference after a restart."""
+        asking = (self.asking.until_ms, self.asking.well) if self.asking is not None else None
+        return self.reasons, self.settles_ms, self.calms_ms, tuple(self.grace.items()), asking, self.draft.grouped
+
+    @property
     def capped(self) -> bool:
         return any(reason.startswith("cap:") for reason in self.reasons)
 

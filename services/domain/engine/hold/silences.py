@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from services.domain.engine.decisions import Raise
 from services.domain.vocabulary import Severity
+
+
+class Matched(Protocol):
+    """What a matcher looks at."""
+
+    @property
+    def rule_id(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def device_id(self) -> str | None: ...
+    @property
+    def building_id(self) -> str | None: ...
+    @property
+    def grid_id(self) -> str | None: ...
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def life_safety(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +52,7 @@ class Matcher:
     def says_something(self) -> bool:
         return bool(self.rules or self.kinds or self.devices or self.buildings or self.grids or self.households)
 
-    def matches(self, alert: Raise, household_id: str | None) -> bool:
+    def matches(self, alert: Matched, household_id: str | None) -> bool:
         return (
             not alert.life_safety
             and self.says_something
@@ -46,7 +66,7 @@ class Matcher:
         )
 
 
-def _fits(pattern: str, alert: Raise) -> bool:
+def _fits(pattern: str, alert: Matched) -> bool:
     return fnmatchcase(alert.rule_id, pattern) or fnmatchcase(alert.family, pattern)
 
 
