@@ -15,7 +15,7 @@ from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.rules import BY_PARAMETERS
 from services.domain.rules.checks import IDENTITY, check_days, check_parameters
 from services.domain.rules.faults import Fault, Faults, Path
-from services.domain.rules.fields import FieldShape, read_parts, shapes
+from services.domain.rules.fields import FieldShape, build, read_parts, shapes
 from services.domain.rules.parameters import GatheringParameters, Parameters
 from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label, Severity
@@ -24,7 +24,7 @@ RULE_ID = re.compile(r"[a-z0-9][a-z0-9_]*(\.[a-z0-9_]+)+")
 LONGEST_ID = 100
 MOST_RULES = 1000
 KIND, RULES, WHEN = "kind", "rules", "when"
-_OPTIONAL = frozenset({KIND, WHEN})
+_BESIDES = frozenset({KIND, WHEN})
 _NUMBERS = frozenset({"limit", "clear_limit", "and_limit", "expect"})
 
 
@@ -101,7 +101,7 @@ def _no_twins(given: Mapping[str, Any], faults: Faults) -> None:
 
 def _read_rule(given: Any, kind: DeviceKind | None, path: Path, faults: Faults) -> Rule | None:
     before = len(faults.found)
-    parts = read_parts(Rule, given, path, faults, skip=_OPTIONAL | {"parameters"})
+    parts = read_parts(Rule, given, path, faults, _BESIDES, frozenset({"parameters"}))
     if isinstance(given, Mapping):
         if path and KIND in given:
             faults.add((*path, KIND), "kind 写在 rules 之上", "kind stands above the list of rules")
@@ -134,7 +134,7 @@ def read_parameters(cls: type, fields: Any, kind: DeviceKind | None, path: Path,
     before = len(faults.found)
     parts = read_parts(cls, _with_options(fields, kind), path, faults)
     check_parameters(cls, parts, kind, path, faults)
-    return cls(**parts) if len(faults.found) == before else None
+    return build(cls, parts, path, faults) if len(faults.found) == before else None
 
 
 def _with_options(fields: Any, kind: DeviceKind | None) -> Any:
