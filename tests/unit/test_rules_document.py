@@ -284,8 +284,8 @@ def test_spans_are_read_as_people_write_them() -> None:
 
 
 def test_rule_states_may_be_named() -> None:
-    text = one("threshold: {metric: valve, compare: '>=', limit: fault, for: 1m}")
-    assert read_text(text).rules[0].parameters == ThresholdParameters("valve", Compare.AT_LEAST, 2, for_s=60)
+    named = one("threshold: {metric: valve, compare: '>=', limit: fault, for: 1m}")
+    assert read_text(named).rules[0].parameters == ThresholdParameters("valve", Compare.AT_LEAST, 2, for_s=60)
 
 
 # -- the defaults
