@@ -128,6 +128,8 @@ WRONG: list[tuple[str, str, str]] = [
     ("a life-safety rule that is grouped", one(FLOW, "life_safety: true\ngroup_by: building\n", severity="critical"), "9:1 group_by a life-safety rule takes no group_by"),
     ("a life-safety rule that mutes", one(FLOW, "life_safety: true\nmutes: [{families: ['*.offline'], within: gateway}]\n", severity="critical"), "9:1 mutes a life-safety rule takes no mutes"),
     ("a life-safety rule that sends nobody", one(FLOW, "life_safety: true\nopens_order: false\n", severity="critical"), "9:1 opens_order a life-safety rule always sends somebody"),
+    ("a guard on a metric that is not there", one(FLOW, "guard: values.power > 0.0\n"), "8:1 guard at 1:8 of the expression: water_meter has no values.power; known: total_m3, flow, battery, valve"),
+    ("a guard that is no expression", one(FLOW, 'guard: "values.flow >"\n'), "8:1 guard"),
     ("an empty title", one(FLOW).replace("A}", "' '}"), "3:16 title.en a title must not be empty"),
     ("nothing that sets it off", one(FLOW).replace("when:\n  " + FLOW, ""), "1:1  when is missing: what sets the rule off?"),
 ]  # fmt: skip
@@ -135,7 +137,8 @@ WRONG: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("text", "fault"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
 def test_rule_document_refuses(text: str, fault: str) -> None:
-    assert said(text) == [fault]
+    (only,) = said(text)
+    assert only.startswith(fault)
 
 
 def test_rule_document_refuses_an_id_twice() -> None:
@@ -278,9 +281,10 @@ def test_times_written_and_read_are_the_same(at: float) -> None:
 
 
 def test_spans_are_read_as_people_write_them() -> None:
-    found = [read_span(text) for text in ("90s", "5m", "12h", "7d", "1d12h", 60, 0.5, "1.5h")]
+    found = [read_span(written) for written in ("90s", "5m", "12h", "7d", "1d12h", 60, 0.5, "1.5h")]
     assert found == [90, 300, 43200, 604800, 129600, 60, 0.5, 5400]
-    assert [read_span(text) for text in ("", "s", "5 m", "-5m", "5m x", True, None, [], float("nan"))] == [None] * 9
+    wrong: tuple[Any, ...] = ("", "s", "5 m", "-5m", "5m x", True, None, [], float("nan"))
+    assert [read_span(written) for written in wrong] == [None] * len(wrong)
 
 
 def test_rule_states_may_be_named() -> None:
