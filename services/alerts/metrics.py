@@ -23,6 +23,9 @@ UNREADABLE_RULES = Gauge(
     "Stored rules that cannot be used; an older text stands",
     ["partition"],
 )
+SET_ASIDE = Gauge("linhub_alerts_rules_set_aside", "(Rule, subject) pairs left alone after an exception", ["partition"])
+STATES = Gauge("linhub_alerts_rule_states", "What rules remember: states in memory", ["partition"])
+MEMORY = Gauge("linhub_alerts_memory_bytes", "Estimate of what devices and states take in memory", ["partition"])
 GAPS = Counter("linhub_alerts_log_gap_entries_total", "Log entries purged before they were evaluated", ["partition"])
 RELOADS = Counter("linhub_alerts_reloads_total", "Times a partition was built again from the database", ["why"])
 PARTITIONS = Gauge("linhub_alerts_partitions_owned", "Partitions this engine owns; 0 means standby")
