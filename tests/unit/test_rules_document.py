@@ -1,5 +1,7 @@
 """Rules as text: what is written is what is read, and every fault is told with its line and what to do."""
 
+# ruff: noqa: E501 - one row a fault is read more easily than four lines
+
 from __future__ import annotations
 
 import dataclasses
