@@ -183,6 +183,15 @@ def test_rule_off_trial_speaks_up_about_what_stands(swap: Swap) -> None:
     assert isinstance(found[1], Raise) and not found[1].shadow
 
 
+def test_edit_of_the_family_moves_what_stands_into_it(swap: Swap) -> None:
+    engine, raised = standing()
+    changed = swap(engine, replace(RULE, version=2, family="manhole.trouble"))
+    cleared, again = after(changed, tilted(30), tilted(40))
+    assert isinstance(cleared, Clear) and (cleared.id, cleared.reason) == (raised.id, NO_RULE)
+    assert isinstance(again, Raise) and again.family == "manhole.trouble"
+    assert [type(one) for one in after(changed, tilted(60, 0), at=50)] == [Clear]
+
+
 def test_edit_of_words_alone_changes_nothing(swap: Swap) -> None:
     engine, _ = standing()
     changed = swap(engine, replace(RULE, version=2, title=Label("倾", "tilts"), note="said better"))
@@ -195,7 +204,7 @@ def test_edit_ends_the_pause_of_a_failing_rule() -> None:
     subject = engine.roster.devices[MANHOLE]  # type: ignore[index]
     subject.states[RULE.id] = {"phase": "?"}
     decided(engine, tilted(0))
-    assert engine.aside
+    assert len(engine.aside)
     assert running(engine, RULE).aside
     assert not running(engine, edited(limit=15.0)).aside
 

@@ -104,7 +104,9 @@ class Alerts:
             alert.active = [
                 rule_id
                 for rule_id in alert.active
-                if rule_id in known and (known[rule_id].rule.mode is Mode.SHADOW) == alert.shadow
+                if rule_id in known
+                and known[rule_id].family == alert.family
+                and (known[rule_id].rule.mode is Mode.SHADOW) == alert.shadow
             ]
             if not alert.active:
                 self.close(alert, now_ms, alert.correlation, reason=NO_RULE)

@@ -14,24 +14,21 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
-from services.domain.engine.device_clock import DRIFT, SLOW_MS, drift_of, learn
+from services.domain.engine.device_clock import DRIFT, SLOW_MS, learn
 from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gatherings import Gatherings, Move
 from services.domain.engine.hold.memory import is_reserved
+from services.domain.engine.lateness import LATE_MS as LATE_MS
+from services.domain.engine.lateness import LATE_SAFETY_MS as LATE_SAFETY_MS
+from services.domain.engine.lateness import judged_event, judged_reading
 from services.domain.engine.liveness import Liveness, presence
 from services.domain.engine.platform import NOBODY, PLATFORM
+from services.domain.engine.remembering import put_back_drift, put_back_seen, seen_of, states_of
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 
-LATE_MS = 10 * 60_000
-"""Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
-
-A device that reports seldom may take up to three of its intervals, the time after which it would count as offline."""
-LATE_SAFETY_MS = 60 * 60_000
-"""A call for help that waited out a network failure is still answered for an hour: its sender may be on the floor."""
-LATE_INTERVALS = 3
 DEVICE_BYTES = 1_300
 STATE_BYTES = 1_000
 """What a device with its dues and a state take in memory, about (python -m bench.rules)."""
@@ -55,6 +52,7 @@ class Engine:
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
+        self._aside_entries = self.aside.entries
         self.remembers = 0
         """States in memory."""
         self._on_fault = on_fault
@@ -71,20 +69,12 @@ class Engine:
     def restore(self, states: Iterable[StateChange], seen: dict[DeviceNo, Seen]) -> None:
         """What the database remembers; every clock is set again. What a rule left that is gone, or that watched
         something else, is forgotten, and its alert ends."""
-        for device_no, known in seen.items():
-            subject = self.roster.devices.get(device_no)
-            if subject is None:
-                continue
-            facts = subject.facts
-            facts.seen_ms, facts.online, facts.session = known.seen_ms, known.online, known.session
-            facts.online_since_ms, subject.newest_ms = known.online_since_ms, known.newest_ms
-            facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
+        put_back_seen(self.roster, seen)
         own: list[StateChange] = []
         for change in states:
             if change.rule_id == DRIFT:
-                device = self.roster.find(change.subject)
-                if device is not None and change.state is not None:
-                    device.drift = drift_of(change.state)
+                if not put_back_drift(self.roster, change):
+                    self._changed[DRIFT, change.subject] = None, ""
                 continue
             if is_reserved(change.rule_id):
                 own.append(change)
@@ -114,29 +104,20 @@ class Engine:
 
     def carry_over(self, former: Engine) -> None:
         """Takes over from the engine of an older registry: what it remembers, minus what no longer exists."""
-        seen: dict[DeviceNo, Seen] = {}
-        states: list[StateChange] = []
-        for device_no, subject in former.roster.devices.items():
-            facts = subject.facts
-            seen[device_no] = Seen(facts.seen_ms, facts.online, facts.online_since_ms, facts.session, subject.newest_ms)
-        for subject in former.roster.subjects():
-            rules = subject.rules.by_id
-            states += [StateChange(id, subject.key, state, rules[id].shape) for id, state in subject.states.items()]
-            if subject.drift is not None:
-                states.append(StateChange(DRIFT, subject.key, subject.drift.as_state()))
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self.aside.carry_over(former.aside, former.roster, self.roster)
         book = former.alerts.book
         self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
-        self.restore([*states, *book.former()], seen)
+        self.restore([*states_of(former.roster), *book.former()], seen_of(former.roster))
 
     def apply(self, item: Item) -> bool:
         """One item of the log. False: its device is not in the registry."""
         subject = self.roster.devices.get(item.device_no)
         if subject is None:
             return False
-        telemetry = isinstance(item, Reading)
+        sort = type(item)
+        telemetry = sort is Reading
         if subject.soonest_ms <= item.received_ms:
             self._catch_up(subject, telemetry, item.received_ms)
         if isinstance(item, Reading):
@@ -149,27 +130,33 @@ class Engine:
                 item = self._slow(subject, item)
         self._liveness.alive(subject, item)
         rules = subject.rules
-        for one in rules.reads.get(type(item), ()):
+        for one in rules.reads.get(sort, ()):
+            if telemetry and one.rest is not None and one.rule.id not in subject.states:
+                position, low, high, only_if_sent = one.rest
+                value = item.values[position] if position < len(item.values) else None  # type: ignore[union-attr]
+                if not only_if_sent if value is None else low < value < high:
+                    # At rest, and this reading leaves it there: `step` would come to nothing.
+                    self.evaluations += 1
+                    continue
             if one.place is None:
                 self._step(subject, one, item)
             elif (place := subject.places.get(one.place)) is not None:
                 self._step_place(place, place.rules.by_id[one.rule.id], item, subject)
-        for one in rules.reads_active.get(type(item), ()):
+        for one in rules.reads_active.get(sort, ()):
             if one.rule.id in subject.states:
                 self._step(subject, one, item)
         return True
 
     def _slow(self, subject: Subject, item: Reading) -> Reading:
         """A reading that took long, or seems to have: whether it is late, and what that says of the device's clock."""
-        before, delay_ms = subject.drift, item.received_ms - item.ts_ms
+        before = subject.drift
         subject.drift = drift = learn(before, item.ts_ms, item.received_ms)
         self._changed[DRIFT, subject.key] = None if drift is None else drift.as_state(), ""
         offset_ms = 0 if drift is None else drift.offset_ms
         if offset_ms and (before is None or not before.offset_ms):
             for one in subject.rules.reads.get(Clock, ()):
                 self._step(subject, one, Clock(item.device_no, item.ts_ms, item.received_ms, -offset_ms))
-        late_ms = max(LATE_MS, LATE_INTERVALS * subject.facts.interval_ms)
-        return replace(item, late=True) if delay_ms - offset_ms > late_ms else item
+        return judged_reading(subject, item)
 
     def feed(self, key: str, item: Item) -> bool:
         """An item about a place itself (`community:{id}`), not about a device in it. False: no rule watches it."""
@@ -206,12 +193,10 @@ class Engine:
 
     def _step(self, subject: Subject, one: Compiled, item: Item, source: Subject | None = None) -> None:
         if isinstance(item, Event):
-            late_ms = LATE_SAFETY_MS if one.rule.life_safety else LATE_MS
-            drift = (source or subject).drift
-            if item.received_ms - item.ts_ms - (drift.offset_ms if drift is not None else 0) > late_ms:
-                item = replace(item, late=True)
+            item = judged_event(source or subject, one, item)
         self.evaluations += 1
-        if self.aside and self.aside.rests(one, subject, item.received_ms) is not None:
+        aside = self._aside_entries
+        if aside and self.aside.rests(one, subject, item.received_ms) is not None:
             return
         before = subject.states.get(one.rule.id)
         try:
@@ -219,7 +204,7 @@ class Engine:
         except Exception as error:
             self._failed(subject, one, error, item.received_ms)
             return
-        if self.aside:
+        if aside:
             self.aside.worked(one, subject)
         if outcome.state is before and not outcome.signals and outcome.due_ms is None:
             return
@@ -251,7 +236,7 @@ class Engine:
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
-        if self.aside and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
+        if self._aside_entries and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
             self._clocks.set(subject, one, until_ms)
             return
         self.evaluations += 1

@@ -37,6 +37,9 @@ def shape_of(rule: Rule) -> str:
     told += [f"{name}={value}" for name in _WATCHES if (value := getattr(parameters, name, None)) is not None]
     if getattr(parameters, "every_s", None) is not None:
         told.append("sliced")
+    if rule.family is not None and rule.family != rule.id:
+        # Its alert is the family's: in another one it has to speak up anew.
+        told.append(f"family={rule.family}")
     if rule.mode is Mode.SHADOW:
         told.append("shadow")
     return "|".join(told)
