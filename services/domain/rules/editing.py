@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.domain.devices.kind import DeviceKind
+from services.domain.rules.parameters import GeofenceParameters
 from services.domain.rules.reasons import is_health
 from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label
@@ -45,9 +46,18 @@ def default_again(default: Rule, newest: int, default_version: int) -> int:
     return newest + max(0, default.version - default_version)
 
 
+def about_health(kind: DeviceKind, rule: Rule) -> bool:
+    """Whether its alerts tell something of a person's health or whereabouts."""
+    private = [metric.name for metric in kind.metrics if metric.health]
+    if isinstance(rule.parameters, GeofenceParameters):
+        return bool({"latitude", "longitude"}.intersection(private))
+    guarded = rule.guard is not None and any(name in rule.guard for name in private)
+    return guarded or is_health(kind, rule.parameters)
+
+
 def refused(kind: DeviceKind, default: Rule | None, after: Rule) -> Label | None:
     """Why this rule cannot take that one's place, whoever asks; None: it can."""
-    if default is None or is_health(kind, default.parameters) or not is_health(kind, after.parameters):
+    if default is None or about_health(kind, default) or not about_health(kind, after):
         return None
     return Label(
         f"{after.id} 不是健康类规则，不能改看健康数据；请另起编号",
