@@ -12,6 +12,7 @@ import asyncpg
 from services.adapters.log_rows import EMPTY, device_numbers, unpack
 from services.adapters.queries import Queries
 from services.adapters.registry import load_communities, load_devices
+from services.adapters.rules import default_rulebook
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine, OnFault
 from services.domain.engine.decisions import OpenAlert, StateChange
@@ -19,7 +20,6 @@ from services.domain.engine.entries import LogRow
 from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.ids import AlertId, DeviceNo, RuleId
 from services.domain.rules.evaluation import Line
-from services.domain.rules.rulebook import of_catalogue
 from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
@@ -40,7 +40,7 @@ async def load_roster(
     devices = await load_devices(connection, [partition])
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
-    return build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
+    return build_roster(catalogue, default_rulebook(), communities, devices, buildings, away, Line())
 
 
 async def load_engine(

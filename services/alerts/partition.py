@@ -14,6 +14,7 @@ import structlog
 
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
+from services.adapters.steady_clock import SteadyClock
 from services.alerts import metrics
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.loading import load_engine, load_roster, read_log
@@ -37,7 +38,12 @@ class PartitionWorker:
     """One partition under one lease. `wake` says that the log or the registry has something new."""
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], lease: Lease, settings: AlertSettings, catalogue: Mapping[str, DeviceKind]
+        self,
+        pool: asyncpg.Pool[Any],
+        lease: Lease,
+        settings: AlertSettings,
+        catalogue: Mapping[str, DeviceKind],
+        clock: SteadyClock | None = None,
     ) -> None:
         self.lease = lease
         self.wake = asyncio.Event()
@@ -45,6 +51,8 @@ class PartitionWorker:
         self._pool = pool
         self._settings = settings
         self._catalogue = catalogue
+        self._clock = clock or SteadyClock(settings.clock_hold_s, settings.clock_file)
+        self._steps = self._clock.steps
         self._engine: Engine | None = None
         self._checkpoints: dict[int, int] = {}
         self._read_ahead: deque[LogRow] = deque()
@@ -100,7 +108,8 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
         self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.listen(int(time.time() * 1000), round(self._settings.alerts_settle_s * 1000))
+        self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
+        self._steps = self._clock.steps
         self._read_ahead.clear()
         self.registry_changed = False
         log.info(
@@ -129,6 +138,10 @@ class PartitionWorker:
         """One transaction: all waiting events, else some telemetry, else a tick. False when there is nothing to do."""
         assert self._engine is not None  # noqa: S101
         self.wake.clear()
+        if self._steps != self._clock.steps:
+            # Another time from here on: what was silent by the old one is counted anew by the new.
+            self._steps = self._clock.steps
+            self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
         async with self._pool.acquire() as connection:
             if self.registry_changed:
                 await self._reload_registry(connection)
@@ -140,7 +153,8 @@ class PartitionWorker:
                 await self._consume(connection, rows)
                 return True
             self._lag(0.0)
-            if time.monotonic() >= self._next_tick:
+            if time.monotonic() >= self._next_tick and not self._hole_since:
+                # Clocks run only where everything received before them was read.
                 self._next_tick = time.monotonic() + self._settings.alerts_tick_s
                 await self._tick(connection)
         return False
@@ -225,7 +239,7 @@ class PartitionWorker:
     async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock.now_ms() - round(self._settings.alerts_slack_s * 1000)
         with metrics.TICK_SECONDS.time():
             suspects = engine.suspects(now_ms)
             if suspects:
@@ -244,7 +258,7 @@ class PartitionWorker:
         if not advances and not decided.decisions and not decided.states:
             return
         with metrics.COMMIT_SECONDS.time():
-            written = await commit(connection, self.lease, advances, decided, datetime.now(UTC))
+            written = await commit(connection, self.lease, advances, decided, self._clock.now())
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
         for order in written.opened:

@@ -12,6 +12,8 @@ class AlertSettings(ServiceSettings):
 
     alerts_lease_s: float = Field(default=10.0, gt=0.2)
     alerts_tick_s: float = Field(default=1.0, gt=0)
+    alerts_slack_s: float = Field(default=1.0, ge=0)
+    """How far behind the time of day clocks are run: what was received before may take this long to reach the log."""
     alerts_poll_s: float = Field(default=1.0, gt=0)
     """How often the log is looked at without having been woken: a lost notification costs this much, no more."""
     alerts_readings_per_turn: int = Field(default=4000, ge=1)

@@ -12,6 +12,7 @@ import structlog
 
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
+from services.adapters.steady_clock import SteadyClock
 from services.alerts import lease as leases
 from services.alerts import metrics
 from services.alerts.escalation import escalate_due
@@ -35,11 +36,13 @@ class AlertWorker:
         catalogue: Mapping[str, DeviceKind],
         owner: str,
         partitions: int = PARTITIONS,
+        clock: SteadyClock | None = None,
     ) -> None:
         self.owner = owner
         self._pool = pool
         self._settings = settings
         self._catalogue = catalogue
+        self._clock = clock or SteadyClock(settings.clock_hold_s, settings.clock_file)
         self._all = list(range(partitions))
         self._workers: dict[int, PartitionWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -65,6 +68,7 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
                     group.create_task(self._listen()),
                     group.create_task(self._watch()),
+                    group.create_task(self._clock.keep()),
                 ]
                 await stop.wait()
                 for loop in loops:
@@ -118,7 +122,7 @@ class AlertWorker:
                 self._drop(partition)
         for partition, lease in held.items():
             if partition not in self._workers:
-                worker = PartitionWorker(self._pool, lease, self._settings, self._catalogue)
+                worker = PartitionWorker(self._pool, lease, self._settings, self._catalogue, self._clock)
                 self._workers[partition] = worker
                 self._tasks[partition] = asyncio.create_task(worker.run(), name=f"partition-{partition}")
         metrics.PARTITIONS.set(len(self._workers))
@@ -142,7 +146,7 @@ class AlertWorker:
 
     async def _escalate(self) -> None:
         if self._workers:
-            await escalate_due(self._pool, self.owned)
+            await escalate_due(self._pool, self.owned, self._clock.now())
 
     async def _listen(self) -> None:
         """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.adapters.steady_clock import SteadyClock
 from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
@@ -25,6 +26,7 @@ class Context:
     cockpit: Cockpit
     curves: Cache
     watchers: Watchers
+    clock: SteadyClock
 
 
 def _context(request: Request) -> Context:

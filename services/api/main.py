@@ -14,6 +14,7 @@ import uvloop
 from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment
+from services.adapters.steady_clock import SteadyClock
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
@@ -47,7 +48,8 @@ def compose(settings: ApiSettings) -> Context:
         queue_bytes=settings.stream_queue_bytes,
     )
     hub = Hub(database, auth, live, cockpit.build)
-    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database))
+    clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
+    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database), clock)
 
 
 async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -78,6 +80,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
     await context.database.open()
     async with asyncio.TaskGroup() as group:
         group.create_task(context.hub.run())
+        group.create_task(context.clock.keep())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

@@ -198,6 +198,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             LINHUB_DATABASE_URL=addresses.database,
             LINHUB_MQTT_URL=addresses.ingest_mqtt,
             LINHUB_HEALTH_PORT=str(port),
+            LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
             **({"LINHUB_WORKER": worker} if worker else {}),
         )
     port = stack.port("api", API_PORT)
@@ -208,6 +209,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
         LINHUB_DATABASE_URL=addresses.database,
         LINHUB_HTTP_HOST="127.0.0.1",
         LINHUB_HTTP_PORT=str(port),
+        LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
         LINHUB_SECRET_KEY=os.environ.get("LINHUB_SECRET_KEY") or stack.secrets.one("session_key"),
     )
     if given.mqtt_url is None:

@@ -80,7 +80,7 @@ class Alerts:
         parameters = one.rule.parameters
         if subject.building_id is None or not isinstance(parameters, EventParameters):
             return None
-        for other in one.device_kind.rules:
+        for other in one.siblings:
             if isinstance(other.parameters, CorrelationParameters) and other.parameters.event == parameters.event:
                 key = (other.family or other.id, building_key(subject.building_id))
                 if key in self.open:
@@ -93,7 +93,7 @@ class Alerts:
         assert isinstance(parameters, CorrelationParameters)  # noqa: S101
         families = [
             other.family or other.id
-            for other in one.device_kind.rules
+            for other in one.siblings
             if isinstance(other.parameters, EventParameters) and other.parameters.event == parameters.event
         ]
         keys = [(family, device_key(number)) for family in families for number in data.get("devices", ())]
