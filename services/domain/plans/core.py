@@ -250,7 +250,7 @@ class _Book:
         speak = {"text": f"{text.zh} {text.en}", "zone": within.value}
         found = [(one, "speak", speak) for one in self._near(LOUDSPEAKER, within)]
         if action.siren_s is not None:
-            sound = {"seconds": action.siren_s}
+            sound = {"seconds": round(action.siren_s)}
             found += [(one, "siren_on", sound) for one in self._near(SIREN, within)]
         return found
 

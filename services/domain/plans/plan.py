@@ -72,7 +72,7 @@ class Broadcast:
 
     within: Reach
     text: Label
-    siren_s: int | None = None
+    siren_s: float | None = None
     widen: bool = True
 
 
