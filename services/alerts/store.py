@@ -13,9 +13,11 @@ import asyncpg
 from services.adapters import outbox
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
+from services.alerts import plans
 from services.alerts.incidents import Written, at, order_for
 from services.alerts.lease import Lease, LeaseLost
 from services.domain.engine.decisions import Clear, Decided, Decision, Presence, Raise, Recover, Repeat, StateChange
+from services.domain.rules.evaluation import Reply
 
 Q = Queries.beside(__file__)
 CONSUMER = "alerts"
@@ -42,6 +44,7 @@ async def commit(
     advances: Sequence[Advance],
     decided: Decided,
     now: datetime,
+    replies: Sequence[Reply] = (),
 ) -> Written:
     """Everything of one turn, or nothing. Raises LeaseLost or CheckpointMoved when another engine has taken over."""
     written = Written()
@@ -54,6 +57,7 @@ async def commit(
             )
             if moved != "UPDATE 1":
                 raise CheckpointMoved(f"partition {lease.partition} lane {advance.lane} is not at {advance.before}")
+        written.outgoing += await plans.replied(connection, replies, now)
         await _save_states(connection, lease.partition, decided.states)
         for decision in decided.decisions:
             await _perform(connection, decision, written, now)
@@ -129,6 +133,8 @@ async def _raise(connection: asyncpg.Connection[Any], alert: Raise, written: Wri
     await _record(connection, alert, "raised", alert.severity.value)
     await _tell(connection, "alert.raised", row, written, alert.device_id)
     await order_for(connection, alert, written, now)
+    if alert.sends:
+        written.outgoing += await plans.started(connection, alert, now)
 
 
 async def _record(connection: asyncpg.Connection[Any], alert: Raise, what: str, severity: str) -> bool:
@@ -165,6 +171,8 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
         )
     await _tell(connection, "alert.repeated", row, written, alert.device_id)
     await order_for(connection, alert, written, now, repeat.worse)
+    if repeat.worse and alert.sends and not repeat.held:
+        written.outgoing += await plans.started(connection, alert, now, repeat.worse)
 
 
 async def _occurred(connection: asyncpg.Connection[Any], decision: Recover | Clear, what: str, ms: int) -> None:

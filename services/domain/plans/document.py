@@ -12,7 +12,7 @@ from services.domain.devices import BY_NAME
 from services.domain.devices.kind import CommandType
 from services.domain.plans import conditions
 from services.domain.plans.facts import PLACE, PLACES
-from services.domain.plans.plan import Broadcast, Command, Notice, Order, Plan, Reach, Step, Trigger, Wait
+from services.domain.plans.plan import Broadcast, Command, Notice, Order, Plan, Step, Trigger, Wait
 from services.domain.rules.faults import Fault, Faults, Path
 from services.domain.rules.fields import BAD, read, read_parts
 from services.domain.rules.spans import read_span
@@ -150,28 +150,21 @@ def _command(given: Any, path: Path, faults: Faults) -> Any:
 
 
 def _check_catalogue(parts: Mapping[str, Any], params: Mapping[str, Any], path: Path, faults: Faults) -> None:
-    """Only what the catalogue lets this kind be told. Without `kinds`, that of the device that raised the alert."""
-    kinds = parts.get("kinds", ())
-    if not kinds and parts["within"] is not Reach.TRIGGER:
-        faults.add(path, "写明 kinds（设备类型）", "say which kinds of devices are meant")
-        return
-    for index, kind in enumerate(kinds):
-        if kind not in BY_NAME:
-            faults.unknown((*path, "kinds", index), Label("设备类型", "device kind"), kind, BY_NAME)
-    meant = [BY_NAME[kind] for kind in kinds if kind in BY_NAME] or ([] if kinds else list(BY_NAME.values()))
+    """Only what the catalogue lets each of these kinds be told."""
+    if not parts["kinds"]:
+        faults.add((*path, "kinds"), "写明设备类型", "say which kinds of devices are meant")
     able: list[CommandType] = []
-    for kind in meant:
+    for index, name in enumerate(parts["kinds"]):
+        kind = BY_NAME.get(name)
+        if kind is None:
+            faults.unknown((*path, "kinds", index), Label("设备类型", "device kind"), name, BY_NAME)
+            continue
         own = [one for one in kind.commands if one.name == parts["name"]]
-        if not own and kinds:
-            names = [one.name for one in kind.commands]
-            faults.unknown((*path, "name"), Label(f"{kind.label.zh}的命令", f"command of {kind.name}"), parts["name"], names)
+        if not own:
+            what = Label(f"{kind.label.zh}的命令", f"command of {kind.name}")
+            faults.unknown((*path, "name"), what, parts["name"], [one.name for one in kind.commands])
         able += own
-    if not able:
-        if not kinds:
-            names = sorted({one.name for kind in meant for one in kind.commands})
-            faults.unknown((*path, "name"), Label("命令", "command"), parts["name"], names)
-        return
-    for name in params:
+    for name in params if able else ():
         if not all(name in one.params for one in able):
             known = sorted({each for one in able for each in one.params})
             faults.unknown((*path, "params", name), Label("参数", "parameter"), name, known)
@@ -244,7 +237,7 @@ def dangerous(plan: Plan) -> tuple[str, ...]:
 def _told(step: Step) -> Iterable[tuple[str, str]]:
     action = step.action
     if isinstance(action, Command):
-        return [(kind, action.name) for kind in action.kinds or tuple(BY_NAME)]
+        return [(kind, action.name) for kind in action.kinds]
     if isinstance(action, Broadcast):
         return [("loudspeaker", "speak"), *([("siren", "siren_on")] if action.siren_s is not None else [])]
     return []

@@ -132,11 +132,10 @@ class World:
 
 def devices_within(world: World, facts: Facts, kinds: tuple[str, ...], within: Reach, tags: frozenset[str]) -> list[Near]:
     """Those of the kinds within reach; nobody where the alert lies in no such place."""
-    wanted = kinds or (facts.kind,)
     return [
         one
         for one in world.devices
-        if one.kind in wanted and tags <= one.tags and _reaches(one, facts, within)
+        if one.kind in kinds and tags <= one.tags and _reaches(one, facts, within)
     ]
 
 

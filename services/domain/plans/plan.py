@@ -55,9 +55,8 @@ class Command:
     """One command to each device that is meant. The texts among `params` may hold places (see `facts.PLACES`)."""
 
     name: str
+    kinds: tuple[str, ...]
     within: Reach
-    kinds: tuple[str, ...] = ()
-    """Empty: the kind of the device that raised the alert."""
     tags: frozenset[str] = frozenset()
     params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     enough: Enough = Enough.ALL
