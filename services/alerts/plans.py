@@ -38,11 +38,11 @@ CONSUMER = "alerts"
 
 
 async def started(
-    connection: asyncpg.Connection[Any], alert: Raise, now: datetime, severity: Severity | None = None
+    connection: asyncpg.Connection[Any], alert: Raise, now: datetime, severity: Severity
 ) -> list[Outgoing]:
     """Starts every plan in force that this alert sets off, in the caller's transaction; what the outbox is to say.
 
-    `severity`: what an alert that was raised before has become. A plan runs once an alert, whatever becomes of either.
+    `severity`: what it is now, which is worse than `alert` says where it was raised before. A plan runs once an alert, whatever becomes of either.
     A plan that cannot be started leaves the alert and its order as they are: it is said, counted and passed over.
     """
     wanted = [
@@ -52,7 +52,7 @@ async def started(
     ]
     if not wanted:
         return []
-    found = await facts_of(connection, _concern(alert, severity or alert.severity))
+    found = await facts_of(connection, _concern(alert, severity))
     if found is None:
         return []
     facts, partition = found

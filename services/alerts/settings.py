@@ -19,5 +19,7 @@ class AlertSettings(ServiceSettings):
     alerts_readings_per_turn: int = Field(default=4000, ge=1)
     """How much telemetry one transaction takes; an event never waits for more than this."""
     alerts_pool_size: int = Field(default=6, ge=2)
+    alerts_settling_s: float = Field(default=30.0, ge=0)
+    """After a start, orders that are not of life safety wait so long, and are opened if the alert still stands."""
     alerts_settle_s: float = Field(default=3600.0, ge=0)
     """After a start, silence counts anew for three intervals of the device, for so long at most; 0: not at all."""

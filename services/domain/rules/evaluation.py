@@ -46,6 +46,8 @@ class Event:
     event: str
     data: Mapping[str, Any] = field(default_factory=dict)
     late: bool = False
+    id: str = ""
+    """Its sender's name for the message; empty where it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
