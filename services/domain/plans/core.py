@@ -248,10 +248,10 @@ class _Book:
 
     def _speakers(self, action: Broadcast, within: Reach, text: Label) -> list[tuple[Near, str, dict[str, Any]]]:
         speak = {"text": f"{text.zh} {text.en}", "zone": within.value}
-        found = [(one, "speak", speak) for one in self._near(LOUDSPEAKER, within)]
+        found: list[tuple[Near, str, dict[str, Any]]] = [(one, "speak", {**speak}) for one in self._near(LOUDSPEAKER, within)]
         if action.siren_s is not None:
             sound = {"seconds": round(action.siren_s)}
-            found += [(one, "siren_on", sound) for one in self._near(SIREN, within)]
+            found += [(one, "siren_on", {**sound}) for one in self._near(SIREN, within)]
         return found
 
     def _near(self, kind: str, within: Reach) -> list[Near]:
