@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +23,11 @@ from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
 from services.domain.engine.entries import LogRow, Unreadable, items_of, told, wrong_columns
+from services.domain.engine.hold.reasons import sort_of
+from services.domain.engine.hold.settling import Start
 from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
+from services.domain.rules.evaluation import Reply
 
 log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
@@ -108,7 +111,9 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
         self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
+        started_ms = self._clock.now_ms()
+        self._engine.listen(started_ms, round(self._settings.alerts_settle_s * 1000))
+        self._engine.alerts.book.start = Start(started_ms, round(self._settings.alerts_settling_s * 1000))
         self._steps = self._clock.steps
         self._read_ahead.clear()
         self.registry_changed = False
@@ -183,6 +188,7 @@ class PartitionWorker:
         assert engine is not None  # noqa: S101
         self._lag((datetime.now(UTC) - rows[0].committed_at).total_seconds())
         evaluated, overtaken = engine.evaluations, engine.overtaken
+        replies: list[Reply] = []
         for row in rows:
             readable = not wrong_columns(row)
             if readable and row.device_nos and (unknown := apply_readings(engine, row)):
@@ -191,12 +197,15 @@ class PartitionWorker:
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
                     log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
-                elif not engine.apply(item):
+                    continue
+                if isinstance(item, Reply):
+                    replies.append(item)
+                if not engine.apply(item):
                     metrics.UNKNOWN.inc()
             metrics.ITEMS.labels("event" if lane == 0 else "telemetry").inc(row.size)
         metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
         metrics.OVERTAKEN.inc(engine.overtaken - overtaken)
-        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None)
+        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None, replies)
         self._checkpoints[lane] = rows[-1].seq
 
     def _whole(self, rows: list[LogRow]) -> list[LogRow]:
@@ -246,21 +255,33 @@ class PartitionWorker:
                 for row in await connection.fetch(Q["last_seen"], suspects):
                     engine.heard(DeviceNo(row["device_no"]), row["seen_ms"])
             evaluated = engine.evaluations
+            if engine.alerts.book.wants_answers():
+                for row in await connection.fetch(Q["load_answers"], self.lease.partition):
+                    engine.alerts.book.answer(row["alert_id"], row["id"], row["ok"], row["answered_by"], now_ms)
             engine.tick(now_ms)
             metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
+            for sort, held in engine.alerts.book.counts().items():
+                metrics.HELD.labels(str(self.lease.partition), sort).set(held)
         await self._commit(connection, [], None)
 
     async def _commit(
-        self, connection: asyncpg.Connection[Any], advances: list[Advance], first_event: LogRow | None
+        self,
+        connection: asyncpg.Connection[Any],
+        advances: list[Advance],
+        first_event: LogRow | None,
+        replies: Sequence[Reply] = (),
     ) -> None:
         assert self._engine is not None  # noqa: S101
         decided = self._engine.take()
         if not advances and not decided.decisions and not decided.states:
             return
         with metrics.COMMIT_SECONDS.time():
-            written = await commit(connection, self.lease, advances, decided, self._clock.now())
+            written = await commit(connection, self.lease, advances, decided, self._clock.now(), replies)
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
+        metrics.RELEASED.inc(written.released)
+        for sort in map(sort_of, written.suppressed):
+            metrics.SUPPRESSED.labels(sort).inc()
         for order in written.opened:
             log.info(
                 "order_opened",

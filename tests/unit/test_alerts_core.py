@@ -22,6 +22,7 @@ from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition, Rule
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Status
 from services.domain.rules.parameters import OfflineParameters
+from services.domain.rules.rulebook import Rulebook
 from services.domain.vocabulary import Severity
 
 S = 1000
@@ -58,12 +59,12 @@ def device(number: int, kind: str, **more: Any) -> DeviceRow:
     return DeviceRow(**{**values, **more})
 
 
-def roster(*extra: DeviceRow) -> Roster:
+def roster(*extra: DeviceRow, rulebook: Rulebook | None = None) -> Roster:
     rows = [device(number, kind) for number, kind in enumerate(KINDS, start=1)]
     rows += [device(GATEWAY, "gateway"), device(21, "electricity_meter", gateway_no=GATEWAY), *extra]
     communities = [CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")]
     buildings = [BuildingRow("b1", "1号楼", "g1", 5.0, 5.0)]
-    return build_roster(BY_NAME, default_rulebook(), communities, rows, buildings, {}, Line())
+    return build_roster(BY_NAME, rulebook or default_rulebook(), communities, rows, buildings, {}, Line())
 
 
 def reading(number: int, kind: str, ts: int, delay: int = 0, **values: float) -> Reading:

@@ -15,6 +15,7 @@ from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
 from services.domain.engine.gatherings import Gatherings, Move
+from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
@@ -42,7 +43,7 @@ class Engine:
 
     def __init__(self, roster: Roster, opened: Iterable[OpenAlert] = (), on_fault: OnFault | None = None) -> None:
         self.roster = roster
-        self.alerts = Alerts(opened)
+        self.alerts = Alerts(opened, roster)
         self.gatherings = Gatherings(roster)
         self.gatherings.fill(self.alerts.open.values())
         self.evaluations = 0
@@ -64,7 +65,11 @@ class Engine:
             facts.seen_ms, facts.online, facts.session = known.seen_ms, known.online, known.session
             facts.online_since_ms, subject.newest_ms = known.online_since_ms, known.newest_ms
             facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
+        own: list[StateChange] = []
         for change in states:
+            if is_reserved(change.rule_id):
+                own.append(change)
+                continue
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
             if owner is None or rule is None:
@@ -79,6 +84,7 @@ class Engine:
             for one in subject.rules.starts:
                 if one.rule.id not in subject.states:
                     self._wind(subject, one)
+        self.alerts.restore(own)
 
     def listen(self, since_ms: int, settle_ms: int) -> None:
         """Since when there is somebody to be heard by, and for how long at most that counts."""
@@ -96,7 +102,9 @@ class Engine:
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self.aside = former.aside
-        self.restore(states, seen)
+        book = former.alerts.book
+        self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
+        self.restore([*states, *book.former()], seen)
 
     def apply(self, item: Item) -> bool:
         """One item of the log. False: its device is not in the registry."""
@@ -171,11 +179,12 @@ class Engine:
         for _ in range(_RINGS):
             ringing = self._clocks.take(now_ms)
             if ringing is None:
-                return
+                break
             due_ms, subject, one = ringing
             if one.judged_late and subject.gateway is not None:
                 self._gateway_first(subject.gateway, now_ms)
             self._ring(subject, one, now_ms if one.judged_late else due_ms or now_ms)
+        self.alerts.book.advance(now_ms)
 
     def _gateway_first(self, gateway: Subject, now_ms: int) -> None:
         """Whether a gateway lives decides whether the devices behind it are to blame."""
@@ -185,7 +194,8 @@ class Engine:
 
     def next_due(self) -> int | None:
         """When the next clock is due, epoch ms; AT_ONCE: as soon as anybody ticks."""
-        return self._clocks.soonest()
+        dues = (self._clocks.soonest(), self.alerts.book.next_due())
+        return min((due for due in dues if due is not None), default=None)
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
@@ -235,7 +245,9 @@ class Engine:
             self._failed(subject, one, error, self.roster.line.heard_ms)
             return
         if outcome.state != before:
-            self._clocks.set(subject, one, AT_ONCE)
+            # It would begin to watch: from the next tick on, but not a device that never spoke (see Liveness).
+            if subject.device is None or subject.facts.seen_ms is not None:
+                self._clocks.set(subject, one, AT_ONCE)
         elif outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)
 
@@ -286,12 +298,7 @@ class Engine:
         if self.alerts.checked:
             return
         self.alerts.checked = True
-        for alert in list(self.alerts.open.values()):
-            subject = self.roster.find(alert.subject)
-            known = set(subject.rules.by_id) if subject is not None else set()
-            alert.active = [rule_id for rule_id in alert.active if rule_id in known]
-            if not alert.active:
-                self.alerts.close(alert, now_ms, alert.correlation)
+        self.alerts.drop_orphans(now_ms)
         # Places are asked once more as well: who is counted where may have changed with the registry or the rules.
         for place, gathering, rises in list(self.gatherings.all()):
             self._gathered([(place, gathering, rises)], place, now_ms, now_ms)
@@ -302,4 +309,4 @@ class Engine:
         changes = tuple(StateChange(rule_id, key, state) for (rule_id, key), state in self._changed.items())
         self.alerts.decisions.clear()
         self._changed.clear()
-        return Decided(decisions, changes)
+        return Decided(decisions, changes + self.alerts.book.take())

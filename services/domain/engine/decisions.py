@@ -194,6 +194,8 @@ class OpenAlert:
     onset_ms: int
     life_safety: bool = False
     shadow: bool = False
+    cause: str = ""
+    """Of its last occurrence."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from services.domain.engine.compiled import NEVER as NEVER
 from services.domain.engine.compiled import Compiled as Compiled
 from services.domain.engine.compiled import RuleSet as RuleSet
 from services.domain.engine.compiled import compile_rule, compile_rules, metric_positions, rule_set
+from services.domain.engine.hold.inputs import HoldInputs
 from services.domain.engine.platform import PLATFORM
 from services.domain.ids import CommunityId, DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
@@ -94,6 +95,8 @@ class Roster:
     line: Line
     devices: dict[DeviceNo, Subject] = field(default_factory=dict)
     places: dict[str, Subject] = field(default_factory=dict)
+    holding: HoldInputs = field(default_factory=HoldInputs)
+    """Silences and caps of its communities."""
 
     def find(self, key: str) -> Subject | None:
         sort, _, name = key.partition(":")

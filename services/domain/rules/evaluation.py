@@ -46,6 +46,8 @@ class Event:
     event: str
     data: Mapping[str, Any] = field(default_factory=dict)
     late: bool = False
+    id: str = ""
+    """Its sender's name for the message; empty where it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,15 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A device's answer to a command: to the rules, a sign of life."""
+    """A device's answer to a command: to the rules, a sign of life. A gateway answers for those behind it."""
 
     device_no: DeviceNo
     ts_ms: int
     received_ms: int
+    command_id: str = ""
+    ok: bool = True
+    detail: str = ""
+    done: bool = True
 
 
 @dataclass(frozen=True, slots=True)

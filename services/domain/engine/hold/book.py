@@ -17,6 +17,7 @@ from services.domain.engine.hold.grouping import Groups, group_key
 from services.domain.engine.hold.inhibition import PREFIX, Roots, grace_ms
 from services.domain.engine.hold.memory import CAPS, FLAPPING, HELD, Memory, joined
 from services.domain.engine.hold.places import household_of
+from services.domain.engine.hold.reasons import SORTS, sort_of
 from services.domain.engine.hold.record import Held, held_json, held_of
 from services.domain.engine.hold.settling import REASON as SETTLING
 from services.domain.engine.hold.settling import Start
@@ -47,6 +48,7 @@ class Book:
         self._heap: list[tuple[int, int, Key]] = []
         self._count = count()
         self._recheck = False
+        self._asking_ended = True
         self._capping.attach(self._push)
 
     # what the engine tells
@@ -74,13 +76,15 @@ class Book:
         self._keep(held)
         return replace(held.draft, held=held.reasons)
 
-    def repeated(self, draft: Raise, rule: Rule, subject: Subject, worse: Severity | None, now_ms: int) -> tuple[str, ...]:
+    def repeated(
+        self, draft: Raise, rule: Rule, subject: Subject, worse: Severity | None, now_ms: int
+    ) -> tuple[str, ...]:
         """Why this occurrence sends nobody. What it releases is to be called for afterwards (`look`)."""
         self.advance(now_ms)
         held = self.held.get((draft.family, draft.subject))
         if held is not None:
             if worse is not None or draft.life_safety:
-                held.draft = replace(draft, group_key=held.draft.group_key)
+                held.draft = replace(draft, group_key=held.draft.group_key, absorbs=held.draft.absorbs)
                 if rule.ask is None:
                     held.asking = None
                 elif held.asking is not None and held.asking.well:
@@ -108,6 +112,7 @@ class Book:
         held = self.held.pop(alert.key, None)
         if held is not None:
             self._by_id.pop(alert.id, None)
+            self._asking_ended = self._asking_ended or _is_asking(held)
             self._memory.put(HELD, joined(alert.key), None)
             self._capping.no_longer(held, self.now_ms)
         known = self._memory.get(FLAPPING, joined(alert.key))
@@ -144,17 +149,17 @@ class Book:
         """When to look again, epoch ms."""
         return self._heap[0][0] if self._heap else None
 
-    @property
-    def asking(self) -> bool:
-        """Whether an answer may come."""
-        return any(held.asking is not None and held.asking.until_ms is not None for held in self.held.values())
+    def wants_answers(self) -> bool:
+        """Whether an answer may have come since this was last asked: somebody is being asked, or just was."""
+        ended, self._asking_ended = self._asking_ended, False
+        return ended or any(_is_asking(held) for held in self.held.values())
 
     def counts(self) -> dict[str, int]:
         """How many are held, by the sort of reason."""
-        found: dict[str, int] = {}
+        found = dict.fromkeys(SORTS, 0)
         for held in self.held.values():
-            for sort in {reason if reason.startswith("cap:") else reason.partition(":")[0] for reason in held.reasons}:
-                found[sort] = found.get(sort, 0) + 1
+            for sort in set(map(sort_of, held.reasons)):
+                found[sort] += 1
         return found
 
     # across restarts
@@ -308,6 +313,7 @@ class Book:
     def _release(self, held: Held, was: tuple[str, ...], subject: Subject | None) -> None:
         del self.held[held.key]
         self._by_id.pop(held.draft.id, None)
+        self._asking_ended = self._asking_ended or _is_asking(held)
         self._memory.put(HELD, joined(held.key), None)
         self._decisions.append(Release(held.draft, was, self.now_ms))
         self._groups.sent(held.draft.group_key, held.draft.id)
@@ -383,3 +389,7 @@ class Book:
     @staticmethod
     def _gravest_first(waiting: Iterable[Held]) -> list[Held]:
         return sorted(waiting, key=lambda held: (-held.draft.severity.rank, held.since_ms, held.key))
+
+
+def _is_asking(held: Held) -> bool:
+    return held.asking is not None and held.asking.until_ms is not None

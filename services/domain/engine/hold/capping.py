@@ -74,9 +74,7 @@ class Capping:
         state = {**state, "sent": recent(state["sent"], now_ms, step_ms)}
         if "since" in state and not self._waiting.get(key) and now_ms >= state["since"] + WINDOW_MS:
             self._tell(key, state, now_ms)
-            self._decisions.append(
-                Clear(_id(key, state), Severity.MINOR, now_ms, _correlation(key, state), ())
-            )
+            self._decisions.append(Clear(_id(key, state), Severity.MINOR, now_ms, _correlation(key, state), ()))
             state = {"sent": state["sent"]}
         self._memory.put(CAPS, key, state if state["sent"] or "since" in state else None)
 

@@ -18,7 +18,7 @@ def opened(state: State | None, now_ms: int) -> State:
     """One more opening."""
     before = state or {"opens": [], "flaps": False, "last": 0}
     still = before["flaps"] and now_ms - before["last"] < CALM_MS
-    opens = [at for at in before["opens"] if now_ms - at < WINDOW_MS][-MOST_OPENINGS:] + [now_ms]
+    opens = [*[at for at in before["opens"] if now_ms - at < WINDOW_MS][-MOST_OPENINGS:], now_ms]
     return {"opens": opens, "flaps": still or len(opens) > MOST_OPENINGS, "last": now_ms}
 
 

@@ -54,7 +54,8 @@ class Roots:
         for within in Within:
             place = place_of(subject, within)
             for root, patterns in self._at.get((within, place), {}).items() if place is not None else ():
-                if root != alert_id and root not in found and mutes(root):
-                    if any(fnmatchcase(family, pattern) for pattern in patterns):
-                        found.add(root)
-                        yield root
+                if root == alert_id or root in found or not any(fnmatchcase(family, one) for one in patterns):
+                    continue
+                if mutes(root):
+                    found.add(root)
+                    yield root

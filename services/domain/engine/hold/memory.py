@@ -39,9 +39,7 @@ class Memory:
 
     def put(self, sort: RuleId, subject: str, state: dict[str, Any] | None) -> None:
         if state is None:
-            if self._states.pop((sort, subject), None) is None and (sort, subject) not in self._changed:
-                if sort != HELD:
-                    return
+            self._states.pop((sort, subject), None)
         else:
             self._states[sort, subject] = state
         self._changed[sort, subject] = state

@@ -13,7 +13,10 @@ def place_of(subject: Subject, within: Within) -> str | None:
         case Within.DEVICE:
             return subject.key
         case Within.GATEWAY:
-            return subject.gateway.key if subject.gateway is not None else subject.key
+            if subject.gateway is not None:
+                return subject.gateway.key
+            sort, _, number = subject.key.partition(":")
+            return f"device:{number}" if sort == "gateway" else subject.key
         case Within.HOUSEHOLD:
             return device.household_id if device else None
         case Within.UNIT:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from services.domain.engine.decisions import Asked, Clear, Decision, Hold, Raise, Release, Repeat
+from services.domain.ids import AlertId
 
 REASON = "settling"
 
@@ -34,7 +34,7 @@ def without_passed(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
     return tuple(decisions) if not passed else tuple(_held(one, passed) for one in decisions if _stays(one, passed))
 
 
-def _stays(one: Decision, passed: set[UUID]) -> bool:
+def _stays(one: Decision, passed: set[AlertId]) -> bool:
     match one:
         case Release(alert=alert) | Asked(alert=alert):
             return alert.id not in passed
@@ -43,7 +43,7 @@ def _stays(one: Decision, passed: set[UUID]) -> bool:
     return True
 
 
-def _held(one: Decision, passed: set[UUID]) -> Decision:
+def _held(one: Decision, passed: set[AlertId]) -> Decision:
     match one:
         case Raise() if one.id in passed and one.sends:
             return replace(one, held=(REASON,))

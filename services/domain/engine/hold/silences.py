@@ -84,8 +84,8 @@ class Silence:
     matcher: Matcher
     from_ms: int
     to_ms: int
+    zone: ZoneInfo
     recurring: Recurring | None = None
-    zone: ZoneInfo = ZoneInfo("Asia/Shanghai")
 
     @property
     def reason(self) -> str:
@@ -103,7 +103,9 @@ class Silence:
 
 def matcher_of(stored: Mapping[str, Any]) -> Matcher:
     """From its JSON form, whose names are those of the fields."""
-    sets = {name: frozenset(stored.get(name) or ()) for name in ("kinds", "devices", "buildings", "grids", "households")}
+    sets = {
+        name: frozenset(stored.get(name) or ()) for name in ("kinds", "devices", "buildings", "grids", "households")
+    }
     severity = stored.get("severity")
     return Matcher(tuple(stored.get("rules") or ()), **sets, severity=Severity(severity) if severity else None)
 
@@ -130,8 +132,8 @@ def silence_of(row: Mapping[str, Any], zone: ZoneInfo) -> Silence:
         matcher_of(row["matcher"]),
         _ms(row["starts_at"]),
         _ms(ends),
-        recurring_of(row["recurs"]),
         zone,
+        recurring_of(row["recurs"]),
     )
 
 
