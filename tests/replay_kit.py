@@ -144,6 +144,8 @@ class Live:
             taken = place
             while taken < len(sent) and sent[taken].received_ms < end:
                 taken += 1
+                if exactly and sent[taken - 1].channel == "status":
+                    break
             if taken > place:
                 await self.deliver(sent[place:taken])
                 if exactly:
