@@ -22,8 +22,8 @@ from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
 from services.api.live.hub import Hub, HubSettings
-from services.api.routes.series import FRESH_S
 from services.api.proofs import Proofs, history_estimate
+from services.api.routes.series import FRESH_S
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
 
@@ -50,7 +50,10 @@ def compose(settings: ApiSettings) -> Context:
     )
     hub = Hub(database, auth, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
-    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database), clock, Proofs(database), history_estimate)
+    watchers, proofs = Watchers(database), Proofs(database)
+    return Context(
+        settings, database, auth, hub, cockpit, Cache(FRESH_S), watchers, clock, proofs, estimate=history_estimate
+    )
 
 
 async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:

@@ -23,6 +23,8 @@ from services.domain.rules.writing import write_rule
 log = structlog.get_logger(__name__)
 Q = Queries(Path(__file__).with_name("proofs.sql"))
 
+_CODE = str(Path(__file__).resolve().parents[2])
+
 LOCK = 7236014
 """Advisory lock of the one that runs."""
 DEADLINE_S = 600.0
@@ -126,10 +128,17 @@ def _time(at: datetime) -> str:
 async def _child(database_url: str, arguments: list[str], timeout_s: float, moved: Any = None) -> Any:
     """The result it printed. Raises Failed. Whatever ends the wait ends the process."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.cli.main", "rules", *arguments,
-        env={"LINHUB_DATABASE_URL": database_url, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "LANG": "C.UTF-8"},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=_LINE_BYTES,
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        "services.cli.main",
+        "rules",
+        *arguments,
+        env={"LINHUB_DATABASE_URL": database_url, "PYTHONPATH": _CODE, "LANG": "C.UTF-8"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_LINE_BYTES,
+    )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101
     errors = asyncio.create_task(process.stderr.read(4096))
     result: Any = None

@@ -85,7 +85,7 @@ class Story:
                     self.say(silent[1] + 1, id, "status", {"ts": round(silent[1]), "online": True, "session": session})
                 at = silent[1] + 5
                 continue
-            if trouble is None and limits and chance.random() < 0.02:
+            if trouble is None and limits and chance.random() < 0.08:
                 trouble, left = chance.choice(limits), chance.choice((1, 2, 3, 8, 30, 70))
             ts = round(at)
             values: dict[str, Any] = {}
@@ -115,7 +115,7 @@ class Story:
                         self.say(ts + chance.uniform(3001, 3900), speaker, "telemetry", old)
             elif chance.random() < 0.3:
                 self.say(ts + 20, speaker, "reply", {"id": f"c{ts}", "ts": ts, "ok": True, **named})
-            if events and chance.random() < 0.03:
+            if events and chance.random() < 0.1:
                 self._event(speaker, named, chance.choice(events), ts)
             if chance.random() < 0.003:
                 self.say(ts + 500, id if not gateway else speaker, "telemetry", _ahead(named, ts, values, gateway))
@@ -184,9 +184,9 @@ async def test_backtest_from_log_and_from_tables_says_what_the_live_engine_said(
             said = {str(alert.id): told(alert) for alert in done.books[0].alerts}
             wrong = list(_differences(stored, said))
             took = time.process_time() - began
-            print(f"{way}: {len(said)} alerts of {done.source.items} items, {took:.1f} s (lived in {lived:.1f} s)")
-            assert not wrong, f"{len(wrong)} of {len(stored)}:\n" + "\n".join(wrong[:12])
-        assert len(stored) > 10 * HOURS
+            rates = f"{way}: {len(said)} alerts of {done.source.items} items, {took:.1f} s (lived in {lived:.1f} s)"
+            assert not wrong, f"{rates}: {len(wrong)} of {len(stored)}:\n" + "\n".join(wrong[:12])
+        assert len(stored) > 15 * HOURS
         assert len({row["rule"] for row in stored.values()}) > 15
     finally:
         await connection.close()

@@ -129,5 +129,5 @@ def test_the_command_counts_and_fails(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("kind: water_meter\ncases:\n  - name: nothing\n    events: [{event: leak}]\n    expect: []\n")
     bad = CliRunner().invoke(app, ["rules", "test", str(path)])
-    assert bad.exit_code == 1 and "1 个用例，1 个失败" in bad.stdout or "1 cases, 1 failed" in bad.stdout
+    assert (bad.exit_code == 1 and "1 个用例，1 个失败" in bad.stdout) or "1 cases, 1 failed" in bad.stdout
     assert CliRunner().invoke(app, ["rules", "test", str(tmp_path / "none.yaml")]).exit_code == 2
