@@ -232,7 +232,8 @@ async def stored_alerts(connection: asyncpg.Connection[Any]) -> dict[str, dict[s
             "occurrences": row["occurrences"],
             "trigger": row["trigger"] if isinstance(row["trigger"], dict) else json.loads(row["trigger"]),
             "correlation": row["correlation"],
-            "held": list(row["held"]),
+            # A live engine has just started; history has no start.
+            "held": [why for why in row["held"] if why != "settling"],
         }
         for row in rows
     }

@@ -186,8 +186,8 @@ async def test_backtest_from_log_and_from_tables_says_what_the_live_engine_said(
             took = time.process_time() - began
             rates = f"{way}: {len(said)} alerts of {done.source.items} items, {took:.1f} s (lived in {lived:.1f} s)"
             assert not wrong, f"{rates}: {len(wrong)} of {len(stored)}:\n" + "\n".join(wrong[:12])
-        assert len(stored) > 15 * HOURS
-        assert len({row["rule"] for row in stored.values()}) > 15
+        assert len(stored) > 10 * HOURS
+        assert len({row["rule"] for row in stored.values()}) > 12
     finally:
         await connection.close()
 

@@ -113,6 +113,8 @@ async def proof(
 async def _ask(
     context: Context, ticket: Ticket, community_id: str, what: str, asked: _Asked, documents: dict[str, str]
 ) -> Response:
+    async with context.database.read() as connection:
+        await community_in_scope(connection, ticket.principal, community_id)
     end = asked.end or datetime.now(UTC)
     if not timedelta(0) < end - asked.begin <= LONGEST:
         raise ApiError(
@@ -127,7 +129,6 @@ async def _ask(
                 errors=[{"line": one.line, "column": one.column, "said": one.said(name)} for one in findings[:50]],
             )
     async with context.database.write() as connection:
-        await community_in_scope(connection, ticket.principal, community_id)
         if await connection.fetchval(Q["waiting"], community_id) >= MOST_WAITING:
             raise ApiError(
                 HTTPStatus.TOO_MANY_REQUESTS,
