@@ -135,8 +135,15 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
                 role.value,
                 id,
             )
+        proof = await connection.fetchval(
+            "INSERT INTO rule_proof (id, community_id, what, asked_by, from_at, to_at, documents, state, ended_at) "
+            "VALUES (gen_random_uuid(), $1, 'backtest', 'desk', now() - interval '1 day', now(), '{}', 'done', now()) "
+            "RETURNING id",
+            id,
+        )
         await connection.close()
         places[id] = {
+            "proof_id": str(proof),
             "community_id": id,
             "device_id": f"{id}-wristband-1",
             "alert_id": str(alert),
