@@ -136,11 +136,13 @@ def _show(done: Backtested, at: Time) -> None:
     console.print(table)
     console.print(
         tr(
-            f"{said['alerts_a_day_per_1000']:g} alerts and {said['orders_a_day_per_1000']:g} orders a day per 1,000 devices; "
+            f"{said['alerts_a_day_per_1000']:g} alerts and {said['orders_a_day_per_1000']:g} orders "
+            "a day per 1,000 devices; "
             f"{done.source.items:,} items of {done.devices} devices, from the {done.source.way.value}; "
             f"{said['standing_before']} alerts stood before",
             f"每千台设备每天 {said['alerts_a_day_per_1000']:g} 条告警、{said['orders_a_day_per_1000']:g} 张工单；"
-            f"{done.devices} 台设备 {done.source.items:,} 条数据，来源 {done.source.way.value}；此前已有 {said['standing_before']} 条",
+            f"{done.devices} 台设备 {done.source.items:,} 条数据，来源 {done.source.way.value}；"
+            f"此前已有 {said['standing_before']} 条",
         )
     )
     for line in caveats(done, at):

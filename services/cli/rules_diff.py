@@ -132,8 +132,8 @@ def _show(said: dict[str, Any]) -> None:
     counts = said["counts"]
     console.print(
         tr(
-            f"{counts['same']} the same, {counts['added']} added, {counts['removed']} removed, {counts['moved']} moved, "
-            f"{counts['changed']} changed",
+            f"{counts['same']} the same, {counts['added']} added, {counts['removed']} removed, "
+            f"{counts['moved']} moved, {counts['changed']} changed",
             f"相同 {counts['same']}，新增 {counts['added']}，消失 {counts['removed']}，移动 {counts['moved']}，"
             f"变化 {counts['changed']}",
         )
