@@ -32,6 +32,8 @@ class Written:
     outgoing: list[Outgoing] = field(default_factory=list)
     opened: list[OrderRow] = field(default_factory=list)
     raised: int = 0
+    sent: list[tuple[Raise, Severity]] = field(default_factory=list)
+    """Alerts that went out in this turn, and how bad they are now: what plans go by, once every order stands."""
     released: int = 0
     suppressed: list[str] = field(default_factory=list)
     """Why alerts that are over now never sent anybody."""

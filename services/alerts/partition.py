@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from services.domain.engine.hold.settling import Start
 from services.domain.engine.platform import LOG_GAP, NOBODY
 from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
-from services.domain.rules.evaluation import Event
+from services.domain.rules.evaluation import Event, Reply
 
 log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
@@ -183,6 +183,7 @@ class PartitionWorker:
         for gap in self._reader.gaps():
             engine.happened(Event(NOBODY, now_ms, now_ms, LOG_GAP, {"lane": gap.lane, "missed": gap.missed}))
         evaluated, overtaken = engine.evaluations, engine.overtaken
+        replies: list[Reply] = []
         for row in rows:
             readable = not (why := wrong_columns(row))
             if not readable:
@@ -193,12 +194,15 @@ class PartitionWorker:
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
                     log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
-                elif not engine.apply(item):
+                    continue
+                if isinstance(item, Reply):
+                    replies.append(item)
+                if not engine.apply(item):
                     metrics.UNKNOWN.inc()
             metrics.ITEMS.labels("event" if lane == 0 else "telemetry").inc(row.size)
         metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
         metrics.OVERTAKEN.inc(engine.overtaken - overtaken)
-        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None)
+        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None, replies)
         self._reader.checkpoints[lane] = rows[-1].seq
 
     async def _know_devices(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
@@ -238,7 +242,11 @@ class PartitionWorker:
         await self._commit(None, [], None)
 
     async def _commit(
-        self, connection: asyncpg.Connection[Any] | None, advances: list[Advance], first_event: LogRow | None
+        self,
+        connection: asyncpg.Connection[Any] | None,
+        advances: list[Advance],
+        first_event: LogRow | None,
+        replies: Sequence[Reply] = (),
     ) -> None:
         """On a connection of its own where none is at hand: most ticks decide nothing."""
         assert self._engine is not None  # noqa: S101
@@ -248,9 +256,9 @@ class PartitionWorker:
         with metrics.COMMIT_SECONDS.time():
             if connection is None:
                 async with self._pool.acquire() as own:
-                    written = await commit(own, self.lease, advances, decided, self._clock.now())
+                    written = await commit(own, self.lease, advances, decided, self._clock.now(), replies)
             else:
-                written = await commit(connection, self.lease, advances, decided, self._clock.now())
+                written = await commit(connection, self.lease, advances, decided, self._clock.now(), replies)
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
         metrics.RELEASED.inc(written.released)

@@ -186,6 +186,9 @@ UPDATE alert SET active_rules = $2 WHERE id = $1
 -- name: link_order
 UPDATE alert SET order_id = $2 WHERE id = $1
 
+-- name: order_of_alert
+SELECT order_id FROM alert WHERE id = $1
+
 -- name: open_alert_order
 SELECT id, order_id FROM alert WHERE family = $1 AND subject = $2 AND state <> 'cleared'
 

@@ -13,6 +13,7 @@ import asyncpg
 from services.adapters import outbox
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
+from services.alerts import plans
 from services.alerts.incidents import Written, at, flush_joins, order_for, step_down
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.sendings import answered, asked, hold, release
@@ -32,6 +33,8 @@ from services.domain.engine.decisions import (
     StateChange,
 )
 from services.domain.engine.hold.settling import without_passed
+from services.domain.rules.evaluation import Reply
+from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
 CONSUMER = "alerts"
@@ -58,6 +61,7 @@ async def commit(
     advances: Sequence[Advance],
     decided: Decided,
     now: datetime,
+    replies: Sequence[Reply] = (),
 ) -> Written:
     """Everything of one turn, or nothing. Raises LeaseLost or CheckpointMoved when another engine has taken over."""
     written = Written()
@@ -70,10 +74,13 @@ async def commit(
             )
             if moved != "UPDATE 1":
                 raise CheckpointMoved(f"partition {lease.partition} lane {advance.lane} is not at {advance.before}")
+        written.outgoing += await plans.replied(connection, replies, now)
         await _save_states(connection, lease.partition, decided.states)
         for decision in without_passed(decided.decisions):
             await _perform(connection, decision, written, now)
         await flush_joins(connection, written, now)
+        for alert, severity in written.sent:
+            written.outgoing += await plans.started(connection, alert, now, severity)
         await outbox.append(connection, written.outgoing)
     return written
 
@@ -115,6 +122,8 @@ async def _perform(connection: asyncpg.Connection[Any], decision: Decision, writ
             await _tell(connection, "alert.held", await hold(connection, decision), written)
         case Release():
             row = await release(connection, decision, written, now)
+            if row is not None:
+                written.sent.append((decision.alert, Severity(row["severity"])))
             await _tell(connection, "alert.released", row, written, decision.alert.device_id)
         case Asked():
             written.outgoing.append(asked(decision))
@@ -162,6 +171,7 @@ async def _raise(connection: asyncpg.Connection[Any], alert: Raise, written: Wri
     await _tell(connection, "alert.raised", row, written, alert.device_id)
     if alert.sends:
         await order_for(connection, alert, written, now)
+        written.sent.append((alert, alert.severity))
 
 
 async def _record(connection: asyncpg.Connection[Any], alert: Raise, what: str, severity: str) -> bool:
@@ -205,6 +215,8 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
     await _tell(connection, "alert.repeated", row, written, alert.device_id)
     if not alert.shadow:
         await order_for(connection, alert, written, now, repeat.worse, opens=not repeat.held)
+    if repeat.worse and alert.sends and not repeat.held:
+        written.sent.append((alert, repeat.worse))
 
 
 async def _occurred(connection: asyncpg.Connection[Any], decision: Recover | Clear | Ease, what: str, ms: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,8 @@ from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.adapters.steady_clock import SteadyClock
 from services.alerts import lease as leases
-from services.alerts import metrics
+from services.alerts import metrics, plans
+from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
 from services.alerts.partition import PartitionWorker
 from services.alerts.settings import AlertSettings
@@ -49,6 +51,8 @@ class AlertWorker:
         self._waiting: str | None = "starting"
         self._said = ""
         self._answered_at = time.monotonic()
+        self._plans_wake = asyncio.Event()
+        self._sender = CommandSender(pool, settings, owner, lambda: self.owned, self._clock)
 
     def readiness(self) -> str | None:
         """A standby is ready too: its work is to wait."""
@@ -66,6 +70,8 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_lease_s / 3, self._hold)),
                     group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
+                    group.create_task(self._run_plans()),
+                    group.create_task(self._sender.run()),
                     group.create_task(self._listen()),
                     group.create_task(self._watch()),
                     group.create_task(self._clock.keep()),
@@ -149,6 +155,22 @@ class AlertWorker:
         if self._workers:
             await escalate_due(self._pool, self.owned, self._clock.now())
 
+    async def _run_plans(self) -> None:
+        """Takes the runs of plans on: at once when a device has answered, else when something falls due."""
+        while True:
+            self._plans_wake.clear()
+            try:
+                if self._workers:
+                    held = {partition: worker.lease for partition, worker in self._workers.items()}
+                    await plans.advance_due(self._pool, held, self._clock.now())
+            except RETRYABLE as error:
+                log.warning("plans_wait", why=f"{type(error).__name__}: {error}")
+            except Exception as error:
+                log.error("loop_failed", loop="plans", why=str(error), exc_info=error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.alerts_tick_s):
+                    await self._plans_wake.wait()
+
     async def _listen(self) -> None:
         """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""
         while True:
@@ -169,6 +191,8 @@ class AlertWorker:
         connection.add_termination_listener(on_end)
         await connection.add_listener("ingest_log", self._on_log)
         await connection.add_listener("registry", self._on_registry)
+        await connection.add_listener("plan", self._on_plan)
+        await connection.add_listener("command", self._on_command)
         try:
             # Whatever changed while nobody listened.
             self._on_registry(None, 0, "", "")
@@ -178,12 +202,20 @@ class AlertWorker:
             if not connection.is_closed():
                 await connection.remove_listener("ingest_log", self._on_log)
                 await connection.remove_listener("registry", self._on_registry)
+                await connection.remove_listener("plan", self._on_plan)
+                await connection.remove_listener("command", self._on_command)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]
         worker = self._workers.get(int(partition)) if partition.isdigit() else None
         if worker is not None:
             worker.wake.set()
+
+    def _on_plan(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._plans_wake.set()
+
+    def _on_command(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._sender.wake.set()
 
     def _on_registry(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         for worker in self._workers.values():

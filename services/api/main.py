@@ -22,6 +22,7 @@ from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
 from services.api.live.hub import Hub, HubSettings
+from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
@@ -49,7 +50,10 @@ def compose(settings: ApiSettings) -> Context:
     )
     hub = Hub(database, auth, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
-    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database), clock)
+    watchers, proofs = Watchers(database), Proofs(database)
+    return Context(
+        settings, database, auth, hub, cockpit, Cache(FRESH_S), watchers, clock, proofs, estimate=history_estimate
+    )
 
 
 async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -81,6 +85,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
     async with asyncio.TaskGroup() as group:
         group.create_task(context.hub.run())
         group.create_task(context.clock.keep())
+        group.create_task(context.proofs.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

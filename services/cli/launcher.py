@@ -46,6 +46,7 @@ class Addresses:
 
     database: str
     ingest_mqtt: str
+    command_mqtt: str
     device_mqtt: str
 
 
@@ -63,6 +64,7 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
     addresses = Addresses(
         given.database_url or servers.database_url,
         given.mqtt_url or servers.mqtt_url("svc-ingest"),
+        given.mqtt_url or servers.mqtt_url("svc-alerts"),
         given.mqtt_url or servers.device_url,
     )
     report.step(tr("database schema", "数据库结构"))
@@ -196,7 +198,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             _module(f"services.{'ingest' if worker else name}.main"),
             port,
             LINHUB_DATABASE_URL=addresses.database,
-            LINHUB_MQTT_URL=addresses.ingest_mqtt,
+            LINHUB_MQTT_URL=addresses.ingest_mqtt if worker else addresses.command_mqtt,
             LINHUB_HEALTH_PORT=str(port),
             LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
             **({"LINHUB_WORKER": worker} if worker else {}),

@@ -21,9 +21,12 @@ from services.cli.rules_history import (
     FromOption,
     JsonOption,
     LinesOption,
+    MemoryOption,
+    SampleOption,
     Time,
     ToOption,
     WayOption,
+    bound,
     caveats,
     moving,
     only_community,
@@ -47,7 +50,7 @@ def span_said(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def result(done: Backtested, at: Time) -> dict[str, Any]:
+def result(done: Backtested, at: Time, private: bool = True) -> dict[str, Any]:
     """As JSON; of several rulebooks the first."""
     book = done.books[0]
     counted = [alert for alert in book.alerts if at.span.counts(alert)]
@@ -63,7 +66,7 @@ def result(done: Backtested, at: Time) -> dict[str, Any]:
         "cut": book.cut,
         "caveats": caveats(done, at),
         **figures(book.alerts, at.span, done.devices),
-        "list": [told(alert) for alert in counted[:MOST_TOLD]],
+        "list": [told(alert, private) for alert in counted[:MOST_TOLD]],
     }
 
 
@@ -80,21 +83,28 @@ def register(rules: typer.Typer) -> None:
         deadline: DeadlineOption = None,
         as_json: JsonOption = False,
         lines: LinesOption = False,
+        sample: SampleOption = None,
+        memory_mb: MemoryOption = None,
     ) -> None:
         """What these rules would have said: alerts, orders a day, what was held back, the longest."""
+        bound(memory_mb)
         stop = stopper(deadline)
 
         async def work(connection: Connection) -> tuple[Backtested, Time]:
             where, zone = await only_community(connection, community)
             at = time_of(begin, end, zone)
             rulebook, only = await named(connection, where, book)
-            plan = Plan(where, at.begin, at.end, way, only=only or None)
+            plan = Plan(where, at.begin, at.end, way, only=only or None, sample=sample)
             with moving(tr("backtest", "回测"), lines) as progress:
                 return await backtest(connection, plan, [rulebook], KINDS, progress, stop), at
 
         done, at = run(work)
         if as_json or lines:
-            typer.echo(json.dumps({"result": result(done, at)} if lines else result(done, at), ensure_ascii=False))
+            typer.echo(
+                json.dumps(
+                    {"result": result(done, at, private=False)} if lines else result(done, at), ensure_ascii=False
+                )
+            )
         else:
             _show(done, at)
 
@@ -126,11 +136,13 @@ def _show(done: Backtested, at: Time) -> None:
     console.print(table)
     console.print(
         tr(
-            f"{said['alerts_a_day_per_1000']:g} alerts and {said['orders_a_day_per_1000']:g} orders a day per 1,000 devices; "
+            f"{said['alerts_a_day_per_1000']:g} alerts and {said['orders_a_day_per_1000']:g} orders "
+            "a day per 1,000 devices; "
             f"{done.source.items:,} items of {done.devices} devices, from the {done.source.way.value}; "
             f"{said['standing_before']} alerts stood before",
             f"每千台设备每天 {said['alerts_a_day_per_1000']:g} 条告警、{said['orders_a_day_per_1000']:g} 张工单；"
-            f"{done.devices} 台设备 {done.source.items:,} 条数据，来源 {done.source.way.value}；此前已有 {said['standing_before']} 条",
+            f"{done.devices} 台设备 {done.source.items:,} 条数据，来源 {done.source.way.value}；"
+            f"此前已有 {said['standing_before']} 条",
         )
     )
     for line in caveats(done, at):

@@ -23,9 +23,12 @@ from services.cli.rules_history import (
     FromOption,
     JsonOption,
     LinesOption,
+    MemoryOption,
+    SampleOption,
     Time,
     ToOption,
     WayOption,
+    bound,
     caveats,
     moving,
     only_community,
@@ -38,7 +41,7 @@ from services.domain.proof.backtest import Difference, difference, figures, told
 _SHOWN = 40
 
 
-def result(done: Backtested, at: Time) -> dict[str, Any]:
+def result(done: Backtested, at: Time, private: bool = True) -> dict[str, Any]:
     """As JSON, `exit` apart: whether they differ."""
     a, b = done.books
     found = difference(a.alerts, b.alerts, at.span)
@@ -56,10 +59,10 @@ def result(done: Backtested, at: Time) -> dict[str, Any]:
         "a": figures(a.alerts, at.span, done.devices),
         "b": figures(b.alerts, at.span, done.devices),
         "same": found.same,
-        "added": [told(alert) for alert in found.added[:MOST_TOLD]],
-        "removed": [told(alert) for alert in found.removed[:MOST_TOLD]],
-        "moved": [[told(before), told(after)] for before, after in found.moved[:MOST_TOLD]],
-        "changed": [[told(before), told(after)] for before, after in found.changed[:MOST_TOLD]],
+        "added": [told(alert, private) for alert in found.added[:MOST_TOLD]],
+        "removed": [told(alert, private) for alert in found.removed[:MOST_TOLD]],
+        "moved": [[told(before, private), told(after, private)] for before, after in found.moved[:MOST_TOLD]],
+        "changed": [[told(before, private), told(after, private)] for before, after in found.changed[:MOST_TOLD]],
         "counts": _counts(found),
     }
 
@@ -86,8 +89,11 @@ def register(rules: typer.Typer) -> None:
         deadline: DeadlineOption = None,
         as_json: JsonOption = False,
         lines: LinesOption = False,
+        sample: SampleOption = None,
+        memory_mb: MemoryOption = None,
     ) -> None:
         """What B would have said otherwise than A: alerts added, removed, moved, changed. Exit 1 where they differ."""
+        bound(memory_mb)
         stop = stopper(deadline)
 
         async def work(connection: Connection) -> tuple[Backtested, Time]:
@@ -98,11 +104,11 @@ def register(rules: typer.Typer) -> None:
             # Both name single rules: only their devices can differ.
             only = only_a | only_b if only_a and only_b else None
             with moving(tr("diff", "比较"), lines) as progress:
-                plan = Plan(where, at.begin, at.end, way, only=only)
+                plan = Plan(where, at.begin, at.end, way, only=only, sample=sample)
                 return await backtest(connection, plan, [first, second], KINDS, progress, stop), at
 
         done, at = run(work)
-        said = result(done, at)
+        said = result(done, at, private=not lines)
         if as_json or lines:
             typer.echo(json.dumps({"result": said} if lines else said, ensure_ascii=False))
         else:
@@ -126,8 +132,8 @@ def _show(said: dict[str, Any]) -> None:
     counts = said["counts"]
     console.print(
         tr(
-            f"{counts['same']} the same, {counts['added']} added, {counts['removed']} removed, {counts['moved']} moved, "
-            f"{counts['changed']} changed",
+            f"{counts['same']} the same, {counts['added']} added, {counts['removed']} removed, "
+            f"{counts['moved']} moved, {counts['changed']} changed",
             f"相同 {counts['same']}，新增 {counts['added']}，消失 {counts['removed']}，移动 {counts['moved']}，"
             f"变化 {counts['changed']}",
         )

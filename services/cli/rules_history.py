@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -42,6 +44,17 @@ LinesOption = Annotated[
 DeadlineOption = Annotated[
     float | None, typer.Option("--deadline", min=1, help="秒数上限 · Seconds after which it tells what it has.")
 ]
+SampleOption = Annotated[
+    int | None, typer.Option("--sample", min=1, help="抽样台数 · At most so many devices, evenly chosen.")
+]
+MemoryOption = Annotated[int | None, typer.Option("--memory-mb", min=128, hidden=True)]
+
+
+def bound(memory_mb: int | None) -> None:
+    """For a run that nobody waits at: no more memory than this, and behind everybody else."""
+    if memory_mb is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+        os.nice(10)
 
 
 def run(work: Callable[[Connection], Awaitable[T]]) -> T:

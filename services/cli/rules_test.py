@@ -27,7 +27,7 @@ OURS = CODE / "tests" / "golden" / "rules"
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Shown:
     """A case and where it stands."""
 
     path: Path
@@ -35,9 +35,9 @@ class Tested:
     ran: Ran
 
 
-def run_files(paths: Iterable[Path]) -> tuple[list[Tested], list[str]]:
+def run_files(paths: Iterable[Path]) -> tuple[list[Shown], list[str]]:
     """Every case of every file, and what is wrong with files that cannot be read."""
-    tested: list[Tested] = []
+    tested: list[Shown] = []
     broken: list[str] = []
     for path in paths:
         try:
@@ -45,7 +45,7 @@ def run_files(paths: Iterable[Path]) -> tuple[list[Tested], list[str]]:
         except BadFile as error:
             broken.append(str(error))
             continue
-        tested += [Tested(path, line, ran) for line, ran in _cases(file)]
+        tested += [Shown(path, line, ran) for line, ran in _cases(file)]
     return tested, broken
 
 
@@ -81,7 +81,7 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def default_coverage(tested: Iterable[Tested]) -> Coverage:
+def default_coverage(tested: Iterable[Shown]) -> Coverage:
     rules = [rule for rules in default_rulebook().defaults.values() for rule in rules]
     return cover(rules, [one.ran for one in tested])
 
@@ -113,7 +113,7 @@ def register(rules: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _told(tested: Sequence[Tested], broken: Sequence[str], coverage: Coverage) -> dict[str, Any]:
+def _told(tested: Sequence[Shown], broken: Sequence[str], coverage: Coverage) -> dict[str, Any]:
     return {
         "cases": len(tested),
         "failed": [
@@ -130,7 +130,7 @@ def _told(tested: Sequence[Tested], broken: Sequence[str], coverage: Coverage) -
     }
 
 
-def _show(tested: Sequence[Tested], broken: Sequence[str], coverage: Coverage, ours: bool) -> None:
+def _show(tested: Sequence[Shown], broken: Sequence[str], coverage: Coverage, ours: bool) -> None:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for one in tested:
         if not one.ran.passed:

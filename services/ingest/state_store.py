@@ -16,14 +16,12 @@ from services.adapters.log_rows import unpack
 from services.adapters.queries import Queries
 from services.domain.ids import DeviceNo
 from services.domain.messages import Reply
+from services.domain.proof.silences import NOTED_INTERVALS
 from services.ingest.checked import Checked, Outcome, Session
 from services.ingest.state import Latest, StateFold
 
 Q = Queries.beside(__file__)
 _BOTH_LANES = (0, 1)
-SILENT_INTERVALS = 2
-"""A device that was not heard for more than so many of its intervals leaves a note of it, for backtests: a heartbeat
-without values leaves nothing else, so its absence is what is kept."""
 
 
 def fold_batch(fold: StateFold, checked: Checked, numbers: Mapping[int, int], lane: int) -> None:
@@ -120,9 +118,10 @@ async def save(
             times += latest.vals_at
     states = list(pending.values())
     async with connection.transaction():
-        # Before the states, which forget when the device was heard before.
+        # Before the states, which forget when the device was heard before. A heartbeat without values leaves nothing
+        # else, so a backtest is told of its absence.
         await connection.execute(
-            Q["note_silences"], list(pending), [latest.first_ms for latest in states], SILENT_INTERVALS
+            Q["note_silences"], list(pending), [latest.first_ms for latest in states], NOTED_INTERVALS
         )
         await connection.execute(
             Q["save_state"],

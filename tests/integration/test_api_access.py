@@ -58,6 +58,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/communities/{community_id}/rules/{rule_id}"): P.RULES,
     ("GET", "/communities/{community_id}/rules/{rule_id}/diff"): P.RULES,
     ("POST", "/communities/{community_id}/rules/validate"): P.RULE_EDIT,
+    ("POST", "/communities/{community_id}/rules/backtest"): P.RULE_EDIT,
+    ("POST", "/communities/{community_id}/rules/diff"): P.RULE_EDIT,
+    ("GET", "/communities/{community_id}/proofs/{proof_id}"): P.RULE_EDIT,
     ("PUT", "/communities/{community_id}/rules/{rule_id}"): P.RULE_EDIT,
     ("DELETE", "/communities/{community_id}/rules/{rule_id}"): P.RULE_EDIT,
     ("GET", "/devices/{device_id}/rules/{rule_id}/override"): P.RULE_EDIT,
@@ -147,8 +150,15 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
                 role.value,
                 id,
             )
+        proof = await connection.fetchval(
+            "INSERT INTO rule_proof (id, community_id, what, asked_by, from_at, to_at, documents, state, ended_at) "
+            "VALUES (gen_random_uuid(), $1, 'backtest', 'desk', now() - interval '1 day', now(), '{}', 'done', now()) "
+            "RETURNING id",
+            id,
+        )
         await connection.close()
         places[id] = {
+            "proof_id": str(proof),
             "community_id": id,
             "device_id": f"{id}-wristband-1",
             "alert_id": str(alert),
@@ -193,7 +203,10 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
         more["params"] = {"kind": "environment" if "communities" in path else "", "metric": "battery", **span}
         if "communities" in path:
             more["params"]["metric"] = "temperature"
-    if path.endswith("/diff"):
+    if path.endswith(("/rules/backtest", "/rules/diff")):
+        more["json"] = {"from": "2026-11-02T00:00:00Z", "to": "2026-11-01T00:00:00Z", "b": "default"}
+        more["json"] |= {} if path.endswith("diff") else {"rules": more["json"].pop("b")}
+    elif path.endswith("/diff"):
         more["params"] = {"from": 1, "to": 1}
     if path.endswith("/rules/validate"):
         more |= {"content": "kind: gate", "headers": {"Content-Type": "text/yaml"}}
@@ -236,6 +249,8 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                         expected = 403 if not may else 404 if not reaches else 200
                         if expected == 200 and template.endswith("/moves"):
                             expected = 422  # `repeat` is the system's own move: refused, but heard
+                        if expected == 200 and template.endswith(("/rules/backtest", "/rules/diff")):
+                            expected = 422  # from after to: refused, but heard
                         if expected == 200 and "/rules/" in template and method in ("PUT", "DELETE"):
                             expected = 412
                         if expected == 200 and (method, template) in HEARD:

@@ -50,6 +50,12 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         "fill_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
         "fill_meter_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
     },
+    # A week for what may have come late, of forty days and thirty weeks.
+    "adapters/history/queries.sql": {
+        "readings_on_time": Question(([1, 2], YESTERDAY, NOW, HOUR), 3),
+        "readings_late": Question(([1, 2], YESTERDAY, NOW, HOUR), 10),
+        "events": Question(([1, 2], YESTERDAY, NOW), 3),
+    },
     "api/store/queries.sql": {
         "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1), 2),
         # The day before is where the first step starts from.

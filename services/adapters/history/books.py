@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import asyncpg
 
-from services.adapters.rules import default_rulebook, read_file, read_text
+from services.adapters.rules import default_rulebook, load_rules, read_file, read_text, store
 from services.domain.rules.rule import Rule
 from services.domain.rules.rulebook import Rulebook
 
 CURRENT, DEFAULT = "current", "default"
+VERSION = re.compile(r"(?P<rule>[a-z0-9_]+(?:\.[a-z0-9_]+)+)@(?P<number>\d{1,9})")
+_HISTORY = 10_000
 
 
 class BadRules(ValueError):
@@ -30,8 +33,8 @@ async def named(connection: asyncpg.Connection[Any], community: str, name: str) 
     current = await in_force(connection, community)
     if name == CURRENT:
         return current, frozenset()
-    if not Path(name).exists() and "@" in name:
-        raise BadRules(f"{name}: there is no such version")
+    if (version := VERSION.fullmatch(name)) is not None:
+        return await _stored(connection, current, community, version["rule"], int(version["number"]))
     text = read_file(Path(name))
     if text.findings:
         raise BadRules("\n".join(finding.said(name) for finding in text.findings))
@@ -39,7 +42,20 @@ async def named(connection: asyncpg.Connection[Any], community: str, name: str) 
 
 
 async def in_force(connection: asyncpg.Connection[Any], community: str) -> Rulebook:
-    return default_rulebook()
+    return (await load_rules(connection, None, community)).rulebook
+
+
+async def _stored(
+    connection: asyncpg.Connection[Any], current: Rulebook, community: str, rule: str, number: int
+) -> tuple[Rulebook, frozenset[str]]:
+    rows = [row for row in await store.history(connection, community, rule, _HISTORY) if row["version"] == number]
+    if rows and rows[0]["mode"] != store.REMOVED:
+        return of_text(current, community, str(rows[0]["document"]))
+    for kind, rules in default_rulebook().defaults.items():
+        for one in rules:
+            if one.id == rule and one.version == number:
+                return with_rules(current, community, kind, [one]), frozenset({one.id})
+    raise BadRules(f"{rule}@{number}: there is no such version")
 
 
 def of_text(current: Rulebook, community: str, text: str) -> tuple[Rulebook, frozenset[str]]:

@@ -95,6 +95,7 @@ def _entry(entry: Any) -> Item:
         case "flood":
             return Flood(device_no, ts_ms, received_ms, int(entry["count"]))
         case "reply":
-            return Reply(device_no, ts_ms, received_ms)
+            said = str(entry.get("id") or ""), bool(entry.get("ok", True)), str(entry.get("detail") or "")
+            return Reply(device_no, ts_ms, received_ms, *said, bool(entry.get("done", True)))
         case other:
             raise ValueError(f"unknown type {other!r}")

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 
 from services.domain.engine.core import Engine
 from services.domain.engine.decisions import Decided
-from services.domain.ids import DeviceNo
+from services.domain.engine.subjects import Subject
 from services.domain.rules.evaluation import Item
 
-Heard = Callable[[DeviceNo, int, bool], int | None]
-"""(device, now, gone) → when it was last heard up to now, where more is known than its items; None: of them alone.
+Heard = Callable[[Subject, int, bool], int | None]
+"""(subject, now, gone) → when it was last heard up to now, where more is known than its items; None: of them alone.
 
 Of one that is taken for `gone` only what is certain may be told, of another the latest that it can have been."""
 
 
-def _by_items(_device_no: DeviceNo, _now_ms: int, _gone: bool) -> int | None:
+def _by_items(_subject: Subject, _now_ms: int, _gone: bool) -> int | None:
     return None
 
 
@@ -43,7 +43,8 @@ def _clocks(engine: Engine, now_ms: int, heard: Heard) -> Iterator[Decided]:
     while (due_ms := engine.next_due()) is not None and due_ms <= now_ms:
         at_ms = due_ms or now_ms
         for device_no in engine.suspects(at_ms):
-            if (seen_ms := heard(device_no, at_ms, _gone(engine, device_no))) is not None:
+            subject = engine.roster.devices[device_no]
+            if (seen_ms := heard(subject, at_ms, _gone(subject))) is not None:
                 engine.heard(device_no, seen_ms)
         engine.tick(at_ms)
         decided = engine.take()
@@ -51,7 +52,6 @@ def _clocks(engine: Engine, now_ms: int, heard: Heard) -> Iterator[Decided]:
             yield decided
 
 
-def _gone(engine: Engine, device_no: DeviceNo) -> bool:
+def _gone(subject: Subject) -> bool:
     """Whether an offline rule stands, or waits after a last will."""
-    subject = engine.roster.devices.get(device_no)
-    return subject is not None and any(one.judged_late and one.rule.id in subject.states for one in subject.rules.starts)
+    return any(one.judged_late and one.rule.id in subject.states for one in subject.rules.starts)

@@ -104,8 +104,12 @@ def _rate(count: float, over: float) -> float:
     return round(count / over, 3) if over > 0 else 0.0
 
 
-def told(alert: Alerted) -> dict[str, Any]:
-    """One alert as JSON, whole enough to be compared with a row of the database. Times are epoch ms."""
+def told(alert: Alerted, private: bool = True) -> dict[str, Any]:
+    """One alert as JSON, whole enough to be compared with a row of the database. Times are epoch ms.
+
+    Not `private`: without what a person's body said.
+    """
+    hidden = not private and bool(alert.trigger.get("health"))
     return {
         "id": str(alert.id),
         "community": alert.community_id,
@@ -118,7 +122,7 @@ def told(alert: Alerted) -> dict[str, Any]:
         "kind": alert.kind,
         "severity": alert.severity.value,
         "severities": [[at_ms, severity.value] for at_ms, severity in alert.severities],
-        "why": {"zh": alert.why.zh, "en": alert.why.en},
+        "why": None if hidden else {"zh": alert.why.zh, "en": alert.why.en},
         "onset_ms": alert.onset_ms,
         "fired_ms": alert.fired_ms,
         "last_ms": alert.last_ms,
@@ -128,7 +132,7 @@ def told(alert: Alerted) -> dict[str, Any]:
         "held": list(alert.held),
         "shadow": alert.shadow,
         "correlation": alert.correlation,
-        "trigger": dict(alert.trigger),
+        "trigger": {"health": True} if hidden else dict(alert.trigger),
     }
 
 

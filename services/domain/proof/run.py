@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
 from services.domain.engine.replay import replay
-from services.domain.engine.subjects import building_key, device_key
-from services.domain.ids import DeviceNo
+from services.domain.engine.subjects import Subject, building_key, device_key
 from services.domain.proof.case import WrittenAlert, WrittenCase, WrittenFile, moment_ms
 from services.domain.proof.tally import Alerted, of_all
 from services.domain.proof.world import BadCase, Staged, stage
@@ -51,8 +50,9 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
     engine.restore((), {})
     engine.tick(staged.start)
 
-    def heard(device_no: DeviceNo, now_ms: int, gone: bool) -> int | None:
-        return now_ms if device_no in staged.alive and not gone else None
+    def heard(subject: Subject, now_ms: int, gone: bool) -> int | None:
+        alive = subject.device is not None and subject.device.device_no in staged.alive
+        return now_ms if alive and not gone else None
 
     alerts = of_all(replay(engine, staged.items, staged.until, heard=heard))
     wrong = [*failed, *_compare(case.expect, alerts, staged)]

@@ -83,11 +83,15 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A device's answer to a command: to the rules, a sign of life."""
+    """A device's answer to a command: to the rules, a sign of life. A gateway answers for those behind it."""
 
     device_no: DeviceNo
     ts_ms: int
     received_ms: int
+    command_id: str = ""
+    ok: bool = True
+    detail: str = ""
+    done: bool = True
 
 
 @dataclass(frozen=True, slots=True)
