@@ -21,6 +21,11 @@ OVERTAKEN = Counter("linhub_alerts_overtaken_total", "Readings older than one al
 UNREADABLE = Counter("linhub_alerts_unreadable_total", "Log entries that made no sense")
 UNKNOWN = Counter("linhub_alerts_unknown_device_total", "Items of devices that are not in the registry")
 FAULTS = Counter("linhub_alerts_rule_faults_total", "Rules set aside for a subject after an exception", ["rule"])
+UNREADABLE_RULES = Gauge(
+    "linhub_alerts_rules_unreadable",
+    "Stored rules that cannot be used; an older text stands",
+    ["partition"],
+)
 GAPS = Counter("linhub_alerts_log_gap_entries_total", "Log entries purged before they were evaluated", ["partition"])
 RELOADS = Counter("linhub_alerts_reloads_total", "Times a partition was built again from the database", ["why"])
 PARTITIONS = Gauge("linhub_alerts_partitions_owned", "Partitions this engine owns; 0 means standby")

@@ -72,7 +72,7 @@ SELECT device_no, (extract(epoch FROM last_seen_at) * 1000)::bigint AS seen_ms
 FROM device_state WHERE device_no = ANY ($1::integer[]) AND last_seen_at IS NOT NULL
 
 -- name: load_states
-SELECT rule_id, subject, state FROM rule_state WHERE partition = $1
+SELECT rule_id, subject, state, shape FROM rule_state WHERE partition = $1
 
 -- name: load_open_alerts
 SELECT a.id, a.family, a.subject, a.severity, a.state, a.active_rules, a.correlation,
@@ -81,10 +81,11 @@ FROM alert a JOIN community c ON c.id = a.community_id
 WHERE c.partition = $1 AND a.state <> 'cleared'
 
 -- name: save_states
-INSERT INTO rule_state (rule_id, subject, partition, state)
-SELECT s.rule_id, s.subject, $1, s.state::jsonb
-FROM unnest($2::text[], $3::text[], $4::text[]) AS s (rule_id, subject, state)
-ON CONFLICT (rule_id, subject) DO UPDATE SET state = excluded.state, partition = excluded.partition
+INSERT INTO rule_state (rule_id, subject, partition, state, shape)
+SELECT s.rule_id, s.subject, $1, s.state::jsonb, s.shape
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS s (rule_id, subject, state, shape)
+ON CONFLICT (rule_id, subject) DO UPDATE
+SET state = excluded.state, partition = excluded.partition, shape = excluded.shape
 
 -- name: forget_states
 DELETE FROM rule_state r USING unnest($1::text[], $2::text[]) AS s (rule_id, subject)

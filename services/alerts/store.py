@@ -95,6 +95,7 @@ async def _save_states(connection: asyncpg.Connection[Any], partition: int, stat
             [change.rule_id for change in kept],
             [change.subject for change in kept],
             [json.dumps(change.state) for change in kept],
+            [change.shape for change in kept],
         )
     if gone:
         await connection.execute(
@@ -219,8 +220,16 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
 
 
 async def _occurred(connection: asyncpg.Connection[Any], decision: Recover | Clear | Ease, what: str, ms: int) -> None:
+    said = {"reason": decision.reason} if isinstance(decision, Clear) and decision.reason else {}
     await connection.fetchval(
-        Q["insert_occurrence"], decision.id, at(ms), what, decision.severity.value, "{}", decision.correlation, ""
+        Q["insert_occurrence"],
+        decision.id,
+        at(ms),
+        what,
+        decision.severity.value,
+        json.dumps(said),
+        decision.correlation,
+        "",
     )
 
 

@@ -19,6 +19,7 @@ from services.domain.engine.decisions import (
     StateChange,
     shadowed,
 )
+from services.domain.engine.edits import NO_RULE
 from services.domain.engine.hold.book import Book
 from services.domain.engine.hold.capping import RULE as SUMMARY
 from services.domain.engine.subjects import Compiled, Roster, Subject, building_key, device_key
@@ -34,7 +35,7 @@ from services.domain.rules.parameters import (
     ThresholdParameters,
 )
 from services.domain.rules.reasons import is_health, why
-from services.domain.rules.rule import Mode
+from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label
 
 
@@ -54,6 +55,7 @@ class Alerts:
             self.book.restore(change, self.open)
         for alert in self.open.values():
             self.book.opened(alert)
+        self.book.reconsider()
 
     def take_in(
         self, subject: Subject, one: Compiled, signal: Signal, now_ms: int, correlation: str, item: Item | None
@@ -75,14 +77,30 @@ class Alerts:
                 if alert.active:
                     self._ease(alert, subject, one, signal.ts_ms, correlation)
 
-    def close(self, alert: OpenAlert, at_ms: int, correlation: str, now_ms: int | None = None) -> None:
+    def close(
+        self, alert: OpenAlert, at_ms: int, correlation: str, now_ms: int | None = None, reason: str = ""
+    ) -> None:
         """Clears it if no rule holds it open any more; otherwise only notes which still do."""
         suppressed: tuple[str, ...] = ()
         if not alert.active:
+            last = self.decisions[-1] if self.decisions else None
+            if isinstance(last, Ease) and (last.id, last.at_ms, last.correlation) == (alert.id, at_ms, correlation):
+                # One message ended all of it: it did not step down first.
+                alert.severity = last.was
+                self.decisions.pop()
             del self.open[alert.key]
             if not alert.shadow:
                 suppressed = self.book.cleared(alert, at_ms if now_ms is None else now_ms)
-        self.decisions.append(Clear(alert.id, alert.severity, at_ms, correlation, tuple(alert.active), suppressed))
+        self.decisions.append(
+            Clear(alert.id, alert.severity, at_ms, correlation, tuple(alert.active), suppressed, reason)
+        )
+
+    def let_go(self, subject: Subject, one: Compiled, now_ms: int, reason: str) -> None:
+        """The rule no longer holds an alert of the subject open, whatever the device says."""
+        for alert in (self.open.get((one.family, subject.key)), self.open.get((shadowed(one.family), subject.key))):
+            if alert is not None and one.rule.id in alert.active:
+                alert.active.remove(one.rule.id)
+                self.close(alert, now_ms, alert.correlation, reason=reason)
 
     def drop_orphans(self, now_ms: int) -> None:
         """Ends alerts whose device or rules are gone, or whose rule went on trial or came off it: nobody else can."""
@@ -95,7 +113,21 @@ class Alerts:
                 if rule_id in known and (known[rule_id].rule.mode is Mode.SHADOW) == alert.shadow
             ]
             if not alert.active:
-                self.close(alert, now_ms, alert.correlation)
+                self.close(alert, now_ms, alert.correlation, reason=NO_RULE)
+            elif subject is not None:
+                self._regrade(alert, subject, now_ms)
+
+    def _regrade(self, alert: OpenAlert, subject: Subject, now_ms: int) -> None:
+        """To the severity that the rules which hold it have now: they may have been changed."""
+        worst = max((subject.rules.by_id[rule_id] for rule_id in alert.active), key=lambda one: one.rule.severity.rank)
+        severity = worst.rule.severity
+        correlation = f"{subject.name}@{now_ms}"
+        if severity.rank > alert.severity.rank:
+            again = Signal(What.REPEAT, now_ms, alert.onset_ms)
+            self._repeat(alert, subject, worst, again, now_ms, correlation, None)
+        elif severity.rank < alert.severity.rank:
+            why = Label(f"规则等级已下调，{subject.place}", f"The rule was made less severe, {subject.place}")
+            self._step_down(alert, worst.rule, why, now_ms, correlation)
 
     def _ease(self, alert: OpenAlert, subject: Subject, over: Compiled, at_ms: int, correlation: str) -> None:
         """Down to the worst of what still holds."""
@@ -108,6 +140,9 @@ class Alerts:
             f"“{ended.zh}”已解除，“{worst.title.zh}”仍在，{subject.place}",
             f"“{ended.en}” is over, “{worst.title.en}” still holds, {subject.place}",
         )
+        self._step_down(alert, worst, why, at_ms, correlation)
+
+    def _step_down(self, alert: OpenAlert, worst: Rule, why: Label, at_ms: int, correlation: str) -> None:
         was, alert.severity = alert.severity, worst.severity
         active = tuple(alert.active)
         self.decisions.append(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.domain.devices.kind import DeviceKind
+from services.domain.engine.edits import shape_of
 from services.domain.engine.quiet import Quiet, compile_quiet
 from services.domain.ids import RuleId
 from services.domain.rules import BY_PARAMETERS
@@ -34,6 +35,8 @@ class Compiled:
     """Sort of place it is about (building …), where it is not about the device itself."""
     telemetry: bool = False
     """Whether it reads readings, which may lie behind events in the log."""
+    shape: str = ""
+    """What it watches; a memory of another shape is not its own."""
     judged_late: bool = False
     """About what did not come: its clock runs by `tick` alone, at the tick's time."""
 
@@ -73,6 +76,7 @@ def compile_rule(
         siblings,
         place=place or place_of(rule),
         telemetry=Reading in kind.reads or Reading in kind.reads_active,
+        shape=shape_of(rule),
         judged_late=isinstance(rule.parameters, OfflineParameters),
     )
 

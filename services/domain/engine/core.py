@@ -14,6 +14,7 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gatherings import Gatherings, Move
 from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
@@ -50,13 +51,14 @@ class Engine:
         self.overtaken = 0
         self.aside = SetAside()
         self._on_fault = on_fault
-        self._changed: dict[tuple[RuleId, str], State] = {}
+        self._changed: dict[tuple[RuleId, str], tuple[State, str]] = {}
         self._clocks = Clocks()
         self._liveness = Liveness(roster, self._clocks, self._step, self._wind)
         self.suspects, self.heard = self._liveness.suspects, self._liveness.heard
 
     def restore(self, states: Iterable[StateChange], seen: dict[DeviceNo, Seen]) -> None:
-        """What the database remembers; every clock is set again. Unknown rules are forgotten."""
+        """What the database remembers; every clock is set again. What a rule left that is gone, or that watched
+        something else, is forgotten, and its alert ends."""
         for device_no, known in seen.items():
             subject = self.roster.devices.get(device_no)
             if subject is None:
@@ -73,10 +75,12 @@ class Engine:
             owner = self.roster.find(change.subject)
             rule = owner.rules.by_id.get(change.rule_id) if owner else None
             if owner is None or rule is None:
-                self._changed[change.rule_id, change.subject] = None
-                continue
-            owner.states[change.rule_id] = change.state
-            self._wind(owner, rule)
+                self._changed[change.rule_id, change.subject] = None, ""
+            elif change.shape and change.shape != rule.shape:
+                self._forget(owner, rule, owner.facts.line.heard_ms, OTHER_WATCH)
+            else:
+                owner.states[change.rule_id] = change.state
+                self._wind(owner, rule)
         for subject in self.roster.devices.values():
             if subject.gateway is not None and subject.facts.seen_ms is not None:
                 self._liveness.gateway_alive(subject.gateway, subject.facts.seen_ms)
@@ -98,10 +102,11 @@ class Engine:
             facts = subject.facts
             seen[device_no] = Seen(facts.seen_ms, facts.online, facts.online_since_ms, facts.session, subject.newest_ms)
         for subject in former.roster.subjects():
-            states += [StateChange(rule, subject.key, state) for rule, state in subject.states.items() if state]
+            rules = subject.rules.by_id
+            states += [StateChange(id, subject.key, state, rules[id].shape) for id, state in subject.states.items()]
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
-        self.aside = former.aside
+        self.aside.carry_over(former.aside, former.roster, self.roster)
         book = former.alerts.book
         self.alerts.book.now_ms, self.alerts.book.start = book.now_ms, book.start
         self.restore([*states, *book.former()], seen)
@@ -216,24 +221,20 @@ class Engine:
     def _failed(self, subject: Subject, one: Compiled, error: Exception, now_ms: int) -> None:
         """The rule is set aside for this subject. If it fails there again it starts from nothing."""
         if self.aside.failed(one, subject, now_ms) and one.rule.id in subject.states:
-            self._forget(subject, one.rule.id, now_ms, "rule failed")
+            self._forget(subject, one, now_ms, FAILED)
         until_ms = self.aside.rests(one, subject, now_ms)
         if until_ms is not None:
             self._clocks.set(subject, one, until_ms)
         if self._on_fault is not None:
             self._on_fault(one.rule.id, subject.key, error)
 
-    def _forget(self, subject: Subject, rule_id: RuleId, now_ms: int, reason: str) -> None:
+    def _forget(self, subject: Subject, one: Compiled, now_ms: int, reason: str) -> None:
         """The rule knows nothing of the subject any more, and holds no alert of it open."""
-        subject.states.pop(rule_id, None)
-        self._changed[rule_id, subject.key] = None
-        one = subject.rules.by_id[rule_id]
+        subject.states.pop(one.rule.id, None)
+        self._changed[one.rule.id, subject.key] = None, ""
         self._clocks.stop(subject, one)
-        alert = self.alerts.open.get((one.family, subject.key))
-        if alert is not None and rule_id in alert.active:
-            alert.active.remove(rule_id)
-            self.alerts.close(alert, now_ms, alert.correlation)
-            self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
+        self.alerts.let_go(subject, one, now_ms, reason)
+        self._gathered(self._moved(subject, one), subject, now_ms, now_ms)
 
     def _wind(self, subject: Subject, one: Compiled) -> None:
         """Sets a restored rule's clock. At time 0 nothing is due yet, so its tick only says when it will be:
@@ -263,7 +264,7 @@ class Engine:
     ) -> None:
         rule_id, state = one.rule.id, outcome.state
         if state is not before and state != before:
-            self._changed[rule_id, subject.key] = state
+            self._changed[rule_id, subject.key] = state, one.shape
             if state is None:
                 subject.states.pop(rule_id, None)
             else:
@@ -306,7 +307,7 @@ class Engine:
     def take(self) -> Decided:
         """What was decided since the last `take`, and which states changed."""
         decisions: tuple[Decision, ...] = tuple(self.alerts.decisions)
-        changes = tuple(StateChange(rule_id, key, state) for (rule_id, key), state in self._changed.items())
+        changes = tuple(StateChange(*key, *left) for key, left in self._changed.items())
         self.alerts.decisions.clear()
         self._changed.clear()
         return Decided(decisions, changes + self.alerts.book.take())

@@ -104,6 +104,8 @@ class Clear:
     active_rules: tuple[RuleId, ...] = ()
     suppressed: tuple[str, ...] = ()
     """Why it never sent anybody, if it did not: it came and went while it was held back."""
+    reason: str = ""
+    """Why, where it was not the device that made it end: the rule was removed or changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ class StateChange:
     rule_id: RuleId
     subject: str
     state: State
+    shape: str = ""
+    """Of the rule that left it; empty: unknown, taken as it is."""
 
 
 @dataclass(frozen=True, slots=True)

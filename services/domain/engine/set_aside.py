@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.domain.engine.subjects import Compiled, Subject
+from services.domain.engine.subjects import Compiled, Roster, Subject
 from services.domain.ids import RuleId
 
 FIRST_MS = 60_000
@@ -38,9 +38,14 @@ class SetAside:
     def worked(self, one: Compiled, subject: Subject) -> None:
         self._until.pop((one.rule.id, subject.key), None)
 
-    def carry_over(self, former: SetAside, same: frozenset[RuleId]) -> None:
+    def carry_over(self, former: SetAside, before: Roster, after: Roster) -> None:
         """A rule that was changed starts with a clean record."""
-        self._until = {key: entry for key, entry in former._until.items() if key[0] in same}
+        for (rule_id, key), entry in former._until.items():
+            subject, known = after.find(key), before.find(key)
+            one = subject.rules.by_id.get(rule_id) if subject is not None else None
+            was = known.rules.by_id.get(rule_id) if known is not None else None
+            if one is not None and was is not None and one.rule == was.rule:
+                self._until[rule_id, key] = entry
 
     def which(self) -> list[tuple[RuleId, str]]:
         return sorted(self._until)

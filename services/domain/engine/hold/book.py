@@ -166,7 +166,6 @@ class Book:
 
     def restore(self, change: StateChange, opened: Mapping[Key, OpenAlert]) -> None:
         """One remembered state under a reserved id. Of an alert that is not open any more nothing is kept."""
-        self._recheck = True
         state = change.state
         if change.rule_id == HELD and state is not None:
             held = held_of(state)
@@ -184,6 +183,13 @@ class Book:
                 self._push(flapping.forget_at(state), (FLAPPING, change.subject))
             elif change.rule_id == CAPS:
                 self._capping.restored(change.subject)
+
+    def reconsider(self) -> None:
+        """Silences, caps and the registry may be others now: looks at everything again, as of now. After a start that
+        is the time of the first item or tick."""
+        self._recheck = not self.now_ms
+        for held in self.held.values() if self.now_ms else ():
+            self._schedule(held, self.now_ms)
 
     def opened(self, alert: OpenAlert) -> None:
         """An alert that is open at the start: a root cause, or one of a group. Call when all states are restored."""

@@ -98,6 +98,8 @@ class Capping:
         if state is not None:
             last = max([entry[0] for entry in state["sent"]] + [state.get("since", 0)])
             self._push(last + WINDOW_MS + STEP_MS, (CAPS, key))
+            if "since" in state:
+                self._push(state["since"] + WINDOW_MS, (CAPS, key))
 
     def no_longer(self, held: Held, now_ms: int) -> None:
         """It is cleared, released, or held for something else."""
