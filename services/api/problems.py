@@ -55,6 +55,8 @@ _ZH = {
     "version": "版本",
     "series": "曲线",
     "metric": "指标",
+    "plan": "预案",
+    "run": "预案执行",
 }
 
 

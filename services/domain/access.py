@@ -34,6 +34,10 @@ class Permission(StrEnum):
     RULE_EDIT = "rule_edit"
     RULE_SAFETY = "rule_safety"
     """To change a rule that people's lives hang on; asked for beside RULE_EDIT."""
+    PLANS = "plans"
+    """Linkage plans and what their runs have done."""
+    PLAN_EDIT = "plan_edit"
+    """To write, approve, rehearse and cancel them."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
 
@@ -48,6 +52,7 @@ _WATCH = _PUBLIC | {
     Permission.ORDERS,
     Permission.KPIS,
     Permission.RULES,
+    Permission.PLANS,
 }
 _WORK = _WATCH | {Permission.ORDER_MOVES}
 _KEEP = _WORK | {Permission.QUARANTINE, Permission.LEDGER, Permission.HEALTH}
@@ -58,10 +63,10 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VISITOR: _PUBLIC,
     Role.STAFF: _WORK,
     Role.GRID: _WORK | {Permission.HEALTH},
-    Role.DESK: _KEEP | {Permission.RULE_EDIT},
+    Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
-    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY},
+    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT},
 }
 """The whole matrix; a role that is not here may do nothing."""
 
