@@ -23,6 +23,7 @@ from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
+from services.api.health import about_health
 from services.api.models import LabelOut, Problem
 from services.api.plan_models import (
     ApproveIn,
@@ -46,7 +47,7 @@ from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
 from services.api.rules import YAML_TYPES, etag, expected_version, refuse_faults, stale
 from services.api.store import system
-from services.domain.access import Permission
+from services.domain.access import Permission, ReaderClass, reader_class
 from services.domain.plans.document import dangerous
 from services.domain.plans.plan import Plan
 from services.domain.plans.rehearsal import Rehearsal
@@ -233,12 +234,13 @@ async def plan_runs(
     limit: Limit = 100,
 ) -> Response:
     at, last = time_and_id(after) or (None, None)
+    reader = reader_class(ticket.principal)
     async with context.database.read() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
         rows = await connection.fetch(Q["list_runs"], community_id, plan_id, alert_id, running, at, last, limit + 1)
     page = rows[:limit]
     more = cursor.encode(page[-1]["started_at"].isoformat(), page[-1]["id"]) if len(rows) > limit else None
-    return answer(RunPage(items=[RunOut(**_run(row)) for row in page], next=more))
+    return answer(RunPage(items=[RunOut(**_run(row, reader)) for row in page], next=more))
 
 
 @router.get("/plan-runs/{run_id}", summary="一次执行及其步骤 One run with its steps and commands")
@@ -270,7 +272,7 @@ async def _detail(connection: Connection, ticket: Ticket, run_id: UUID) -> RunDe
     steps = await connection.fetch(Q["run_steps"], run_id)
     commands = await connection.fetch(Q["run_commands"], run_id)
     return RunDetailOut(
-        **_run(row),
+        **_run(row, reader_class(ticket.principal)),
         steps=[StepOut(**dict(one)) for one in steps],
         commands=[CommandOut(**dict(one)) for one in commands],
     )
@@ -357,6 +359,9 @@ def _known(row: Mapping[str, Any] | None, default: DefaultPlan | None) -> Plan |
         return None
 
 
-def _run(row: Mapping[str, Any]) -> dict[str, Any]:
+def _run(row: Mapping[str, Any], reader: ReaderClass) -> dict[str, Any]:
     shown = {name: row[name] for name in RunOut.model_fields if name not in ("title", "place")}
-    return {**shown, "place": row["place"] or "", "title": LabelOut(zh=row["title_zh"], en=row["title_en"])}
+    title = LabelOut(zh=row["title_zh"], en=row["title_en"])
+    if about_health(row["rule_id"]) and not reader.sees_health(row["grid_id"]):
+        title = LabelOut(zh="健康告警", en="Health alert")
+    return {**shown, "place": row["place"] or "", "title": title}
