@@ -191,7 +191,9 @@ class CommandSender:
         while True:
             command, taken = await self._at_broker.get()
             if not taken:
-                log.error("command_refused", command_id=str(command), why="the broker does not let us; see its access list")
+                log.error(
+                    "command_refused", command_id=str(command), why="the broker does not let us; see its access list"
+                )
                 continue
             metrics.COMMANDS.inc()
             try:

@@ -220,9 +220,7 @@ async def replied(connection: asyncpg.Connection[Any], replies: Sequence[Reply],
     ]
 
 
-async def advance_due(
-    pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: datetime | None = None
-) -> int:
+async def advance_due(pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: datetime | None = None) -> int:
     """Takes every run on that owes something by now, each in a transaction of its own; how many were.
 
     Nothing is kept in memory. A run is locked while it is taken on and names its next moment itself, so two engines
@@ -240,9 +238,7 @@ async def advance_due(
 async def _take_on(connection: asyncpg.Connection[Any], lease: Lease, number: UUID, now: datetime) -> bool:
     try:
         async with connection.transaction():
-            if not await connection.fetchval(
-                ENGINE["hold_lease"], CONSUMER, lease.partition, lease.owner, lease.epoch
-            ):
+            if not await connection.fetchval(ENGINE["hold_lease"], CONSUMER, lease.partition, lease.owner, lease.epoch):
                 return False
             row = await runs.lock_run(connection, number)
             if row is None or row["state"] != "running":
@@ -297,5 +293,3 @@ def _uuid(text: str) -> UUID | None:
 
 def _ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
-
-

@@ -24,7 +24,9 @@ from services.domain.plans.rehearsal import Rehearsal
 from services.domain.vocabulary import Severity
 
 OK, FAULTY, CANNOT = 0, 1, 2
-cli = typer.Typer(help="Linkage plans 预案: check one in a file, rehearse one. Nothing is written.", no_args_is_help=True)
+cli = typer.Typer(
+    help="Linkage plans 预案: check one in a file, rehearse one. Nothing is written.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +80,9 @@ def rehearse(
         err.print(str(error), markup=False, style="red")
         raise typer.Exit(CANNOT) from None
     except NoSuchAlert as missing:
-        err.print(f"linhub: {community} 中找不到 {missing} · there is no {missing} in {community}", markup=False, style="red")
+        err.print(
+            f"linhub: {community} 中找不到 {missing} · there is no {missing} in {community}", markup=False, style="red"
+        )
         raise typer.Exit(CANNOT) from None
     except (*RETRYABLE, asyncpg.PostgresError) as error:
         err.print(f"linhub: the database does not answer: {error}", markup=False, style="red")

@@ -11,7 +11,9 @@ from services.adapters.plans.store import approve, write_version
 from tests.integration.alerts_support import COMMUNITY, World
 
 
-async def put_plan(pool: asyncpg.Pool[Any], document: str, plan_id: str, *, approved: bool = True, mode: str = "live") -> int:
+async def put_plan(
+    pool: asyncpg.Pool[Any], document: str, plan_id: str, *, approved: bool = True, mode: str = "live"
+) -> int:
     async with pool.acquire() as connection, connection.transaction():
         number = await write_version(connection, COMMUNITY, plan_id, mode, document, "author")
         if approved:

@@ -87,7 +87,9 @@ async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gat
     await put_default(world.pool, "gas_leak")
     async with engine(world, mqtt_url=mqtt.account_url("svc-alerts")):
         await world.event("gas_alarm-1", "alarm", lel=30.0)
-        query = "SELECT c.id FROM command c JOIN device d USING (device_no) WHERE d.kind = 'gas_meter' AND c.state = 'sent'"
+        query = (
+            "SELECT c.id FROM command c JOIN device d USING (device_no) WHERE d.kind = 'gas_meter' AND c.state = 'sent'"
+        )
         command = await until(lambda: world.pool.fetchval(query))
         (heard,) = [one for one in ear.heard if one[1]["id"] == str(command)]
         topic, body, expiry = heard

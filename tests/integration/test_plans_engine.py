@@ -50,7 +50,10 @@ async def test_gas_alarm_writes_order_commands_notices_and_broadcast_with_the_al
     assert types.count("command.requested") == len(rows)
     assert types.count("notice.requested") >= 3
     # What the plan wrote stands in a savepoint of its own, hence under another number; both are one each.
-    for tables in ("alert_occurrence UNION ALL SELECT xmin::text FROM outbox", "plan_run UNION ALL SELECT xmin::text FROM command"):
+    for tables in (
+        "alert_occurrence UNION ALL SELECT xmin::text FROM outbox",
+        "plan_run UNION ALL SELECT xmin::text FROM command",
+    ):
         query = f"SELECT count(DISTINCT xmin) FROM (SELECT xmin::text FROM {tables}) x"
         assert await world.pool.fetchval(query) == 1, "everything that went out at once was committed with the alert"
 
@@ -117,9 +120,10 @@ steps:
     run = await world.pool.fetchrow("SELECT state, why FROM plan_run")
     assert (run["state"], run["why"]) == ("failed", "stop")
     assert await world.pool.fetchval("SELECT state FROM command") == "expired"
-    notices = [json.loads(row["data"]) if isinstance(row["data"], str) else row["data"] for row in await world.pool.fetch(
-        "SELECT data FROM outbox WHERE type = 'notice.requested' ORDER BY seq"
-    )]
+    notices = [
+        json.loads(row["data"]) if isinstance(row["data"], str) else row["data"]
+        for row in await world.pool.fetch("SELECT data FROM outbox WHERE type = 'notice.requested' ORDER BY seq")
+    ]
     assert [one["escalation"] for one in notices] == [True, False]
 
 
@@ -175,7 +179,9 @@ async def test_commands_of_an_engine_that_stood_still_expire_unsent(world: World
         await ran(world)
         await world.caught_up()
     past = datetime.now(UTC) - timedelta(hours=1)
-    await world.pool.execute("UPDATE command SET requested_at = $1::timestamptz, expires_at = $1::timestamptz + interval '30 s'", past)
+    await world.pool.execute(
+        "UPDATE command SET requested_at = $1::timestamptz, expires_at = $1::timestamptz + interval '30 s'", past
+    )
     await world.pool.execute(
         "UPDATE plan_step SET due_at = due_at - interval '1 h', requested_at = requested_at - interval '1 h',"
         " expires_at = expires_at - interval '1 h', ended_at = ended_at - interval '1 h'"

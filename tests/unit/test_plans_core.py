@@ -142,7 +142,7 @@ def test_every_default_plan_can_be_read_and_names_alerts_there_are() -> None:
         (5, "command: {name: valve_close, kinds: [gas_meter], within: flat}", "household"),
         (5, "command: {name: siren_on, kinds: [siren], within: building, params: {loud: 1}}", "seconds"),
         (5, "notice: {text: {zh: a, en: b}}", "say who"),
-        (5, "notice: {people: [unit], text: {zh: \"{plce}\", en: b}}", "{place}"),
+        (5, 'notice: {people: [unit], text: {zh: "{plce}", en: b}}', "{place}"),
         (5, "wait: 0s", "wait"),
         (5, "order: {team: patroll, severity: major}", "patrol"),
         (5, "shout: loud", "shout"),
@@ -264,7 +264,9 @@ def test_device_of_a_format_without_a_way_down_is_named_not_waited_for() -> None
 
 
 def test_siren_is_not_sounded_an_hour_late() -> None:
-    plan = plan_of("  - id: s\n    after: 10s\n    timeout: 30s\n    broadcast: {within: building, siren: 60s, text: {zh: 撤, en: out}}\n")
+    plan = plan_of(
+        "  - id: s\n    after: 10s\n    timeout: 30s\n    broadcast: {within: building, siren: 60s, text: {zh: 撤, en: out}}\n"
+    )
     run = begun(plan).run
     late = on(plan, run, T0 + 3_600_000)
     assert late.run.steps["s"].state == "timed_out" and not late.doings
@@ -278,7 +280,9 @@ def test_notice_and_order_are_given_however_late() -> None:
 
 
 def test_condition_is_asked_when_the_step_is_due() -> None:
-    plan = plan_of("  - id: n\n    after: 60s\n    if: alert.open\n    notice: {roles: [desk], text: {zh: 好, en: ok}}\n")
+    plan = plan_of(
+        "  - id: n\n    after: 60s\n    if: alert.open\n    notice: {roles: [desk], text: {zh: 好, en: ok}}\n"
+    )
     run = begun(plan).run
     assert on(plan, run, T0 + 60_000).run.steps["n"].state == "done"
     cleared = World(WORLD.devices, WORLD.people, alert_open=False)
@@ -330,7 +334,9 @@ def test_trigger_takes_rules_severity_and_scope(change: dict[str, Any], fitting:
         trigger=dataclasses.replace(
             plan.trigger,
             severity=type(plan.trigger.severity)("critical"),
-            scope=dataclasses.replace(plan.trigger.scope, buildings=frozenset({"b1"}), except_devices=frozenset({"gas-9"})),
+            scope=dataclasses.replace(
+                plan.trigger.scope, buildings=frozenset({"b1"}), except_devices=frozenset({"gas-9"})
+            ),
         ),
     )
     assert fits(scoped, dataclasses.replace(FACTS, **change)) is fitting

@@ -78,7 +78,9 @@ async def insert_run(connection: asyncpg.Connection[Any], kept: Kept, advanced: 
 
 async def save_steps(connection: asyncpg.Connection[Any], plan: Plan, run: Run, names: Iterable[str]) -> None:
     wanted = set(names)
-    rows = [(step.id, place, step.word, run.steps[step.id]) for place, step in enumerate(plan.steps) if step.id in wanted]
+    rows = [
+        (step.id, place, step.word, run.steps[step.id]) for place, step in enumerate(plan.steps) if step.id in wanted
+    ]
     await connection.execute(
         Q["save_steps"],
         run.id,

@@ -124,7 +124,8 @@ async def put(
     assert text.plan is not None  # noqa: S101
     if text.plan.id != plan_id:
         raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f"文中 id 为 {text.plan.id} · the text is about {text.plan.id}, not {plan_id}"
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"文中 id 为 {text.plan.id} · the text is about {text.plan.id}, not {plan_id}",
         )
     async with context.database.write() as connection:
         try:

@@ -54,7 +54,9 @@ def read_plan(given: Any, known: Iterable[tuple[str, str]] | None = None) -> Doc
 
 def _check_head(parts: Mapping[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
     if "id" in parts and not PLAN_ID.fullmatch(parts["id"]):
-        faults.add(("id",), "id 由小写字母、数字与 _ 组成，以字母开头", "an id is small letters, digits and _, a letter first")
+        faults.add(
+            ("id",), "id 由小写字母、数字与 _ 组成，以字母开头", "an id is small letters, digits and _, a letter first"
+        )
     if parts.get("mode", "live") not in ("live", "off"):
         faults.unknown(("mode",), Label("取值", "value"), given["mode"], ("live", "off"))
 
@@ -201,7 +203,9 @@ def _check_order(listed: list[Any], faults: Faults) -> None:
         if not isinstance(name, str):
             continue
         if name in ids:
-            faults.add(("steps", index, "id"), f"{name} 已用于 steps[{ids[name]}]", f"{name} is steps[{ids[name]}] already")
+            faults.add(
+                ("steps", index, "id"), f"{name} 已用于 steps[{ids[name]}]", f"{name} is steps[{ids[name]}] already"
+            )
         ids.setdefault(name, index)
         wanted = one.get("needs", [])
         needs[name] = [each for each in wanted if isinstance(each, str)] if isinstance(wanted, list) else []
