@@ -247,7 +247,7 @@ class Fleet:
             station.uplink.refresh_status(now_ms)
 
     def _obey(self, device: str, command: dict[str, Any]) -> tuple[bool, str]:
-        """Carries a command out and reports the new state at once. A gateway carries out what is for those behind it."""
+        """Carries a command out and reports the new state at once; a gateway also for those behind it."""
         station, now_ms = self.stations[device], int(time.time() * 1000)
         meant = str(command.get("device", device))
         if meant != device:

@@ -1,4 +1,4 @@
-"""Puts commands to the broker: each until it is answered or expires, always under the same id, never after its expiry."""
+"""Puts commands to the broker: each under one id until it is answered or expires, and never after that."""
 
 from __future__ import annotations
 

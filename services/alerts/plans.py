@@ -15,7 +15,7 @@ from services.adapters import outbox
 from services.adapters.orders import append_moves, fetch_order, insert_order
 from services.adapters.outbox import Outgoing
 from services.adapters.plans import runs
-from services.adapters.plans.around import Q, Concern, facts_of, load_world
+from services.adapters.plans.around import Concern, Q, facts_of, load_world
 from services.adapters.plans.files import PlanFileError, parsed
 from services.adapters.plans.live import live_plans
 from services.adapters.plans.runs import Kept, Live
@@ -42,7 +42,8 @@ async def started(
 ) -> list[Outgoing]:
     """Starts every plan in force that this alert sets off, in the caller's transaction; what the outbox is to say.
 
-    `severity`: what it is now, which is worse than `alert` says where it was raised before. A plan runs once an alert, whatever becomes of either.
+    `severity`: what it is now, which is worse than `alert` says where it was raised before.
+    A plan runs once an alert, whatever becomes of either.
     A plan that cannot be started leaves the alert and its order as they are: it is said, counted and passed over.
     """
     wanted = [

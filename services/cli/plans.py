@@ -1,4 +1,4 @@
-"""`linhub plans`: checks a linkage plan (预案) in a file, and rehearses one against the registry; nothing is written."""
+"""`linhub plans`: checks a linkage plan (预案) in a file, or rehearses one; nothing is written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 @cli.command("check")
 def check(files: Annotated[list[Path], typer.Argument(help="Plans in YAML.")]) -> None:
-    """Check plans; every fault is named with its line. Exit code 1 where there is one, 2 where a file cannot be read."""
+    """Check plans; every fault is named with its line. Exit code 1: there is one, 2: a file cannot be read."""
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     faulty = False
     for path in files:

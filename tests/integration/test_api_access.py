@@ -184,7 +184,8 @@ async def _run_of(database_url: str, community_id: str, alert: Any) -> str:
     run: Any = await connection.fetchval(
         "INSERT INTO plan_run (id, community_id, partition, plan_id, version, alert_id, state, approved_by, facts,"
         " started_at, ended_at, correlation) VALUES (gen_random_uuid(), $1, 0, 'gas_leak', 1, $2, 'done', 'approver',"
-        """ '{"place": "", "title_zh": "", "title_en": "", "rule_id": "gas_alarm.alarm"}', now(), now(), '') RETURNING id""",
+        """ '{"place": "", "title_zh": "", "title_en": "", "rule_id": "gas_alarm.alarm"}', now(), now(), '')"""
+        " RETURNING id",
         community_id,
         alert,
     )

@@ -38,8 +38,7 @@ async def test_gas_alarm_writes_order_commands_notices_and_broadcast_with_the_al
     assert run["alert_id"] == alert["id"] and run["approved_by"] == "approver"
     assert len(await world.orders()) == 1
     rows = await world.pool.fetch(
-        "SELECT d.id, c.name, c.dangerous, c.approved_by, c.xmin::text AS tx FROM command c JOIN device d USING (device_no)"
-        " ORDER BY 1, 2"
+        "SELECT d.id, c.name, c.dangerous, c.approved_by FROM command c JOIN device d USING (device_no) ORDER BY 1, 2"
     )
     told = {(row["id"], row["name"]) for row in rows}
     assert {("test-gas_meter-1", "valve_close"), ("test-gas_alarm-1", "valve_close")} <= told

@@ -265,7 +265,8 @@ def test_device_of_a_format_without_a_way_down_is_named_not_waited_for() -> None
 
 def test_siren_is_not_sounded_an_hour_late() -> None:
     plan = plan_of(
-        "  - id: s\n    after: 10s\n    timeout: 30s\n    broadcast: {within: building, siren: 60s, text: {zh: 撤, en: out}}\n"
+        "  - id: s\n    after: 10s\n    timeout: 30s\n    "
+        "broadcast: {within: building, siren: 60s, text: {zh: 撤, en: out}}\n"
     )
     run = begun(plan).run
     late = on(plan, run, T0 + 3_600_000)

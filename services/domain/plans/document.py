@@ -36,7 +36,7 @@ class Document:
 
 
 def read_plan(given: Any, known: Iterable[tuple[str, str]] | None = None) -> Document:
-    """`known`: (rule id, family) of the rules there are; a pattern that names none of them is a fault. None: not checked."""
+    """`known`: (rule id, family) of the rules there are; a pattern must name one of them. None: not checked."""
     faults = Faults([])
     parts = read_parts(Plan, given, (), faults, skip=frozenset({IF, "condition", "steps"}))
     if not isinstance(given, Mapping):

@@ -10,8 +10,8 @@ from services.domain.plans import conditions
 from services.domain.plans.core import (
     Answer,
     Doing,
-    Run,
     RaiseOrder,
+    Run,
     SendBroadcast,
     SendCommand,
     SendNotice,
