@@ -1,4 +1,4 @@
-"""Puts commands to the broker: each until it is answered or expires, always under the same id, never after its expiry."""
+"""Puts commands to the broker: each under one id until it is answered or expires, and never after that."""
 
 from __future__ import annotations
 
@@ -191,7 +191,9 @@ class CommandSender:
         while True:
             command, taken = await self._at_broker.get()
             if not taken:
-                log.error("command_refused", command_id=str(command), why="the broker does not let us; see its access list")
+                log.error(
+                    "command_refused", command_id=str(command), why="the broker does not let us; see its access list"
+                )
                 continue
             metrics.COMMANDS.inc()
             try:

@@ -15,7 +15,7 @@ from services.adapters import outbox
 from services.adapters.orders import append_moves, fetch_order, insert_order
 from services.adapters.outbox import Outgoing
 from services.adapters.plans import runs
-from services.adapters.plans.around import Q, Concern, facts_of, load_world
+from services.adapters.plans.around import Concern, Q, facts_of, load_world
 from services.adapters.plans.files import PlanFileError, parsed
 from services.adapters.plans.live import live_plans
 from services.adapters.plans.runs import Kept, Live
@@ -42,7 +42,8 @@ async def started(
 ) -> list[Outgoing]:
     """Starts every plan in force that this alert sets off, in the caller's transaction; what the outbox is to say.
 
-    `severity`: what it is now, which is worse than `alert` says where it was raised before. A plan runs once an alert, whatever becomes of either.
+    `severity`: what it is now, which is worse than `alert` says where it was raised before.
+    A plan runs once an alert, whatever becomes of either.
     A plan that cannot be started leaves the alert and its order as they are: it is said, counted and passed over.
     """
     wanted = [
@@ -220,9 +221,7 @@ async def replied(connection: asyncpg.Connection[Any], replies: Sequence[Reply],
     ]
 
 
-async def advance_due(
-    pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: datetime | None = None
-) -> int:
+async def advance_due(pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: datetime | None = None) -> int:
     """Takes every run on that owes something by now, each in a transaction of its own; how many were.
 
     Nothing is kept in memory. A run is locked while it is taken on and names its next moment itself, so two engines
@@ -240,9 +239,7 @@ async def advance_due(
 async def _take_on(connection: asyncpg.Connection[Any], lease: Lease, number: UUID, now: datetime) -> bool:
     try:
         async with connection.transaction():
-            if not await connection.fetchval(
-                ENGINE["hold_lease"], CONSUMER, lease.partition, lease.owner, lease.epoch
-            ):
+            if not await connection.fetchval(ENGINE["hold_lease"], CONSUMER, lease.partition, lease.owner, lease.epoch):
                 return False
             row = await runs.lock_run(connection, number)
             if row is None or row["state"] != "running":
@@ -297,5 +294,3 @@ def _uuid(text: str) -> UUID | None:
 
 def _ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
-
-

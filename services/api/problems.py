@@ -56,6 +56,8 @@ _ZH = {
     "silence": "静默",
     "series": "曲线",
     "metric": "指标",
+    "plan": "预案",
+    "run": "预案执行",
 }
 
 

@@ -38,6 +38,10 @@ class Permission(StrEnum):
     """To decide what nobody is to be told of for a while, and how many orders an hour are enough."""
     HOUSEHOLD = "household"
     """To answer for the people of a home: that all is well, that they are away."""
+    PLANS = "plans"
+    """Linkage plans and what their runs have done."""
+    PLAN_EDIT = "plan_edit"
+    """To write, approve, rehearse and cancel them."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
 
@@ -52,6 +56,7 @@ _WATCH = _PUBLIC | {
     Permission.ORDERS,
     Permission.KPIS,
     Permission.RULES,
+    Permission.PLANS,
 }
 _WORK = _WATCH | {Permission.ORDER_MOVES}
 _KEEP = _WORK | {
@@ -68,10 +73,10 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VISITOR: _PUBLIC,
     Role.STAFF: _WORK,
     Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
-    Role.DESK: _KEEP | {Permission.RULE_EDIT},
+    Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
-    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY},
+    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT},
 }
 """The whole matrix; a role that is not here may do nothing."""
 

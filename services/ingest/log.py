@@ -123,7 +123,9 @@ def _body(item: Item) -> dict[str, Any]:
     common = {"device_no": item.device.no, "ts_ms": item.ts_ms, "received_ms": item.received_ms}
     match item:
         case Happening(message=Reply() as reply):
-            return {"type": "reply", **common, "id": reply.command_id, "ok": reply.ok, "detail": reply.detail} | ({} if reply.done else {"done": False})
+            return {"type": "reply", **common, "id": reply.command_id, "ok": reply.ok, "detail": reply.detail} | (
+                {} if reply.done else {"done": False}
+            )
         case Happening():
             return {"type": "event", **common, "event": item.event, "data": item.data, "id": item.message_id}
         case Status():

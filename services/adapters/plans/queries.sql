@@ -72,7 +72,7 @@ UPDATE plan_run SET state = $2, next_at = $3, ended_at = $4, why = $5, ended_by 
 -- name: insert_commands
 INSERT INTO command (id, community_id, partition, device_no, name, params, source, run_id, step, requested_by,
     approved_by, dangerous, requested_at, expires_at, send_at, correlation)
-SELECT c.id, $2, $3, c.device_no, c.name, c.params::jsonb, 'plan:' || $1::text, $1, c.step, $4, $5, c.dangerous,
+SELECT c.id, $2, $3, c.device_no, c.name, c.params::jsonb, 'plan:' || $1::uuid::text, $1::uuid, c.step, $4, $5, c.dangerous,
     $6, c.expires_at, $6, $7
 FROM unnest($8::uuid[], $9::integer[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::timestamptz[])
     AS c (id, device_no, name, params, step, dangerous, expires_at)
@@ -156,3 +156,61 @@ SELECT min(send_at) FROM command WHERE partition = ANY ($1::smallint[]) AND send
 
 -- name: mark_sent
 UPDATE command SET state = 'sent', sent_at = $2 WHERE id = $1 AND state = 'requested'
+
+-- name: newest_versions
+SELECT DISTINCT ON (v.plan_id) v.plan_id, v.version, v.mode, v.document, v.created_at, v.created_by, v.note,
+    a.approved_by, a.approved_at, l.version AS live_version, l.document AS live_document, l.approved_by AS live_approved_by
+FROM plan_version v
+LEFT JOIN plan_approval a USING (community_id, plan_id, version)
+LEFT JOIN LATERAL (
+    SELECT w.version, w.mode, w.document, b.approved_by
+    FROM plan_version w LEFT JOIN plan_approval b USING (community_id, plan_id, version)
+    WHERE w.community_id = v.community_id AND w.plan_id = v.plan_id
+        AND (b.approved_by IS NOT NULL OR w.mode = 'removed')
+    ORDER BY w.version DESC LIMIT 1
+) l ON l.mode = 'live'
+WHERE v.community_id = $1 AND ($2::text IS NULL OR v.plan_id = $2)
+ORDER BY v.plan_id, v.version DESC
+
+-- name: lock_plan
+SELECT pg_advisory_xact_lock(hashtextextended($1 || '|' || $2, 7236003))
+
+-- name: latest_version
+SELECT version, mode FROM plan_version WHERE community_id = $1 AND plan_id = $2 ORDER BY version DESC LIMIT 1
+
+-- name: insert_version
+INSERT INTO plan_version (community_id, plan_id, version, mode, document, created_by, note)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: fetch_version
+SELECT v.version, v.mode, v.document, v.created_by, a.approved_by
+FROM plan_version v LEFT JOIN plan_approval a USING (community_id, plan_id, version)
+WHERE v.community_id = $1 AND v.plan_id = $2 AND v.version = $3
+
+-- name: insert_approval
+INSERT INTO plan_approval (community_id, plan_id, version, approved_by, note) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+
+-- name: list_runs
+SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
+    r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
+    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id
+FROM plan_run r
+WHERE r.community_id = $1 AND ($2::text IS NULL OR r.plan_id = $2) AND ($3::uuid IS NULL OR r.alert_id = $3)
+    AND (NOT $4 OR r.state = 'running') AND ($5::timestamptz IS NULL OR (r.started_at, r.id) < ($5, $6::uuid))
+ORDER BY r.started_at DESC, r.id DESC LIMIT $7
+
+-- name: fetch_run
+SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
+    r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
+    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id
+FROM plan_run r WHERE r.id = $1
+
+-- name: run_steps
+SELECT step, action, state, due_at, requested_at, expires_at, ended_at, result FROM plan_step
+WHERE run_id = $1 ORDER BY place
+
+-- name: run_commands
+SELECT c.id, c.step, d.id AS device_id, c.name, c.params, c.dangerous, c.state, c.requested_at, c.expires_at, c.sent_at,
+    c.ended_at, c.sends, coalesce(c.result->>'detail', '') AS detail
+FROM command c JOIN device d USING (device_no) WHERE c.run_id = $1 ORDER BY c.requested_at, d.id, c.name

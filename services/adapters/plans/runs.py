@@ -22,6 +22,7 @@ from services.domain.plans.core import (
     SendCommand,
     SendNotice,
     StepState,
+    cancel,
 )
 from services.domain.plans.facts import Facts
 from services.domain.plans.plan import Plan
@@ -77,7 +78,9 @@ async def insert_run(connection: asyncpg.Connection[Any], kept: Kept, advanced: 
 
 async def save_steps(connection: asyncpg.Connection[Any], plan: Plan, run: Run, names: Iterable[str]) -> None:
     wanted = set(names)
-    rows = [(step.id, place, step.word, run.steps[step.id]) for place, step in enumerate(plan.steps) if step.id in wanted]
+    rows = [
+        (step.id, place, step.word, run.steps[step.id]) for place, step in enumerate(plan.steps) if step.id in wanted
+    ]
     await connection.execute(
         Q["save_steps"],
         run.id,
@@ -256,3 +259,18 @@ def _value(stored: Any) -> Any:
 def at(ms: int | None) -> Any:
     """Epoch milliseconds as the database wants them."""
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+async def cancel_run(
+    connection: asyncpg.Connection[Any], row: asyncpg.Record, plan: Plan, by: str, why: str, now: datetime
+) -> list[Outgoing]:
+    """Ends a run that `lock_run` holds: nothing more is begun, and what has not left yet stays here.
+
+    What the broker or a device has already cannot be called back; it ends by its answer or its expiry.
+    """
+    kept = await load_run(connection, row, plan)
+    run = cancel(kept.run, why, round(now.timestamp() * 1000))
+    await connection.fetch(Q["cancel_commands_of_run"], run.id, now)
+    await save_steps(connection, plan, run, run.steps)
+    await save_run(connection, run, now, by)
+    return [ended_told(kept, run)]

@@ -60,7 +60,11 @@ class Run:
         """When something is owed at the latest; None: nothing before a command is answered, or at all."""
         if self.state != "running":
             return None
-        times = [one.due_ms if one.state == "due" else one.expires_ms for one in self.steps.values() if one.state not in ENDED]
+        times = [
+            one.due_ms if one.state == "due" else one.expires_ms
+            for one in self.steps.values()
+            if one.state not in ENDED
+        ]
         known = [ms for ms in times if ms is not None]
         return min(known) if known else None
 
@@ -168,7 +172,14 @@ class _Book:
     """One call of `advance`."""
 
     def __init__(self, plan: Plan, run: Run, facts: Facts, world: World, answers: Answers, now_ms: int) -> None:
-        self.plan, self.run, self.facts, self.world, self.answers, self.now_ms = plan, run, facts, world, answers, now_ms
+        self.plan, self.run, self.facts, self.world, self.answers, self.now_ms = (
+            plan,
+            run,
+            facts,
+            world,
+            answers,
+            now_ms,
+        )
         self.steps = dict(run.steps)
         self.doings: list[Doing] = []
 
@@ -212,7 +223,10 @@ class _Book:
             return self._failed(one, f"条件无法判断 · the condition cannot be told: {step.condition}")
         if not held:
             return replace(
-                one, state="skipped", ended_ms=self.now_ms, result={"why": f"条件不成立 · does not hold: {step.condition}"}
+                one,
+                state="skipped",
+                ended_ms=self.now_ms,
+                result={"why": f"条件不成立 · does not hold: {step.condition}"},
             )
         match step.action:
             case Command():
@@ -248,7 +262,9 @@ class _Book:
 
     def _speakers(self, action: Broadcast, within: Reach, text: Label) -> list[tuple[Near, str, dict[str, Any]]]:
         speak = {"text": f"{text.zh} {text.en}", "zone": within.value}
-        found: list[tuple[Near, str, dict[str, Any]]] = [(one, "speak", {**speak}) for one in self._near(LOUDSPEAKER, within)]
+        found: list[tuple[Near, str, dict[str, Any]]] = [
+            (one, "speak", {**speak}) for one in self._near(LOUDSPEAKER, within)
+        ]
         if action.siren_s is not None:
             sound = {"seconds": round(action.siren_s)}
             found += [(one, "siren_on", {**sound}) for one in self._near(SIREN, within)]
@@ -273,7 +289,11 @@ class _Book:
         if mute:
             result["unreachable"] = mute
         if not able:
-            why = "设备的协议不支持下行命令 · what they speak has no way down" if mute else "没有可用的设备 · no such device"
+            why = (
+                "设备的协议不支持下行命令 · what they speak has no way down"
+                if mute
+                else "没有可用的设备 · no such device"
+            )
             return self._failed(one, why, result)
         if mute and self._enough(step) is Enough.ALL:
             result["why"] = "部分设备不支持下行命令 · some of them cannot be told"

@@ -36,7 +36,7 @@ class Document:
 
 
 def read_plan(given: Any, known: Iterable[tuple[str, str]] | None = None) -> Document:
-    """`known`: (rule id, family) of the rules there are; a pattern that names none of them is a fault. None: not checked."""
+    """`known`: (rule id, family) of the rules there are; a pattern must name one of them. None: not checked."""
     faults = Faults([])
     parts = read_parts(Plan, given, (), faults, skip=frozenset({IF, "condition", "steps"}))
     if not isinstance(given, Mapping):
@@ -54,7 +54,9 @@ def read_plan(given: Any, known: Iterable[tuple[str, str]] | None = None) -> Doc
 
 def _check_head(parts: Mapping[str, Any], given: Mapping[str, Any], faults: Faults) -> None:
     if "id" in parts and not PLAN_ID.fullmatch(parts["id"]):
-        faults.add(("id",), "id 由小写字母、数字与 _ 组成，以字母开头", "an id is small letters, digits and _, a letter first")
+        faults.add(
+            ("id",), "id 由小写字母、数字与 _ 组成，以字母开头", "an id is small letters, digits and _, a letter first"
+        )
     if parts.get("mode", "live") not in ("live", "off"):
         faults.unknown(("mode",), Label("取值", "value"), given["mode"], ("live", "off"))
 
@@ -89,7 +91,9 @@ def _steps(given: Mapping[str, Any], faults: Faults) -> list[Step]:
 
 def _step(given: Any, path: Path, faults: Faults) -> Step | None:
     before = len(faults.found)
-    parts = read_parts(Step, given, path, faults, skip=frozenset({IF, "condition", "action", *ACTIONS}))
+    parts = read_parts(
+        Step, given, path, faults, besides=frozenset({IF, *ACTIONS}), without=frozenset({"condition", "action"})
+    )
     if not isinstance(given, Mapping):
         return None
     if "id" in parts and not PLAN_ID.fullmatch(parts["id"]):
@@ -132,7 +136,7 @@ def _action(word: str, given: Any, path: Path, faults: Faults) -> Any:
 
 def _command(given: Any, path: Path, faults: Faults) -> Any:
     before = len(faults.found)
-    parts = read_parts(Command, given, path, faults, skip=frozenset({"params"}))
+    parts = read_parts(Command, given, path, faults, besides=frozenset({"params"}), without=frozenset({"params"}))
     if not isinstance(given, Mapping):
         return BAD
     params = given.get("params") or {}
@@ -201,7 +205,9 @@ def _check_order(listed: list[Any], faults: Faults) -> None:
         if not isinstance(name, str):
             continue
         if name in ids:
-            faults.add(("steps", index, "id"), f"{name} 已用于 steps[{ids[name]}]", f"{name} is steps[{ids[name]}] already")
+            faults.add(
+                ("steps", index, "id"), f"{name} 已用于 steps[{ids[name]}]", f"{name} is steps[{ids[name]}] already"
+            )
         ids.setdefault(name, index)
         wanted = one.get("needs", [])
         needs[name] = [each for each in wanted if isinstance(each, str)] if isinstance(wanted, list) else []

@@ -130,13 +130,11 @@ class World:
     alert_open: bool = True
 
 
-def devices_within(world: World, facts: Facts, kinds: tuple[str, ...], within: Reach, tags: frozenset[str]) -> list[Near]:
+def devices_within(
+    world: World, facts: Facts, kinds: tuple[str, ...], within: Reach, tags: frozenset[str]
+) -> list[Near]:
     """Those of the kinds within reach; nobody where the alert lies in no such place."""
-    return [
-        one
-        for one in world.devices
-        if one.kind in kinds and tags <= one.tags and _reaches(one, facts, within)
-    ]
+    return [one for one in world.devices if one.kind in kinds and tags <= one.tags and _reaches(one, facts, within)]
 
 
 def _reaches(one: Near, facts: Facts, within: Reach) -> bool:

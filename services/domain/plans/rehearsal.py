@@ -10,8 +10,8 @@ from services.domain.plans import conditions
 from services.domain.plans.core import (
     Answer,
     Doing,
-    Run,
     RaiseOrder,
+    Run,
     SendBroadcast,
     SendCommand,
     SendNotice,
@@ -84,7 +84,9 @@ def rehearse(plan: Plan, version: int, facts: Facts, world: World, now_ms: int) 
 
 
 def _soonest(run: Run, after_ms: int) -> int | None:
-    times = [ms for one in run.steps.values() for ms in (one.due_ms, one.expires_ms) if ms is not None and ms > after_ms]
+    times = [
+        ms for one in run.steps.values() for ms in (one.due_ms, one.expires_ms) if ms is not None and ms > after_ms
+    ]
     return min(times, default=None)
 
 
