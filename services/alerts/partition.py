@@ -23,6 +23,8 @@ from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
 from services.domain.engine.entries import LogRow, Unreadable, items_of, told, wrong_columns
+from services.domain.engine.hold.reasons import sort_of
+from services.domain.engine.hold.settling import Start
 from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
 
@@ -108,7 +110,9 @@ class PartitionWorker:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
         self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
+        started_ms = self._clock.now_ms()
+        self._engine.listen(started_ms, round(self._settings.alerts_settle_s * 1000))
+        self._engine.alerts.book.start = Start(started_ms, round(self._settings.alerts_settling_s * 1000))
         self._steps = self._clock.steps
         self._read_ahead.clear()
         self.registry_changed = False
@@ -153,7 +157,8 @@ class PartitionWorker:
                 await self._consume(connection, rows)
                 return True
             self._lag(0.0)
-            if time.monotonic() >= self._next_tick:
+            if time.monotonic() >= self._next_tick and not self._hole_since:
+                # Clocks run only where everything received before them was read.
                 self._next_tick = time.monotonic() + self._settings.alerts_tick_s
                 await self._tick(connection)
         return False
@@ -238,15 +243,20 @@ class PartitionWorker:
     async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.now_ms() - round(self._settings.alerts_slack_s * 1000)
         with metrics.TICK_SECONDS.time():
             suspects = engine.suspects(now_ms)
             if suspects:
                 for row in await connection.fetch(Q["last_seen"], suspects):
                     engine.heard(DeviceNo(row["device_no"]), row["seen_ms"])
             evaluated = engine.evaluations
+            if engine.alerts.book.wants_answers():
+                for row in await connection.fetch(Q["load_answers"], self.lease.partition):
+                    engine.alerts.book.answer(row["alert_id"], row["id"], row["ok"], row["answered_by"], now_ms)
             engine.tick(now_ms)
             metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
+            for sort, held in engine.alerts.book.counts().items():
+                metrics.HELD.labels(str(self.lease.partition), sort).set(held)
         await self._commit(connection, [], None)
 
     async def _commit(
@@ -260,6 +270,9 @@ class PartitionWorker:
             written = await commit(connection, self.lease, advances, decided, self._clock.now())
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
+        metrics.RELEASED.inc(written.released)
+        for sort in map(sort_of, written.suppressed):
+            metrics.SUPPRESSED.labels(sort).inc()
         for order in written.opened:
             log.info(
                 "order_opened",

@@ -21,6 +21,9 @@ from services.ingest.state import Latest, StateFold
 
 Q = Queries.beside(__file__)
 _BOTH_LANES = (0, 1)
+SILENT_INTERVALS = 2
+"""A device that was not heard for more than so many of its intervals leaves a note of it, for backtests: a heartbeat
+without values leaves nothing else, so its absence is what is kept."""
 
 
 def fold_batch(fold: StateFold, checked: Checked, numbers: Mapping[int, int], lane: int) -> None:
@@ -117,6 +120,10 @@ async def save(
             times += latest.vals_at
     states = list(pending.values())
     async with connection.transaction():
+        # Before the states, which forget when the device was heard before.
+        await connection.execute(
+            Q["note_silences"], list(pending), [latest.first_ms for latest in states], SILENT_INTERVALS
+        )
         await connection.execute(
             Q["save_state"],
             list(pending),

@@ -158,9 +158,17 @@ class World:
 
 def settings(url: str, **more: Any) -> AlertSettings:
     return AlertSettings(
-        alerts_settle_s=0,
         database_url=url,
-        **{"alerts_lease_s": 1.0, "alerts_tick_s": 0.1, "alerts_poll_s": 0.2, "log_level": "WARNING", **more},
+        **{
+            "alerts_settle_s": 0,
+            "alerts_settling_s": 0,
+            "alerts_slack_s": 0,
+            "alerts_lease_s": 1.0,
+            "alerts_tick_s": 0.1,
+            "alerts_poll_s": 0.2,
+            "log_level": "WARNING",
+            **more,
+        },
     )
 
 

@@ -38,7 +38,7 @@ class Question:
 
 QUESTIONS: Mapping[str, Mapping[str, Question]] = {
     "ingest/queries.sql": {
-        "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1]), 1),
+        "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1], [5]), 1),
         "stored_readings": Question(([1, 2], [TWO_DAYS_AGO_MS] * 2, TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
         "fill_reading": Question((1, TWO_DAYS_AGO_MS, [1.0, 2.0]), 1),
         "insert_events": Question(([1], [TWO_DAYS_AGO_MS], ["pressed"], [{}], ["m"], [TWO_DAYS_AGO_MS]), 1),

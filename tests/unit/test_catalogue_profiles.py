@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from services.adapters.rules import load_defaults
 from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.devices.kind import DeviceKind, Memory, MetricType, Moment
 from services.domain.registry import ELDER_LIVING_ALONE, FIRE_LANE
@@ -138,8 +139,8 @@ def absence_fires(life: Life, rule: AbsenceParameters) -> bool:
 
 
 def false_alarms(life: Life, first_day: int, elder: bool) -> Iterator[str]:
-    for rule in life.kind.rules:
-        if (rule.person_tag and not elder) or rule.device_tag:
+    for rule in load_defaults()[life.kind.name]:
+        if (rule.scope.person_tags and not elder) or rule.scope.device_tags:
             continue
         match rule.parameters:
             case ThresholdParameters() as parameters:

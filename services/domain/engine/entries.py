@@ -86,7 +86,8 @@ def _entry(entry: Any) -> Item:
     device_no, ts_ms, received_ms = DeviceNo(int(entry["device_no"])), int(entry["ts_ms"]), int(entry["received_ms"])
     match entry["type"]:
         case "event":
-            return Event(device_no, ts_ms, received_ms, str(entry["event"]), dict(entry.get("data") or {}))
+            data, name = dict(entry.get("data") or {}), str(entry.get("id") or "")
+            return Event(device_no, ts_ms, received_ms, str(entry["event"]), data, id=name)
         case "status":
             return Status(device_no, ts_ms, received_ms, bool(entry["online"]), int(entry.get("session") or 0))
         case "clock":
