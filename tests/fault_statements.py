@@ -68,7 +68,12 @@ class Statements:
         assert task is not None
         self._tasks.add(task)
         client = _Client()
-        up_reader, up_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port or 5432)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port or 5432)
+        except OSError:
+            self._tasks.discard(task)
+            writer.close()
+            return
         both = [
             asyncio.create_task(self._up(client, reader, up_writer)),
             asyncio.create_task(self._down(client, up_reader, writer)),

@@ -124,7 +124,7 @@ async def test_power_cut_raises_its_causes_only_and_calls_for_help_pass_through(
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(database(database_url))
             ingest = IngestProcess(database_url, mqtt.url, f"t-{homes[0].id}")
-            engine = ServiceProcess("alerts", database_url, alerts_settle_s=0, alerts_tick_s=0.2)
+            engine = ServiceProcess("alerts", database_url, alerts_settle_s=0, alerts_settling_s=0, alerts_tick_s=0.2)
             for service in (ingest, engine):
                 await stack.enter_async_context(service.running())
             await asyncio.gather(ingest.ready(), engine.ready())

@@ -230,7 +230,12 @@ async def test_crash_inside_the_transaction_is_resumed_without_loss_or_double(
 
 
 async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) -> None:
-    environment = {**os.environ, "LINHUB_DATABASE_URL": world.url, "LINHUB_ALERTS_LEASE_S": "1", "LINHUB_ALERTS_SETTLING_S": "0"}
+    environment = {
+        **os.environ,
+        "LINHUB_DATABASE_URL": world.url,
+        "LINHUB_ALERTS_LEASE_S": "1",
+        "LINHUB_ALERTS_SETTLING_S": "0",
+    }
     total, began_ms = 30, now_ms()
 
     def start() -> subprocess.Popen[bytes]:
