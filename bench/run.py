@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import catchup, ingest, loop, loop_load, simulator, storage
+from bench import catchup, ingest, loop, loop_load, rules, simulator, storage
 from bench.peers import install, mq_bridge, node_red, peer
 from bench.servers import BenchServers, bench_servers
 from services.cli.home import database_url
@@ -145,6 +145,16 @@ def _database_url(home: Path) -> str:
     return url
 
 
+def evaluated(scale: Scale, say: Say) -> Figures:
+    """P4. Rules over rows of the log on one core; tables by devices and by rules, one line a cell."""
+    found = asdict(rules.measure(quick=scale is QUICK, say=say))
+    flat: Figures = {}
+    for name, value in found.items():
+        cells = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{name} {of}".strip(): one for of, one in cells}
+    return flat
+
+
 def stored(scale: Scale, say: Say) -> Figures:
     """P5. Bytes of a reading with its indexes and its share of the log."""
     with bench_servers() as servers:
@@ -209,6 +219,7 @@ MEASURES: dict[str, Callable[[Scale, Say], Figures]] = {
     "P3 alarms": alarms,
     "P3 under load": loaded,
     "P3 in a storm": stormy,
+    "P4 rules": evaluated,
     "P5 storage": stored,
     "P8 after an outage": outage,
     "P9 simulator": simulated,

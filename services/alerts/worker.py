@@ -135,6 +135,7 @@ class AlertWorker:
         """What a lost notification would have said."""
         if not self._workers:
             return
+        asked_ms = self._clock.now_ms()
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(Q["log_heads"], self.owned)
         heads: dict[int, dict[int, int]] = {}
@@ -142,7 +143,7 @@ class AlertWorker:
             heads.setdefault(row["partition"], {})[row["lane"]] = row["seq"]
         for partition, lanes in heads.items():
             if partition in self._workers:
-                self._workers[partition].heads(lanes)
+                self._workers[partition].heads(lanes, asked_ms)
 
     async def _escalate(self) -> None:
         if self._workers:

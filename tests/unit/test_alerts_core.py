@@ -258,10 +258,10 @@ def test_core_failing_rule_is_set_aside_for_its_subject_and_tried_again() -> Non
     decided(engine, reading(4, "manhole", T0 + MIN, tilt=20))
     assert len(faults) == 2
     decided(engine, reading(4, "manhole", T0 + 2 * MIN + 59 * S, tilt=20))
-    assert len(faults) == 2 and engine.aside
+    assert len(faults) == 2 and len(engine.aside)
     again = decided(engine, *(reading(4, "manhole", T0 + 3 * MIN + second * S, tilt=20) for second in range(0, 12, 4)))
     assert [one.rule_id for one in again if isinstance(one, Raise)] == ["manhole.tilted"]
-    assert not engine.aside
+    assert not len(engine.aside)
 
 
 def test_core_pause_of_a_failing_rule_doubles_up_to_an_hour() -> None:

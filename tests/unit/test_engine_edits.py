@@ -195,7 +195,7 @@ def test_edit_ends_the_pause_of_a_failing_rule() -> None:
     subject = engine.roster.devices[MANHOLE]  # type: ignore[index]
     subject.states[RULE.id] = {"phase": "?"}
     decided(engine, tilted(0))
-    assert engine.aside
+    assert len(engine.aside)
     assert running(engine, RULE).aside
     assert not running(engine, edited(limit=15.0)).aside
 

@@ -19,6 +19,10 @@ NEVER = 1 << 62
 """A due that never comes, epoch ms."""
 
 
+_NOWHERE = 1 << 30
+"""Position of a metric that the kind does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A rule beside its behaviour and the kind of device it watches."""
@@ -37,6 +41,8 @@ class Compiled:
     """Whether it reads readings, which may lie behind events in the log."""
     shape: str = ""
     """What it watches; a memory of another shape is not its own."""
+    rest: tuple[int, float, float, bool] | None = None
+    """(position, low, high, only if sent) of the values at which it stays at rest; None: it sees every reading."""
     judged_late: bool = False
     """About what did not come: its clock runs by `tick` alone, at the tick's time."""
 
@@ -90,7 +96,10 @@ def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
 
 def rule_set(rules: Iterable[Compiled], positions: Mapping[str, int]) -> RuleSet:
     """Worst first: where one message sets off two rules of a family, the graver one names the alert."""
-    compiled = [replace(one, order=order) for order, one in enumerate(sorted(rules, key=_gravest_first))]
+    compiled = [
+        replace(one, order=order, rest=_rest(one, positions))
+        for order, one in enumerate(sorted(rules, key=_gravest_first))
+    ]
     reads: dict[type, list[Compiled]] = {}
     active: dict[type, list[Compiled]] = {}
     for one in compiled:
@@ -105,6 +114,13 @@ def rule_set(rules: Iterable[Compiled], positions: Mapping[str, int]) -> RuleSet
         tuple(one for one in compiled if one.kind.starts and one.place is None),
         compile_quiet(reads.get(Reading, ()), positions),
     )
+
+
+def _rest(one: Compiled, positions: Mapping[str, int]) -> tuple[int, float, float, bool] | None:
+    if one.kind.rests is None or one.place is not None:
+        return None
+    metric, low, high = one.kind.rests(one.rule.parameters)
+    return positions.get(metric, _NOWHERE), low, high, one.kind.rests_only_if_sent
 
 
 def _gravest_first(one: Compiled) -> tuple[bool, int]:

@@ -14,14 +14,16 @@ from dataclasses import replace
 from services.domain.engine.alerts import Alerts
 from services.domain.engine.clocks import AT_ONCE, Clocks, next_before
 from services.domain.engine.decisions import Decided, Decision, OpenAlert, StateChange
+from services.domain.engine.device_clock import DRIFT, SLOW_MS, drift_of, learn
 from services.domain.engine.edits import FAILED, OTHER_WATCH
 from services.domain.engine.gatherings import Gatherings, Move
 from services.domain.engine.hold.memory import is_reserved
 from services.domain.engine.liveness import Liveness, presence
+from services.domain.engine.platform import NOBODY, PLATFORM
 from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import NEVER, Compiled, Roster, Seen, Subject
 from services.domain.ids import DeviceNo, RuleId, correlation_id
-from services.domain.rules.evaluation import Event, Gathered, Item, Outcome, Reading, State, What
+from services.domain.rules.evaluation import Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 
 LATE_MS = 10 * 60_000
 """Telemetry and ordinary events that took longer than this to arrive page nobody: the situation has moved on.
@@ -30,6 +32,9 @@ A device that reports seldom may take up to three of its intervals, the time aft
 LATE_SAFETY_MS = 60 * 60_000
 """A call for help that waited out a network failure is still answered for an hour: its sender may be on the floor."""
 LATE_INTERVALS = 3
+DEVICE_BYTES = 1_300
+STATE_BYTES = 1_000
+"""What a device with its dues and a state take in memory, about (python -m bench.rules)."""
 _RINGS = 200_000
 """Clocks run by one tick; the rest is left to the next, so that no heap of dues can hold a turn for ever."""
 
@@ -50,7 +55,15 @@ class Engine:
         self.evaluations = 0
         self.overtaken = 0
         self.aside = SetAside()
+        self._aside_entries = self.aside.entries
+        self.remembers = 0
+        """States in memory."""
         self._on_fault = on_fault
+        self._watched_places: dict[type, list[str]] = {}
+        for key, place in roster.places.items():
+            for sort, rules in place.rules.reads.items():
+                if any(one.device_kind is PLATFORM for one in rules):
+                    self._watched_places.setdefault(sort, []).append(key)
         self._changed: dict[tuple[RuleId, str], tuple[State, str]] = {}
         self._clocks = Clocks()
         self._liveness = Liveness(roster, self._clocks, self._step, self._wind)
@@ -69,6 +82,11 @@ class Engine:
             facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
         own: list[StateChange] = []
         for change in states:
+            if change.rule_id == DRIFT:
+                device = self.roster.find(change.subject)
+                if device is not None and change.state is not None:
+                    device.drift = drift_of(change.state)
+                continue
             if is_reserved(change.rule_id):
                 own.append(change)
                 continue
@@ -80,6 +98,7 @@ class Engine:
                 self._forget(owner, rule, owner.facts.line.heard_ms, OTHER_WATCH)
             else:
                 owner.states[change.rule_id] = change.state
+                self.remembers += 1
                 self._wind(owner, rule)
         for subject in self.roster.devices.values():
             if subject.gateway is not None and subject.facts.seen_ms is not None:
@@ -104,6 +123,8 @@ class Engine:
         for subject in former.roster.subjects():
             rules = subject.rules.by_id
             states += [StateChange(id, subject.key, state, rules[id].shape) for id, state in subject.states.items()]
+            if subject.drift is not None:
+                states.append(StateChange(DRIFT, subject.key, subject.drift.as_state()))
         self.roster.line.heard_ms = former.roster.line.heard_ms
         self.listen(former.roster.line.since_ms, former.roster.line.settle_ms)
         self.aside.carry_over(former.aside, former.roster, self.roster)
@@ -116,7 +137,8 @@ class Engine:
         subject = self.roster.devices.get(item.device_no)
         if subject is None:
             return False
-        telemetry = isinstance(item, Reading)
+        sort = type(item)
+        telemetry = sort is Reading
         if subject.soonest_ms <= item.received_ms:
             self._catch_up(subject, telemetry, item.received_ms)
         if isinstance(item, Reading):
@@ -125,19 +147,38 @@ class Engine:
                 self._liveness.alive(subject, item)
                 return True
             subject.newest_ms = item.ts_ms
-            late_ms = max(LATE_MS, LATE_INTERVALS * subject.facts.interval_ms)
-            item = replace(item, late=True) if item.received_ms - item.ts_ms > late_ms else item
+            if subject.drift is not None or item.received_ms - item.ts_ms > SLOW_MS:
+                item = self._slow(subject, item)
         self._liveness.alive(subject, item)
         rules = subject.rules
-        for one in rules.reads.get(type(item), ()):
+        for one in rules.reads.get(sort, ()):
+            if telemetry and one.rest is not None and one.rule.id not in subject.states:
+                position, low, high, only_if_sent = one.rest
+                value = item.values[position] if position < len(item.values) else None  # type: ignore[union-attr]
+                if not only_if_sent if value is None else low < value < high:
+                    # At rest, and this reading leaves it there: `step` would come to nothing.
+                    self.evaluations += 1
+                    continue
             if one.place is None:
                 self._step(subject, one, item)
             elif (place := subject.places.get(one.place)) is not None:
                 self._step_place(place, place.rules.by_id[one.rule.id], item, subject)
-        for one in rules.reads_active.get(type(item), ()):
+        for one in rules.reads_active.get(sort, ()):
             if one.rule.id in subject.states:
                 self._step(subject, one, item)
         return True
+
+    def _slow(self, subject: Subject, item: Reading) -> Reading:
+        """A reading that took long, or seems to have: whether it is late, and what that says of the device's clock."""
+        before, delay_ms = subject.drift, item.received_ms - item.ts_ms
+        subject.drift = drift = learn(before, item.ts_ms, item.received_ms)
+        self._changed[DRIFT, subject.key] = None if drift is None else drift.as_state(), ""
+        offset_ms = 0 if drift is None else drift.offset_ms
+        if offset_ms and (before is None or not before.offset_ms):
+            for one in subject.rules.reads.get(Clock, ()):
+                self._step(subject, one, Clock(item.device_no, item.ts_ms, item.received_ms, -offset_ms))
+        late_ms = max(LATE_MS, LATE_INTERVALS * subject.facts.interval_ms)
+        return replace(item, late=True) if delay_ms - offset_ms > late_ms else item
 
     def feed(self, key: str, item: Item) -> bool:
         """An item about a place itself (`community:{id}`), not about a device in it. False: no rule watches it."""
@@ -145,8 +186,22 @@ class Engine:
         if place is None:
             return False
         for one in place.rules.reads.get(type(item), ()):
-            self._step_place(place, one, item, place)
+            if one.device_kind is PLATFORM:
+                self._step_place(place, one, item, place)
         return True
+
+    def lagged(self, now_ms: int, delay_ms: int) -> None:
+        """How long what was read just now had lain since it was received; 0 when the log is read to its end."""
+        self.happened(Lag(NOBODY, now_ms, now_ms, max(0, delay_ms)))
+
+    def happened(self, item: Item) -> None:
+        """Something about the platform: it concerns every community of the partition."""
+        for place in self._watched_places.get(type(item), ()):
+            self.feed(place, item)
+
+    def memory_bytes(self) -> int:
+        """Estimate; what one device and one state take is measured by bench/rules.py."""
+        return len(self.roster.devices) * DEVICE_BYTES + self.remembers * STATE_BYTES
 
     def _step_place(self, place: Subject, one: Compiled, item: Item, source: Subject) -> None:
         if place.soonest_ms <= item.received_ms:
@@ -161,10 +216,12 @@ class Engine:
     def _step(self, subject: Subject, one: Compiled, item: Item, source: Subject | None = None) -> None:
         if isinstance(item, Event):
             late_ms = LATE_SAFETY_MS if one.rule.life_safety else LATE_MS
-            if item.received_ms - item.ts_ms > late_ms:
+            drift = (source or subject).drift
+            if item.received_ms - item.ts_ms - (drift.offset_ms if drift is not None else 0) > late_ms:
                 item = replace(item, late=True)
         self.evaluations += 1
-        if self.aside and self.aside.rests(one, subject, item.received_ms) is not None:
+        aside = self._aside_entries
+        if aside and self.aside.rests(one, subject, item.received_ms) is not None:
             return
         before = subject.states.get(one.rule.id)
         try:
@@ -172,7 +229,7 @@ class Engine:
         except Exception as error:
             self._failed(subject, one, error, item.received_ms)
             return
-        if self.aside:
+        if aside:
             self.aside.worked(one, subject)
         if outcome.state is before and not outcome.signals and outcome.due_ms is None:
             return
@@ -204,7 +261,7 @@ class Engine:
 
     def _ring(self, subject: Subject, one: Compiled, at_ms: int) -> None:
         self._clocks.stop(subject, one)
-        if self.aside and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
+        if self._aside_entries and (until_ms := self.aside.rests(one, subject, at_ms)) is not None:
             self._clocks.set(subject, one, until_ms)
             return
         self.evaluations += 1
@@ -230,7 +287,7 @@ class Engine:
 
     def _forget(self, subject: Subject, one: Compiled, now_ms: int, reason: str) -> None:
         """The rule knows nothing of the subject any more, and holds no alert of it open."""
-        subject.states.pop(one.rule.id, None)
+        self.remembers -= subject.states.pop(one.rule.id, None) is not None
         self._changed[one.rule.id, subject.key] = None, ""
         self._clocks.stop(subject, one)
         self.alerts.let_go(subject, one, now_ms, reason)
@@ -266,8 +323,10 @@ class Engine:
         if state is not before and state != before:
             self._changed[rule_id, subject.key] = state, one.shape
             if state is None:
-                subject.states.pop(rule_id, None)
+                del subject.states[rule_id]
+                self.remembers -= 1
             else:
+                self.remembers += before is None
                 subject.states[rule_id] = state
         if outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)

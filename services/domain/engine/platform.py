@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from services.domain.devices.kind import DeviceKind, EventType
+from services.domain.ids import DeviceNo
 from services.domain.vocabulary import Label
 
 LOG_GAP = "log_gap"
+NOBODY = DeviceNo(0)
+"""Stands where an item names its device and there is none."""
 
 PLATFORM = DeviceKind(
     name="platform",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from services.domain.engine.device_clock import SLOW_MS
 from services.domain.rules.evaluation import Reading
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
             and not subject.states
             and received_ms < subject.soonest_ms
             and ts_ms >= subject.newest_ms
+            and received_ms - ts_ms <= SLOW_MS
+            and subject.drift is None
             and facts.online
             and facts.seen_ms is not None
             and (gateway is None or (not gateway.states and gateway.facts.online))

@@ -13,39 +13,36 @@ class SetAside:
     """A life-safety rule is never left alone: what made it stumble may be one bad message, and the next is a call."""
 
     def __init__(self) -> None:
-        self._until: dict[tuple[RuleId, str], tuple[int, int]] = {}
+        self.entries: dict[tuple[RuleId, str], tuple[int, int]] = {}
         """(rule, subject) → not before this time, and how long that was; server times, ms."""
 
     def __len__(self) -> int:
-        return len(self._until)
-
-    def __bool__(self) -> bool:
-        return bool(self._until)
+        return len(self.entries)
 
     def rests(self, one: Compiled, subject: Subject, now_ms: int) -> int | None:
         """Until when the rule is to be left alone there; None: it may be asked."""
-        entry = self._until.get((one.rule.id, subject.key))
+        entry = self.entries.get((one.rule.id, subject.key))
         return None if entry is None or now_ms >= entry[0] or one.rule.life_safety else entry[0]
 
     def failed(self, one: Compiled, subject: Subject, now_ms: int) -> bool:
         """Whether it had failed there before, so that what it remembers may be what it stumbles over."""
         key = (one.rule.id, subject.key)
-        before = self._until.get(key)
+        before = self.entries.get(key)
         pause = FIRST_MS if before is None else min(before[1] * 2, LONGEST_MS)
-        self._until[key] = now_ms + pause, pause
+        self.entries[key] = now_ms + pause, pause
         return before is not None
 
     def worked(self, one: Compiled, subject: Subject) -> None:
-        self._until.pop((one.rule.id, subject.key), None)
+        self.entries.pop((one.rule.id, subject.key), None)
 
     def carry_over(self, former: SetAside, before: Roster, after: Roster) -> None:
         """A rule that was changed starts with a clean record."""
-        for (rule_id, key), entry in former._until.items():
+        for (rule_id, key), entry in former.entries.items():
             subject, known = after.find(key), before.find(key)
             one = subject.rules.by_id.get(rule_id) if subject is not None else None
             was = known.rules.by_id.get(rule_id) if known is not None else None
             if one is not None and was is not None and one.rule == was.rule:
-                self._until[rule_id, key] = entry
+                self.entries[rule_id, key] = entry
 
     def which(self) -> list[tuple[RuleId, str]]:
-        return sorted(self._until)
+        return sorted(self.entries)

@@ -12,6 +12,7 @@ from services.domain.engine.compiled import NEVER as NEVER
 from services.domain.engine.compiled import Compiled as Compiled
 from services.domain.engine.compiled import RuleSet as RuleSet
 from services.domain.engine.compiled import compile_rule, compile_rules, metric_positions, rule_set
+from services.domain.engine.device_clock import Drift
 from services.domain.engine.hold.inputs import HoldInputs
 from services.domain.engine.platform import PLATFORM
 from services.domain.ids import CommunityId, DeviceNo, RuleId
@@ -43,6 +44,8 @@ class Subject:
     dues: dict[RuleId, int] = field(default_factory=dict)
     soonest_ms: int = NEVER
     """The soonest of `dues`, those that are judged late left out."""
+    drift: Drift | None = None
+    """What its delays say of the device's clock; None while they say nothing."""
     places: Mapping[str, Subject] = field(default_factory=dict)
     """Sort of place → the subject of that place this device lies in, where rules watch it."""
 

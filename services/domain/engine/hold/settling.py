@@ -21,7 +21,7 @@ class Start:
     def until(self, now_ms: int) -> int | None:
         """Until when an alert of this moment waits; None where it need not."""
         ends = self.since_ms + self.settling_ms
-        return ends if now_ms < ends else None
+        return ends if self.settling_ms and now_ms < ends else None
 
 
 def without_passed(decisions: Sequence[Decision]) -> tuple[Decision, ...]:
