@@ -12,7 +12,8 @@ import asyncpg
 from services.adapters.log_rows import EMPTY, device_numbers, unpack
 from services.adapters.queries import Queries
 from services.adapters.registry import load_communities, load_devices
-from services.adapters.rules import default_rulebook
+from services.adapters.rules import load_rules
+from services.alerts import metrics
 from services.alerts.holding import load_holding
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine, OnFault
@@ -37,11 +38,13 @@ async def load_roster(
     connection: asyncpg.Connection[Any], partition: int, catalogue: Mapping[str, DeviceKind]
 ) -> Roster:
     """The registry as the rules see it."""
+    rules = await load_rules(connection, [partition])
+    metrics.UNREADABLE_RULES.labels(str(partition)).set(len(rules.unreadable))
     communities = await load_communities(connection, [partition])
     devices = await load_devices(connection, [partition])
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
-    roster = build_roster(catalogue, default_rulebook(), communities, devices, buildings, away, Line())
+    roster = build_roster(catalogue, rules.rulebook, communities, devices, buildings, away, Line())
     roster.holding = await load_holding(connection, partition, communities)
     return roster
 

@@ -18,6 +18,11 @@ OVERTAKEN = Counter("linhub_alerts_overtaken_total", "Readings older than one al
 UNREADABLE = Counter("linhub_alerts_unreadable_total", "Log entries that made no sense")
 UNKNOWN = Counter("linhub_alerts_unknown_device_total", "Items of devices that are not in the registry")
 FAULTS = Counter("linhub_alerts_rule_faults_total", "Rules set aside for a subject after an exception", ["rule"])
+UNREADABLE_RULES = Gauge(
+    "linhub_alerts_rules_unreadable",
+    "Stored rules that cannot be used; an older text stands",
+    ["partition"],
+)
 SET_ASIDE = Gauge("linhub_alerts_rules_set_aside", "(Rule, subject) pairs left alone after an exception", ["partition"])
 STATES = Gauge("linhub_alerts_rule_states", "What rules remember: states in memory", ["partition"])
 MEMORY = Gauge("linhub_alerts_memory_bytes", "Estimate of what devices and states take in memory", ["partition"])

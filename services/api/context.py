@@ -13,6 +13,7 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
 from services.api.live.hub import Hub
+from services.api.rule_estimate import Estimate, nothing_known
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
 
@@ -27,6 +28,7 @@ class Context:
     curves: Cache
     watchers: Watchers
     clock: SteadyClock
+    estimate: Estimate = nothing_known
 
 
 def _context(request: Request) -> Context:

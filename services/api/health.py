@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.adapters.rules import KINDS, load_defaults
 from services.domain.devices import BY_NAME, CATALOGUE
-from services.domain.rules.reasons import is_health
+from services.domain.rules.editing import about_health as rule_about_health
 
 HEALTH_METRICS: dict[str, frozenset[str]] = {
     kind.name: frozenset(metric.name for metric in kind.metrics if metric.health)
@@ -14,7 +14,7 @@ HEALTH_METRICS: dict[str, frozenset[str]] = {
 """By kind; kinds without any are not in it."""
 
 HEALTH_RULES: frozenset[str] = frozenset(
-    rule.id for kind, rules in load_defaults().items() for rule in rules if is_health(KINDS[kind], rule.parameters)
+    rule.id for kind, rules in load_defaults().items() for rule in rules if rule_about_health(KINDS[kind], rule)
 )
 """Default rules that watch such a metric; what they say and the numbers they fired on are health data too."""
 

@@ -29,6 +29,11 @@ class Permission(StrEnum):
     KPIS = "kpis"
     QUARANTINE = "quarantine"
     LEDGER = "ledger"
+    RULES = "rules"
+    """What sets off which alert."""
+    RULE_EDIT = "rule_edit"
+    RULE_SAFETY = "rule_safety"
+    """To change a rule that people's lives hang on; asked for beside RULE_EDIT."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
 
@@ -42,6 +47,7 @@ _WATCH = _PUBLIC | {
     Permission.ALERTS,
     Permission.ORDERS,
     Permission.KPIS,
+    Permission.RULES,
 }
 _WORK = _WATCH | {Permission.ORDER_MOVES}
 _KEEP = _WORK | {Permission.QUARANTINE, Permission.LEDGER, Permission.HEALTH}
@@ -52,10 +58,10 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VISITOR: _PUBLIC,
     Role.STAFF: _WORK,
     Role.GRID: _WORK | {Permission.HEALTH},
-    Role.DESK: _KEEP,
+    Role.DESK: _KEEP | {Permission.RULE_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
-    Role.ADMIN: _KEEP,
+    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY},
 }
 """The whole matrix; a role that is not here may do nothing."""
 

@@ -126,6 +126,7 @@ RULES: list[tuple[str, Severity, Team, dict[str, Any]]] = [
 
 SCOPES = {
     "water_meter.elder_silence": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "water_meter.elder_silence_day": Scope(person_tags=frozenset({"elder_living_alone"})),
     "water_meter.elder_overuse": Scope(person_tags=frozenset({"elder_living_alone"})),
     "door_magnet.elder_indoors": Scope(person_tags=frozenset({"elder_living_alone"})),
     "perimeter_camera.water_edge": Scope(device_tags=frozenset({"water_zone"})),

@@ -80,7 +80,7 @@ class Timeline:
 def test_rule_kinds_every_file_is_registered() -> None:
     """A new file without its line in the tuple, or parameters without behaviour, stops here."""
     shared = {"__init__", "evaluation", "parameters", "reasons", "rule", "rulebook", "words"}
-    shared |= {"checks", "document", "faults", "fields", "spans", "writing"}
+    shared |= {"checks", "document", "editing", "faults", "fields", "guards", "spans", "writing"}
     files = {path.stem for path in Path(rules.__file__).parent.glob("*.py")} - shared
     assert files == {kind.step.__module__.rpartition(".")[2] for kind in KINDS}
     assert set(BY_PARAMETERS) == set(get_args(parameters.Parameters))

@@ -13,6 +13,8 @@ from services.api.routes import (
     kpis,
     orders,
     rollups,
+    rule_overrides,
+    rules,
     series,
     stream,
     system,
@@ -28,6 +30,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     alerts.router,
     orders.router,
     kpis.router,
+    rules.router,
+    rule_overrides.router,
     system.router,
     stream.router,
 )

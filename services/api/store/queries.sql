@@ -203,6 +203,15 @@ FROM ingest_ledger ORDER BY worker, partition, lane
 -- name: audit_append
 SELECT audit_append($1, $2, $3, $4, $5, $6)
 
+-- name: person_by_id
+SELECT id, community_id, household_id FROM person WHERE id = $1
+
+-- name: engine_of_community
+SELECT EXISTS (
+    SELECT FROM worker_lease AS l JOIN community AS c ON c.partition = l.partition
+    WHERE c.id = $1 AND l.consumer = $2 AND l.expires_at > now()
+)
+
 -- name: meters
 SELECT device_no FROM device WHERE community_id = $1 AND kind = $2
 

@@ -73,11 +73,11 @@ def _names(parts: Mapping[str, Any], kind: DeviceKind, place: Mapping[str, Path]
     metrics = {one.name: one for one in kind.metrics}
     for name in METRICS:
         if parts.get(name) is not None and parts[name] not in metrics:
-            faults.unknown(place[name], _METRIC, f"{kind.name}.{parts[name]}", metrics)
+            faults.unknown(place[name], _METRIC, parts[name], metrics, of=kind.name)
     events = [one.name for one in kind.events]
     for name in EVENTS:
         if parts.get(name) is not None and parts[name] not in events:
-            faults.unknown(place[name], _EVENT, f"{kind.name}.{parts[name]}", events)
+            faults.unknown(place[name], _EVENT, parts[name], events, of=kind.name)
     return metrics.get(parts.get("metric", ""))
 
 
@@ -160,7 +160,7 @@ def _n_of_m(parts: Mapping[str, Any], place: Mapping[str, Path], metric: Metric 
     far, side = parts.get("and_limit"), parts.get("and_compare")
     if (far is None) != (side is None):
         missing = "and_limit" if far is None else "and_compare"
-        faults.add(place[missing], "and_compare 与 and_limit 须同时给出", "and_compare and and_limit go together")
+        faults.add(place[missing][:-1], "and_compare 与 and_limit 须同时给出", "and_compare and and_limit go together")
     elif far is not None and side is parts.get("compare"):
         faults.add(place["and_compare"], "区间的另一侧须用相反的比较", "the far side of a band compares the other way")
     elif far is not None and "limit" in parts and parts.get("compare") is _empty_side(far, parts["limit"]):

@@ -15,7 +15,9 @@ from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.rules import BY_PARAMETERS
 from services.domain.rules.checks import IDENTITY, check_days, check_parameters
 from services.domain.rules.faults import Fault, Faults, Path
-from services.domain.rules.fields import FieldShape, read_parts, shapes
+from services.domain.rules.evaluation import Event, Reading
+from services.domain.rules.fields import FieldShape, build, read_parts, shapes
+from services.domain.rules.guards import GuardError, check_guard
 from services.domain.rules.parameters import GatheringParameters, Parameters
 from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label, Severity
@@ -24,7 +26,7 @@ RULE_ID = re.compile(r"[a-z0-9][a-z0-9_]*(\.[a-z0-9_]+)+")
 LONGEST_ID = 100
 MOST_RULES = 1000
 KIND, RULES, WHEN = "kind", "rules", "when"
-_OPTIONAL = frozenset({KIND, WHEN})
+_BESIDES = frozenset({KIND, WHEN})
 _NUMBERS = frozenset({"limit", "clear_limit", "and_limit", "expect"})
 
 
@@ -101,7 +103,7 @@ def _no_twins(given: Mapping[str, Any], faults: Faults) -> None:
 
 def _read_rule(given: Any, kind: DeviceKind | None, path: Path, faults: Faults) -> Rule | None:
     before = len(faults.found)
-    parts = read_parts(Rule, given, path, faults, skip=_OPTIONAL | {"parameters"})
+    parts = read_parts(Rule, given, path, faults, _BESIDES, frozenset({"parameters"}))
     if isinstance(given, Mapping):
         if path and KIND in given:
             faults.add((*path, KIND), "kind 写在 rules 之上", "kind stands above the list of rules")
@@ -134,7 +136,7 @@ def read_parameters(cls: type, fields: Any, kind: DeviceKind | None, path: Path,
     before = len(faults.found)
     parts = read_parts(cls, _with_options(fields, kind), path, faults)
     check_parameters(cls, parts, kind, path, faults)
-    return cls(**parts) if len(faults.found) == before else None
+    return build(cls, parts, path, faults) if len(faults.found) == before else None
 
 
 def _with_options(fields: Any, kind: DeviceKind | None) -> Any:
@@ -174,8 +176,23 @@ def _check_rule(parts: Mapping[str, Any], kind: DeviceKind | None, path: Path, f
             faults.add((*path, "mutes", index, "families"), "列表为空", "the list is empty")
     if "ask" in parts and parts["ask"] is not None and parts["ask"].wait_s == 0:
         faults.add((*path, "ask", "wait"), "须大于零", "must be longer than nothing")
+    if parts.get("guard") is not None and kind is not None:
+        _check_guard(parts["guard"], parts.get("parameters"), kind, (*path, "guard"), faults)
     if parts.get("life_safety"):
         _check_life_safety(parts, path, faults)
+
+
+def _check_guard(source: str, parameters: Parameters | None, kind: DeviceKind, path: Path, faults: Faults) -> None:
+    """Where the parameters are wrong, what the rule is handed is not known, and only the expression is looked at."""
+    reads: set[type] = {Reading, Event}
+    if parameters is not None:
+        rule_kind = BY_PARAMETERS[type(parameters)]
+        reads = {*rule_kind.reads, *rule_kind.reads_active}
+    try:
+        check_guard(source, kind, reads_values=Reading in reads, reads_events=Event in reads)
+    except GuardError as error:
+        place = f"{error.line}:{error.column}"
+        faults.add(path, f"表达式 {place} 处：{error.why}", f"at {place} of the expression: {error.why}")
 
 
 def _check_life_safety(parts: Mapping[str, Any], path: Path, faults: Faults) -> None:

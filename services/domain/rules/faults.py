@@ -35,10 +35,11 @@ class Faults:
     def add(self, path: Path, zh: str, en: str) -> None:
         self.found.append(Fault(path, Label(zh, en)))
 
-    def unknown(self, path: Path, what: Label, name: object, known: Iterable[str]) -> None:
-        """A name that nothing bears, with the nearest that exists."""
+    def unknown(self, path: Path, what: Label, name: object, known: Iterable[str], of: str = "") -> None:
+        """A name that nothing bears, with the nearest that exists. `of`: whose name it is."""
         names = list(known)
         near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+        name = f"{of}.{name}" if of else name
         if near:
             zh, en = f"是否指 {near[0]}？", f"did you mean {near[0]}?"
         elif names:

@@ -68,19 +68,26 @@ def _is_number(hint: Any) -> bool:
 _UNIONS = (types.UnionType, typing.Union)
 
 
-def read_parts(cls: type, given: Any, path: Path, faults: Faults, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Values by field name, those alone that are sound. `skip`: written names that somebody else reads."""
+def read_parts(
+    cls: type,
+    given: Any,
+    path: Path,
+    faults: Faults,
+    besides: frozenset[str] = frozenset(),
+    without: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Values by field name, those alone that are sound. `besides`: more names that may stand there, read by others;
+    `without`: fields that may not.
+    """
     if not isinstance(given, Mapping):
         faults.add(path, "应为“名称: 值”的形式", "expected names with values")
         return {}
-    known = {shape.written: shape for shape in shapes(cls)}
+    known = {shape.written: shape for shape in shapes(cls) if shape.name not in without}
     for key in given:
-        if key not in known and key not in skip:
-            faults.unknown((*path, key), _FIELD, key, known)
+        if key not in known and key not in besides:
+            faults.unknown((*path, key), _FIELD, key, (*known, *sorted(besides)))
     parts: dict[str, Any] = {}
     for shape in known.values():
-        if shape.written in skip:
-            continue
         if shape.written not in given:
             if shape.required:
                 faults.add(path, f"缺少 {shape.written}", f"{shape.written} is missing")
@@ -95,7 +102,17 @@ def read(cls: type, given: Any, path: Path, faults: Faults) -> Any:
     """An instance, or BAD."""
     before = len(faults.found)
     parts = read_parts(cls, given, path, faults)
-    return cls(**parts) if len(faults.found) == before else BAD
+    found = build(cls, parts, path, faults) if len(faults.found) == before else None
+    return BAD if found is None else found
+
+
+def build(cls: type, parts: Mapping[str, Any], path: Path, faults: Faults) -> Any:
+    """None, and a fault, where the class itself refuses."""
+    try:
+        return cls(**parts)
+    except ValueError as error:
+        faults.add(path, f"取值不成立：{error}", str(error))
+        return None
 
 
 def _convert(hint: Any, given: Any, path: Path, faults: Faults, sort: str) -> Any:
