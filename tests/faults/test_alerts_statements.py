@@ -41,6 +41,21 @@ CLOCKS_RUN_S = 6.5
 MOST_ROUNDS = max(120, 2 * KILLS + 2) if CAMPAIGN else 2 * KILLS + 2
 
 
+EDITED = """\
+kind: gas_alarm
+rules:
+  - id: gas_alarm.lel_high
+    version: {version}
+    title: {{zh: 燃气浓度超限{version}, en: Gas {version}}}
+    severity: critical
+    team: patrol
+    family: gas_alarm.leak
+    when:
+      threshold: {{metric: lel, compare: ">=", limit: 10, for: 5s, clear_limit: 5, clear_for: 1m}}
+    life_safety: true
+"""
+
+
 class Street(World):
     """Rounds of one story, each with devices of its own: alarms, durations, repeats, a fire, a device that dies."""
 
@@ -103,7 +118,19 @@ class Street(World):
             {**clock, "ts_ms": now, "received_ms": now},
         )
         await self.events({**gone, "online": False})
+        await self.edit(n + 2)
         self.last = time.monotonic()
+
+    async def edit(self, version: int) -> None:
+        """Another title for the rule whose duration is running: the engine takes it up in mid-flight."""
+        await self.pool.execute(
+            "INSERT INTO rule_version "
+            "(community_id, rule_id, version, kind, mode, document, created_by, default_version) "
+            "VALUES ($1, 'gas_alarm.lel_high', $2, 'gas_alarm', 'live', $3, 'test', 1)",
+            COMMUNITY,
+            version,
+            EDITED.format(version=version),
+        )
 
     async def deadline(self, n: int) -> None:
         """The first of this round's call for help runs out now."""
@@ -169,6 +196,8 @@ async def assert_true(world: Street) -> None:
     """The database holds what the undisturbed replay says, each once: alerts, occurrences, orders, announcements."""
     wanted = await truth(world)
     rows = await world.pool.fetch("SELECT id, rule_id, order_id FROM alert")
+    edited = await world.pool.fetchval("SELECT count(*) FROM alert WHERE rule_version > 1")
+    assert edited, "no edit of a rule was taken up"
     occurred = Counter(
         {
             (r["alert_id"], r["what"]): r["times"]
