@@ -38,7 +38,9 @@ class Document:
 def read_plan(given: Any, known: Iterable[tuple[str, str]] | None = None) -> Document:
     """`known`: (rule id, family) of the rules there are; a pattern must name one of them. None: not checked."""
     faults = Faults([])
-    parts = read_parts(Plan, given, (), faults, skip=frozenset({IF, "condition", "steps"}))
+    parts = read_parts(
+        Plan, given, (), faults, besides=frozenset({IF, "steps"}), without=frozenset({"condition", "steps"})
+    )
     if not isinstance(given, Mapping):
         return Document(None, tuple(faults.found))
     _check_head(parts, given, faults)
