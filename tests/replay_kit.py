@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -175,7 +176,8 @@ async def living(database_url: str, community: str, start_ms: int) -> AsyncItera
             await leases.hold(connection, "ingest", owner, range(PARTITIONS), 36_000)
         async with alert_pool.acquire() as connection:
             lease = (await leases.hold(connection, CONSUMER, owner, [partition], 36_000))[partition]
-        fold, sessions = StateFold(), {}
+        fold = StateFold()
+        sessions: dict[Any, Any] = {}
         limits = Limits(telemetry=Rate(5, 200), events=Rate(5, 200))
         admission = Admission(Limiter(limits))
         held = {name: Held(ingest_pool, name, 30, 1) for name in ("event", "telemetry")}
@@ -191,7 +193,7 @@ async def living(database_url: str, community: str, start_ms: int) -> AsyncItera
             who = Owner("replay", owner, number, tuple(range(PARTITIONS)))
             options = LaneOptions(LaneName.EVENT if number == 0 else LaneName.TELEMETRY, who, 10_000, 0.05)
             lane = Lane(options, Silent(), held[name], registry, sessions, committed(number), admission)
-            lane.adopt(await held[name].once(lambda c, who=who: store.claim(c, who)))
+            lane.adopt(await held[name].once(partial(store.claim, owner=who)))
             lanes[name] = lane
         clock = Hand(start_ms)
         settings = AlertSettings(database_url="postgresql://unused", alerts_settle_s=0, alerts_slack_s=0)

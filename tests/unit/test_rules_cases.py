@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_series_that_make_no_sense_are_refused(written: str) -> None:
         read_series(written)
 
 
-def _wrong(expect: list[dict[str, object]], **case: object) -> tuple[str, ...]:
+def _wrong(expect: Sequence[Mapping[str, object]], **case: object) -> tuple[str, ...]:
     file = WrittenFile.model_validate(
         {
             "kind": "water_meter",
