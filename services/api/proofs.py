@@ -140,12 +140,15 @@ async def _child(database_url: str, arguments: list[str], timeout_s: float, move
         limit=_LINE_BYTES,
     )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101
-    errors = asyncio.create_task(process.stderr.read(4096))
+    errors = asyncio.create_task(_last_of(process.stderr))
     result: Any = None
     try:
         async with asyncio.timeout(timeout_s):
             async for line in process.stdout:
-                told = json.loads(line)
+                try:
+                    told = json.loads(line)
+                except ValueError:
+                    raise Failed(f"what it told cannot be read: {line[:200]!r}") from None
                 if "result" in told:
                     result = told["result"]
                 elif moved is not None:
@@ -161,6 +164,14 @@ async def _child(database_url: str, arguments: list[str], timeout_s: float, move
     if result is None:
         raise Failed(said[-500:] or f"the process ended with {process.returncode}")
     return result
+
+
+async def _last_of(stream: asyncio.StreamReader) -> bytes:
+    """Read to its end, so that whoever writes never waits; the last of it."""
+    last = b""
+    while chunk := await stream.read(65_536):
+        last = (last + chunk)[-4096:]
+    return last
 
 
 async def history_estimate(database: Database, community_id: str, kind: str, rule: Rule) -> float | None:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -59,6 +61,8 @@ def bound(memory_mb: int | None) -> None:
 
 def run(work: Callable[[Connection], Awaitable[T]]) -> T:
     """Exits with 2 where something that was given cannot be used, with 1 where the database does not answer."""
+    # What is noted on the way (a stored rule that cannot be read) must not stand among the answer's lines.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         url = database_url(find_home())
