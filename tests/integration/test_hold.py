@@ -254,7 +254,7 @@ async def alerts_of(world: World, count: int) -> bool:
 
 
 async def test_dedup_two_messages_of_one_millisecond_count_and_one_twice_does_not(world: World) -> None:
-    """An event is known by device, name and millisecond, as ingest knows it; what else comes then is another message."""
+    """An event is known by device, name and millisecond, as ingest knows it; what else comes then is another one."""
     at = now_ms() - 60_000
     one = world.entry("charger-1", "overheat", at)
     async with engine(world):
