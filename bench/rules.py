@@ -141,12 +141,22 @@ class Town:
         deck = [kind for kind, share in mix.items() for _ in range(share)]
         random.Random(1).shuffle(deck)
         self.kinds = [deck[number % len(deck)] for number in range(devices)]
+        began, start = time.process_time(), _rss()
         rows = [device(number + 1, kind) for number, kind in enumerate(self.kinds)]
+        read = time.process_time()
+        say(f"  {devices:,} rows of the registry: {read - began:.1f} s")
         communities = [CommunityRow(COMMUNITY, "town", Partition(0), 29.7, 116.0, "Asia/Shanghai")]
         buildings = [BuildingRow(f"b{house}", f"{house}号楼", "g", 0.0, 0.0) for house in range(devices // 40 + 1)]
         roster = build_roster(BY_NAME, rulebook, communities, rows, buildings, {}, Line())
         self.engine = Engine(roster)
+        built = time.process_time()
+        say(f"  roster: {built - read:.1f} s")
         self.engine.restore([], {row.device_no: Seen(T0, True, T0, 0, 0) for row in rows})
+        del rows
+        self.build_s = time.process_time() - read
+        self.bytes = _rss() - start
+        say(f"  engine started: {self.build_s:.1f} s, {self.bytes / devices:,.0f} bytes a device")
+        self._say = say
         self._draw = random.Random(2)
         self._used: dict[str, float] = {}
         self._templates = {kind: self._template(kind) for kind in set(self.kinds)}
