@@ -173,6 +173,9 @@ class Engine:
     def lagged(self, now_ms: int, delay_ms: int) -> None:
         """How long what was read just now had lain since it was received; 0 when the log is read to its end."""
         self.happened(Lag(NOBODY, now_ms, now_ms, max(0, delay_ms)))
+        for key in self._watched_places.get(Lag, ()) if delay_ms > 0 else ():
+            for one in self.roster.places[key].rules.reads[Lag]:
+                self.alerts.book.overdue((one.family, key), now_ms)
 
     def happened(self, item: Item) -> None:
         """Something about the platform: it concerns every community of the partition."""

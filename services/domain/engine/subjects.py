@@ -21,7 +21,6 @@ from services.domain.rules.evaluation import Facts, Line, State
 from services.domain.rules.rule import Rule, Scope
 from services.domain.rules.rulebook import Rulebook, applies
 
-
 _EVERYWHERE = Scope()
 
 
