@@ -1,0 +1,308 @@
+"""What goes wrong in the year: for each rule, troubles it must find and near misses it must leave alone.
+
+A trouble is made in the world (a level forced, a counter held, silence, an event), from the rule's own figures; what the
+engine is told of it goes the way of all readings. A near miss stays just inside the limit, or ends too early, or comes
+too late to mean anything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.year.town import Town
+from services.domain.engine.subjects import Compiled
+from services.domain.ids import DeviceNo, RuleId
+from services.domain.rules.parameters import (
+    AbsenceParameters,
+    ClockParameters,
+    Compare,
+    ConsumptionParameters,
+    CorrelationParameters,
+    EventParameters,
+    FloodParameters,
+    NOfMParameters,
+    OfflineParameters,
+    Parameters,
+    ThresholdParameters,
+)
+
+MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+_CHINA_MS = 8 * HOUR
+LATE, LATE_SAFETY = 25 * MIN, 2 * HOUR
+"""How late the events of a near miss come: past what pages anybody (ten minutes, an hour for a call for help)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event the device reports at `at_ms`, on the way for `delay_ms`; `offset_ms`/`count`: a clock or a flood note."""
+
+    at_ms: int
+    event: str
+    delay_ms: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One thing that happens to one device. `real` False: a near miss, nothing may be said of it."""
+
+    device_no: DeviceNo
+    rule_id: RuleId
+    family: str
+    life_safety: bool
+    real: bool
+    from_ms: int
+    to_ms: int
+    forced: Mapping[str, float] = field(default_factory=dict)
+    told: tuple[Told, ...] = ()
+    others: tuple[tuple[DeviceNo, Told], ...] = ()
+    """What neighbours report (two smoke detectors of one building)."""
+    silent: bool = False
+    will: bool = False
+    """Silent with a last will, as a connection that broke; without one the power is gone behind a gateway."""
+    subject: str = ""
+    """Of the alert; empty: the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a script is handed: where, which rule, when, and a die."""
+
+    town: Town
+    number: DeviceNo
+    one: Compiled
+    at_ms: int
+    rng: random.Random
+
+    @property
+    def interval_ms(self) -> int:
+        return self.town.rows[self.number].interval_s * 1000
+
+    def incident(self, to_ms: int, *, real: bool = True, from_ms: int | None = None, **more: Any) -> Incident:
+        rule = self.one.rule
+        start = self.at_ms if from_ms is None else from_ms
+        return Incident(self.number, rule.id, self.one.family, rule.life_safety, real, start, to_ms, **more)
+
+
+def _event(case: Case, p: EventParameters) -> Incident:
+    again = [Told(case.at_ms + n * MIN, p.event) for n in range(1, case.rng.randint(1, 3))]
+    told = [Told(case.at_ms, p.event), *again]
+    if p.clear_event:
+        told.append(Told(told[-1].at_ms + 10 * MIN, p.clear_event))
+    return case.incident(told[-1].at_ms, told=tuple(told))
+
+
+def _event_late(case: Case, p: EventParameters) -> Incident | None:
+    delay = LATE_SAFETY if case.one.rule.life_safety else LATE
+    told = (Told(case.at_ms, p.event, delay),)
+    return case.incident(case.at_ms + delay, real=False, told=told)
+
+
+def _threshold(case: Case, p: ThresholdParameters) -> Incident:
+    case = _by_daylight(case, p)
+    lasts = max(int(p.for_s * 1000) + 3 * case.interval_ms, 10 * MIN)
+    return case.incident(case.at_ms + lasts, forced=_guarded(p, _past(case, p, 0.12)))
+
+
+def _threshold_inside(case: Case, p: ThresholdParameters) -> Incident | None:
+    """An hour just inside the limit; of a switch there is nothing in between."""
+    case = _by_daylight(case, p)
+    value = _past(case, p, -0.03)
+    if p.metric not in value or _discrete(case, p.metric):
+        return None
+    return case.incident(case.at_ms + HOUR, real=False, forced=value)
+
+
+def _threshold_short(case: Case, p: ThresholdParameters) -> Incident | None:
+    """Past the limit, but over before the duration is; only where readings can tell."""
+    if p.for_s * 1000 < 3 * case.interval_ms:
+        return None
+    case = _by_daylight(case, p)
+    lasts = int(p.for_s * 1000) - 2 * case.interval_ms
+    return case.incident(case.at_ms + lasts, real=False, forced=_guarded(p, _past(case, p, 0.12)))
+
+
+def _guarded(p: ThresholdParameters, forced: dict[str, float]) -> dict[str, float]:
+    if p.guard_metric is not None and p.guard_metric not in forced:
+        forced[p.guard_metric] = p.guard_at_least
+    return forced
+
+
+def _past(case: Case, p: ThresholdParameters | NOfMParameters, by: float) -> dict[str, float]:
+    """A value past the limit by that share (inside it, if negative), within what the metric can be."""
+    metric = next(metric for metric in case.one.device_kind.metrics if metric.name == p.metric)
+    up = p.compare is Compare.AT_LEAST
+    step = abs(p.limit) * abs(by) or abs(by)
+    value = p.limit + (step if up is (by > 0) else -step)
+    return {p.metric: min(metric.high, max(metric.low, value))}
+
+
+def _discrete(case: Case, name: str) -> bool:
+    metric = next(metric for metric in case.one.device_kind.metrics if metric.name == name)
+    return metric.type.value in ("switch", "state")
+
+
+def _by_daylight(case: Case, p: ThresholdParameters) -> Case:
+    """Noon or shortly before midnight of the same day, where the rule asks for the sun."""
+    if p.daylight is None:
+        return case
+    midnight = (case.at_ms + _CHINA_MS) // DAY * DAY - _CHINA_MS
+    return replace(case, at_ms=midnight + (12 * HOUR if p.daylight else 22 * HOUR))
+
+
+def _n_of_m(case: Case, p: NOfMParameters) -> Incident:
+    value = _past(case, p, 0.0 if p.and_limit is not None else 0.03)
+    return case.incident(case.at_ms + (p.m + 1) * case.interval_ms, forced=value)
+
+
+def _n_of_m_once(case: Case, p: NOfMParameters) -> Incident | None:
+    """One bad reading: a loose strap."""
+    if p.n < 2:
+        return None
+    value = _past(case, p, 0.0 if p.and_limit is not None else 0.03)
+    return case.incident(case.at_ms + case.interval_ms, real=False, forced=value)
+
+
+def _consumption(case: Case, p: ConsumptionParameters) -> Incident:
+    window = int(p.window_s * 1000)
+    if p.compare is Compare.AT_MOST:
+        return case.incident(case.at_ms + window + 2 * HOUR, forced={"flow": 0.0})
+    if p.every_s is not None:
+        flow = 4 * p.limit / (p.every_s / 3600)
+        return case.incident(case.at_ms + window + 2 * int(p.every_s * 1000), forced={"flow": flow})
+    return case.incident(case.at_ms + window, forced={"flow": 1.3 * p.limit / (p.window_s / 3600)})
+
+
+def _consumption_away(case: Case, p: ConsumptionParameters) -> Incident | None:
+    """Too short a silence: nobody drew water for two thirds of the time."""
+    if p.compare is not Compare.AT_MOST:
+        return None
+    morning = (case.at_ms + _CHINA_MS) // DAY * DAY - _CHINA_MS + 10 * HOUR
+    return case.incident(morning + int(p.window_s * 400), real=False, from_ms=morning, forced={"flow": 0.0})
+
+
+def _absence(case: Case, p: AbsenceParameters) -> Incident:
+    midnight = (case.at_ms + _CHINA_MS) // DAY * DAY - _CHINA_MS
+    start, end = midnight + int((p.from_hour - 2) * HOUR), midnight + int((p.to_hour + 1) * HOUR)
+    return case.incident(end, from_ms=start, forced={"open": 0.0})
+
+
+def _correlation(case: Case, p: CorrelationParameters) -> Incident | None:
+    building = case.town.rows[case.number].building_id
+    near = [
+        n
+        for n, row in case.town.rows.items()
+        if row.building_id == building and row.kind == case.one.device_kind.name and n != case.number
+    ]
+    if building is None or len(near) < p.count - 1:
+        return None
+    others = tuple((n, Told(case.at_ms + k * 40_000, p.event)) for k, n in enumerate(near[: p.count - 1], start=1))
+    end = case.at_ms + 40_000 * p.count
+    return case.incident(end, told=(Told(case.at_ms, p.event),), others=others, subject=f"building:{building}")
+
+
+def _offline(case: Case, p: OfflineParameters) -> Incident:
+    silent = p.missed * case.interval_ms
+    lasts = silent + max(2 * case.interval_ms, 15 * MIN) + int(case.rng.random() * 2 * silent)
+    will = case.town.rows[case.number].gateway_no is None and case.rng.random() < 0.5
+    return case.incident(case.at_ms + lasts, silent=True, will=will)
+
+
+def _offline_short(case: Case, p: OfflineParameters) -> Incident | None:
+    """One report missing."""
+    if case.interval_ms < MIN:
+        return None
+    return case.incident(case.at_ms + int(1.2 * case.interval_ms), real=False, silent=True)
+
+
+def _clock(case: Case, p: ClockParameters) -> Incident:
+    return case.incident(case.at_ms + MIN, told=(Told(case.at_ms, "~clock", number=int(p.limit_s * 1000) * 3),))
+
+
+def _flood(case: Case, p: FloodParameters) -> Incident:
+    return case.incident(case.at_ms + MIN, told=(Told(case.at_ms, "~flood", number=500),))
+
+
+Script = Callable[[Case, Any], Incident | None]
+TROUBLES: Mapping[type, Script] = {
+    EventParameters: _event,
+    ThresholdParameters: _threshold,
+    NOfMParameters: _n_of_m,
+    ConsumptionParameters: _consumption,
+    AbsenceParameters: _absence,
+    CorrelationParameters: _correlation,
+    OfflineParameters: _offline,
+    ClockParameters: _clock,
+    FloodParameters: _flood,
+}
+NEAR_MISSES: Mapping[type, tuple[Script, ...]] = {
+    EventParameters: (_event_late,),
+    ThresholdParameters: (_threshold_inside, _threshold_short),
+    NOfMParameters: (_n_of_m_once,),
+    ConsumptionParameters: (_consumption_away,),
+    OfflineParameters: (_offline_short,),
+}
+
+
+def plan_year(town: Town, from_ms: int, to_ms: int, each: int, seed: int) -> tuple[list[Incident], list[RuleId]]:
+    """`each` troubles and as many near misses a rule, spread over the year and its devices; never two at once on one
+    device or building. Second: rules that this simulation has no trouble for."""
+    rng = random.Random(f"incidents|{seed}")
+    rules = _rules(town)
+    unprovoked = sorted(rule_id for rule_id, (one, _) in rules.items() if type(one.rule.parameters) not in TROUBLES)
+    busy: dict[str, list[tuple[int, int]]] = {}
+    planned: list[Incident] = []
+    for rule_id in sorted(rules):
+        one, numbers = rules[rule_id]
+        parameters: Parameters = one.rule.parameters
+        scripts = [TROUBLES[type(parameters)]] if type(parameters) in TROUBLES else []
+        for script in [*scripts, *NEAR_MISSES.get(type(parameters), ())]:
+            made = 0
+            for _ in range(each * 12):
+                if made == each:
+                    break
+                number = rng.choice(numbers)
+                at_ms = from_ms + 3 * DAY + int(rng.random() * (to_ms - from_ms - 6 * DAY))
+                incident = script(Case(town, number, one, at_ms, rng), parameters)
+                if incident is not None and _free(town, busy, incident):
+                    planned.append(incident)
+                    made += 1
+    return sorted(planned, key=lambda incident: incident.from_ms), unprovoked
+
+
+def _rules(town: Town) -> dict[RuleId, tuple[Compiled, list[DeviceNo]]]:
+    found: dict[RuleId, tuple[Compiled, list[DeviceNo]]] = {}
+    for number in town.rows:
+        for rule_id, one in town.subject(number).rules.by_id.items():
+            found.setdefault(rule_id, (one, []))[1].append(number)
+    return found
+
+
+def _free(town: Town, busy: dict[str, list[tuple[int, int]]], incident: Incident) -> bool:
+    """Whether nothing else happens there for a day and a half before and after; then it is taken."""
+    rows = town.rows
+    places: list[str] = [f"device:{incident.device_no}", *(f"device:{n}" for n, _ in incident.others)]
+    gateway = rows[incident.device_no].gateway_no
+    if rows[incident.device_no].kind == "gateway":
+        places += [f"device:{n}" for n, row in rows.items() if row.gateway_no == incident.device_no]
+    elif gateway is not None:
+        places.append(f"device:{gateway}")
+    if rows[incident.device_no].kind == "smoke_detector":
+        places.append(f"smoke:{rows[incident.device_no].building_id}")
+    start, end = incident.from_ms - 36 * HOUR, incident.to_ms + 36 * HOUR
+    if any(a < end and start < b for place in places for a, b in busy.get(place, ())):
+        return False
+    for place in places:
+        busy.setdefault(place, []).append((incident.from_ms, incident.to_ms))
+    return True
+
+
+def of_device(incidents: list[Incident]) -> Iterator[tuple[DeviceNo, list[Incident]]]:
+    """Each device's own, in order."""
+    grouped: dict[DeviceNo, list[Incident]] = {}
+    for incident in incidents:
+        grouped.setdefault(incident.device_no, []).append(incident)
+    yield from grouped.items()
