@@ -20,6 +20,8 @@ from services.adapters.mqtt import Address
 WINDOW = 2_000
 """Unacknowledged messages a connection."""
 _CHUNK = 100
+_PACED = 5
+"""So many at a time where a rate is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Load:
     connections: int = 4
     seed: int = 1
     numbered: bool = False
+    rate: int = 0
+    """Messages a second of all connections together; 0: as fast as it is let."""
 
 
 def generate(load: Load, stored: Synchronized[int], sent: Synchronized[int]) -> None:
@@ -124,11 +128,14 @@ async def _connection(
 
     listening = asyncio.create_task(acknowledgements())
     messages = _Messages(load, number, start_ms)
-    done = 0
+    done, began = 0, time.monotonic()
     while done < share:
+        if load.rate and done >= (time.monotonic() - began) * load.rate / load.connections:
+            await asyncio.sleep(0.002)
+            continue
         while done - acknowledged >= WINDOW or sent.value - stored.value > load.ahead:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-        until = min(done + _CHUNK, share)
+        until = min(done + (_PACED if load.rate else _CHUNK), share)
         writer.write(b"".join(messages.packet(n) for n in range(done, until)))
         done = until
         await writer.drain()

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import catchup, ingest, loop, simulator, storage
+from bench import catchup, ingest, loop, loop_load, rules, simulator, storage
 from bench.peers import install, mq_bridge, node_red, peer
 from bench.servers import BenchServers, bench_servers
 from services.cli.home import database_url
@@ -48,10 +48,12 @@ class Scale:
     watch_s: float
     peer_messages: int
     peer_slow_messages: int
+    calls: int
+    storm_devices: int
 
 
-FULL = Scale(1_000_000, 20_000, 8.0, 200, 100_000_000, 10.0, 100_000, 60.0, 500_000, 60_000)
-QUICK = Scale(100_000, 2_000, 3.0, 40, 2_000_000, 0.5, 4_000, 10.0, 60_000, 15_000)
+FULL = Scale(1_000_000, 20_000, 8.0, 200, 100_000_000, 10.0, 100_000, 60.0, 500_000, 60_000, 600, 10_000)
+QUICK = Scale(100_000, 2_000, 3.0, 40, 2_000_000, 0.5, 4_000, 10.0, 60_000, 15_000, 100, 2_000)
 
 
 def single(scale: Scale, say: Say) -> Figures:
@@ -81,6 +83,18 @@ def _ingest(servers: BenchServers, messages: int, batch: int) -> Figures:
 def alarms(scale: Scale, say: Say) -> Figures:
     """P3 without load: from a published alarm to the committed order and to a reader of the live stream."""
     return measure_alarms(scale.alarms)
+
+
+def loaded(scale: Scale, say: Say) -> Figures:
+    """P3. Calls for help while 5,000 messages of telemetry a second go the same way."""
+    with bench_servers() as servers:
+        return asyncio.run(loop_load.under_load(servers, calls=scale.calls, say=say))
+
+
+def stormy(scale: Scale, say: Say) -> Figures:
+    """P3. Calls for help while 10,000 devices come back at once."""
+    with bench_servers() as servers:
+        return asyncio.run(loop_load.in_storm(servers, calls=scale.calls, devices=scale.storm_devices, say=say))
 
 
 def measure_alarms(events: int) -> Figures:
@@ -129,6 +143,16 @@ def _database_url(home: Path) -> str:
     if url is None:
         raise RuntimeError(f"{home} has no database")
     return url
+
+
+def evaluated(scale: Scale, say: Say) -> Figures:
+    """P4. Rules over rows of the log on one core; tables by devices and by rules, one line a cell."""
+    found = asdict(rules.measure(quick=scale is QUICK, say=say))
+    flat: Figures = {}
+    for name, value in found.items():
+        cells = value.items() if isinstance(value, dict) else [("", value)]
+        flat |= {f"{name} {of}".strip(): one for of, one in cells}
+    return flat
 
 
 def stored(scale: Scale, say: Say) -> Figures:
@@ -193,6 +217,9 @@ MEASURES: dict[str, Callable[[Scale, Say], Figures]] = {
     "P1 single messages": single,
     "P2 gateways of 100": gateways,
     "P3 alarms": alarms,
+    "P3 under load": loaded,
+    "P3 in a storm": stormy,
+    "P4 rules": evaluated,
     "P5 storage": stored,
     "P8 after an outage": outage,
     "P9 simulator": simulated,

@@ -99,6 +99,8 @@ def missing_packages(goal: str) -> list[str]:
         wanted.append("chromium")
     if goal in ("test", "faults") and shutil.which("strace") is None:
         wanted.append("strace")
+    if goal in ("test", "faults") and shutil.which("faketime") is None:
+        wanted.append("faketime")
     return wanted
 
 

@@ -247,14 +247,28 @@ class Fleet:
             station.uplink.refresh_status(now_ms)
 
     def _obey(self, device: str, command: dict[str, Any]) -> tuple[bool, str]:
-        """Carries a command out and reports the new state at once."""
+        """Carries a command out and reports the new state at once; a gateway also for those behind it."""
         station, now_ms = self.stations[device], int(time.time() * 1000)
+        meant = str(command.get("device", device))
+        if meant != device:
+            return self._obey_behind(station, meant, command, now_ms)
         ok, detail = station.own.obey(command)
         if ok and any(event.name == "played" for event in station.own.kind.events):
             data = {"command": command["id"], "seconds": 6}
             station.uplink.send("event", {"ts": now_ms, "event": "played", "data": data}, urgent=True)
         elif ok:
             asyncio.get_running_loop().call_soon(partial(self._tell, station, now_ms, at_once=True))
+        return ok, detail
+
+    def _obey_behind(self, station: Station, device: str, command: dict[str, Any], now_ms: int) -> tuple[bool, str]:
+        life = next((one for one in station.behind if one.device.id == device), None)
+        if life is None:
+            return False, f"{device} is not behind this gateway"
+        ok, detail = life.obey(command)
+        if ok and life.kind.metrics:
+            report = life.look(self.surroundings, now_ms)
+            life.reported_ms = now_ms
+            station.uplink.send("telemetry", [{"device": device, "ts": now_ms, "values": report.values}])
         return ok, detail
 
 

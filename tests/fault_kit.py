@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +75,11 @@ class ServiceProcess:
         self._reading: asyncio.Task[None] | None = None
         self._port = 0
         self.lines: list[str] = []
+
+    def under(self, environment: Mapping[str, str]) -> Self:
+        """With these variables as well, whatever their names."""
+        self._environment |= environment
+        return self
 
     @property
     def _running(self) -> asyncio.subprocess.Process:

@@ -60,6 +60,8 @@ class Expected:
     within_s: float = 5.0
     of_building: bool = False
     """The alert is the building's, one for all devices of the story."""
+    severity_beside: Severity = Severity.MINOR
+    """Of the alert of the device beside, where that is another kind's."""
     also: frozenset[str] = frozenset()
     """Rules of the single devices whose alerts are worked on in the same order."""
 

@@ -28,6 +28,7 @@ from services.adapters.mqtt_link import Link
 from services.adapters.mqtt_outgoing import Outgoing
 from services.adapters.mqtt_packets import ConnAck, Control, Disconnect, PubAck, SubAck, reason_text
 from services.adapters.mqtt_socket import connect_socket
+from services.adapters.steady_clock import wall_ms
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +37,17 @@ _GOODBYE_S = 1.0
 
 
 class DirectSubscriber(Subscriber):
-    """As services.adapters.mqtt.Subscriber."""
+    """As services.adapters.mqtt.Subscriber. `now_ms`: what messages are stamped by when they are received."""
 
-    def __init__(self, options: SubscriberOptions, on_status: StatusCallback = lambda connected, why: None) -> None:
+    def __init__(
+        self,
+        options: SubscriberOptions,
+        on_status: StatusCallback = lambda connected, why: None,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
         self._options = options
         self._on_status = on_status
+        self._now_ms = now_ms
         self._said = (False, "")
         self._inbox = Inbox()
         self._outgoing = Outgoing()
@@ -134,7 +141,9 @@ class DirectSubscriber(Subscriber):
         options, address = self._options, self._options.address
         loop = asyncio.get_running_loop()
         generation = next_generation()
-        link = Link(options.keepalive_s, generation, lambda packet: self._handle(link, packet), self._deliver)
+        link = Link(
+            options.keepalive_s, generation, lambda packet: self._handle(link, packet), self._deliver, self._now_ms
+        )
         try:
             async with asyncio.timeout(options.connect_timeout_s):
                 connection = await connect_socket(address.host, address.port, options.keepalive_s)

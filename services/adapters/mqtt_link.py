@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -11,6 +10,7 @@ from services.adapters import mqtt_packets as packets
 from services.adapters.mqtt import Inbound
 from services.adapters.mqtt_decoder import Decoder
 from services.adapters.mqtt_packets import Control, PingResp, ProtocolError
+from services.adapters.steady_clock import wall_ms
 
 _LOOKS = 8
 """Times a keepalive that the silence is looked at."""
@@ -30,11 +30,13 @@ class Link(asyncio.Protocol):
         generation: int,
         handle: Callable[[Control], None],
         deliver: Callable[[list[Inbound]], None],
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(generation)
         self._handle = handle
         self._deliver = deliver
+        self._now_ms = now_ms
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -123,7 +125,7 @@ class Link(asyncio.Protocol):
         if self.lost.done():
             return
         try:
-            messages, control = self._decoder.feed(data, time.time_ns() // 1_000_000)
+            messages, control = self._decoder.feed(data, self._now_ms())
             for packet in control:
                 if isinstance(packet, PingResp):
                     self._unanswered_since = None

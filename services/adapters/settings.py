@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
@@ -19,6 +20,10 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=0, ge=0, le=65535)
+    clock_hold_s: float = Field(default=600.0, ge=0)
+    """How long a wall clock that jumped has to stand by its new time before decisions are made by it."""
+    clock_file: Path | None = None
+    """Where services of one host leave word of the time they hold, for those that start during a jump."""
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -20,17 +20,17 @@ log = structlog.get_logger(__name__)
 _LATE: dict[Clock, str] = {"accept": "接单超时", "arrive": "到场超时", "resolve": "处置超时", "verify": "核实超时"}
 
 
-async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime | None = None) -> int:
+async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime) -> int:
     """Takes every step that is owed by now and returns how many.
 
     Nothing is kept in memory: what is owed follows from the order's own deadlines, and each step is named by clock,
-    number and deadline, so a restart misses none and two engines take none twice.
+    number and deadline, so a restart misses none and two engines take none twice. `now` is the steady clock's: the
+    deadlines were set by it.
     """
-    at = now or datetime.now(UTC)
     taken = 0
     async with pool.acquire() as connection:
-        for order in await overdue_orders(connection, partitions, at):
-            taken += await _escalate(connection, order, at)
+        for order in await overdue_orders(connection, partitions, now):
+            taken += await _escalate(connection, order, now)
     return taken
 
 

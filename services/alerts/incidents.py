@@ -12,7 +12,7 @@ import asyncpg
 from services.adapters.orders import OrderRow, append_moves, fetch_order, insert_order
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
-from services.domain.engine.decisions import Raise
+from services.domain.engine.decisions import Ease, Raise
 from services.domain.ids import CommunityId, OrderId
 from services.domain.orders import Draft, Move, MoveRequest, OrderState, Source
 from services.domain.vocabulary import Severity
@@ -20,6 +20,8 @@ from services.domain.vocabulary import Severity
 Q = Queries.beside(__file__)
 LINKED_WITHIN = timedelta(hours=24)
 """A trouble that comes back within a day of its order's end is linked to it: the repair may not have held."""
+LISTED = 20
+"""Places named in one line of an order's history."""
 _NOT_TAKEN = (OrderState.CREATED, OrderState.DISPATCHED, OrderState.RETURNED)
 
 
@@ -30,12 +32,25 @@ class Written:
     outgoing: list[Outgoing] = field(default_factory=list)
     opened: list[OrderRow] = field(default_factory=list)
     raised: int = 0
+    sent: list[tuple[Raise, Severity]] = field(default_factory=list)
+    """Alerts that went out in this turn, and how bad they are now: what plans go by, once every order stands."""
+    released: int = 0
+    suppressed: list[str] = field(default_factory=list)
+    """Why alerts that are over now never sent anybody."""
+    joins: dict[UUID, list[Raise]] = field(default_factory=dict)
+    """Order → alerts of its group that have joined it in this transaction; it hears of them at once."""
 
 
 async def order_for(
-    connection: asyncpg.Connection[Any], alert: Raise, written: Written, now: datetime, worse: Severity | None = None
+    connection: asyncpg.Connection[Any],
+    alert: Raise,
+    written: Written,
+    now: datetime,
+    worse: Severity | None = None,
+    *,
+    opens: bool = True,
 ) -> None:
-    """Joins the open order of this trouble, or opens one; never two at once.
+    """Joins the open order of this trouble, or opens one; never two at once. `opens` False: only joins.
 
     An alert that repeats after its order has ended, or comes back within a day, gets a new order linked to the old.
     """
@@ -49,6 +64,8 @@ async def order_for(
     last = await fetch_order(connection, known, lock=True) if known else None
     if last is not None and not last.ended:
         await _join(connection, last, alert, written, now, worse)
+        return
+    if not opens or await _joined_group(connection, alert, written):
         return
     parent = last if last is not None and last.closed_at is not None and now - last.closed_at <= LINKED_WITHIN else None
     draft = Draft(
@@ -101,6 +118,54 @@ async def _join(
     _, outgoing = await append_moves(connection, order.id, moves, now)
     await connection.execute(Q["link_order"], alert.id, order.id)
     written.outgoing += outgoing
+
+
+async def _joined_group(connection: asyncpg.Connection[Any], alert: Raise, written: Written) -> bool:
+    """Whether it is worked on in the open order of its group, to whose place nobody has come yet."""
+    if alert.group_key is None or alert.life_safety:
+        return False
+    known = await connection.fetchval(Q["group_order"], alert.group_key)
+    if known is None:
+        return False
+    order = await fetch_order(connection, known, lock=True)
+    if order.ended or order.arrived_at is not None:
+        return False
+    await connection.execute(Q["link_order"], alert.id, order.id)
+    written.joins.setdefault(order.id, []).append(alert)
+    return True
+
+
+async def flush_joins(connection: asyncpg.Connection[Any], written: Written, now: datetime) -> None:
+    """One line in each order's history for all that joined it in this transaction, however many they are."""
+    for order_id, alerts in written.joins.items():
+        members = await connection.fetchval(Q["order_members"], order_id)
+        worst = max((alert.severity for alert in alerts), key=lambda severity: severity.rank)
+        order = await fetch_order(connection, order_id, lock=True)
+        places = "、".join(alert.place or alert.subject for alert in alerts[:LISTED])
+        more = f"… +{len(alerts) - LISTED}" if len(alerts) > LISTED else ""
+        request = MoveRequest(
+            Move.REPEAT,
+            order.version,
+            alert_id=str(alerts[0].id),
+            severity=worst.value if worst.rank > order.severity.rank else None,
+            reason=f"{alerts[0].title.zh}：新增 {len(alerts)} 处，共 {members} 处",
+            note=places + more,
+        )
+        _, outgoing = await append_moves(connection, order_id, [request], now)
+        written.outgoing += outgoing
+
+
+async def step_down(
+    connection: asyncpg.Connection[Any], order_id: UUID | None, ease: Ease, written: Written, now: datetime
+) -> None:
+    """The order hears that the graver part is over; its severity and its team stay as they are."""
+    if order_id is None:
+        return
+    order = await fetch_order(connection, order_id, lock=True)
+    if not order.ended:
+        request = MoveRequest(Move.REPEAT, order.version, alert_id=str(ease.id), reason=ease.why.zh)
+        _, outgoing = await append_moves(connection, order_id, [request], now)
+        written.outgoing += outgoing
 
 
 async def _absorb(

@@ -12,6 +12,9 @@ import asyncpg
 from services.adapters.log_rows import EMPTY, device_numbers, unpack
 from services.adapters.queries import Queries
 from services.adapters.registry import load_communities, load_devices
+from services.adapters.rules import load_rules
+from services.alerts import metrics
+from services.alerts.holding import load_holding
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine, OnFault
 from services.domain.engine.decisions import OpenAlert, StateChange
@@ -19,7 +22,6 @@ from services.domain.engine.entries import LogRow
 from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
 from services.domain.ids import AlertId, DeviceNo, RuleId
 from services.domain.rules.evaluation import Line
-from services.domain.rules.rulebook import of_catalogue
 from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
@@ -36,11 +38,15 @@ async def load_roster(
     connection: asyncpg.Connection[Any], partition: int, catalogue: Mapping[str, DeviceKind]
 ) -> Roster:
     """The registry as the rules see it."""
+    rules = await load_rules(connection, [partition])
+    metrics.UNREADABLE_RULES.labels(str(partition)).set(len(rules.unreadable))
     communities = await load_communities(connection, [partition])
     devices = await load_devices(connection, [partition])
     buildings = [BuildingRow(**row) for row in await connection.fetch(Q["load_buildings"], partition)]
     away = {row["household_id"]: row["away_until_ms"] for row in await connection.fetch(Q["load_away"], partition)}
-    return build_roster(catalogue, of_catalogue(catalogue), communities, devices, buildings, away, Line())
+    roster = build_roster(catalogue, rules.rulebook, communities, devices, buildings, away, Line())
+    roster.holding = await load_holding(connection, partition, communities)
+    return roster
 
 
 async def load_engine(
@@ -68,7 +74,7 @@ async def load_engine(
             for row in await connection.fetch(Q["load_seen"], partition, ahead)
         }
         states = [
-            StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]))
+            StateChange(RuleId(row["rule_id"]), row["subject"], _value(row["state"]), row["shape"])
             for row in await connection.fetch(Q["load_states"], partition)
         ]
         opened = [
@@ -81,6 +87,8 @@ async def load_engine(
                 [RuleId(rule_id) for rule_id in row["active_rules"]],
                 row["correlation"],
                 row["onset_ms"],
+                row["life_safety"],
+                row["shadow"],
             )
             for row in await connection.fetch(Q["load_open_alerts"], partition)
         ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,22 +13,25 @@ import structlog
 
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
+from services.adapters.steady_clock import SteadyClock
 from services.alerts import metrics
 from services.alerts.lease import Lease, LeaseLost
-from services.alerts.loading import load_engine, load_roster, read_log
+from services.alerts.loading import load_engine, load_roster
+from services.alerts.reading import LogReader, oldest_received_ms
 from services.alerts.settings import AlertSettings
 from services.alerts.store import CONSUMER, Advance, CheckpointMoved, commit
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
 from services.domain.engine.entries import LogRow, Unreadable, items_of, told, wrong_columns
+from services.domain.engine.hold.reasons import sort_of
+from services.domain.engine.hold.settling import Start
+from services.domain.engine.platform import LOG_GAP, NOBODY
 from services.domain.engine.quiet import apply_readings
 from services.domain.ids import DeviceNo, RuleId
+from services.domain.rules.evaluation import Event, Reply
 
 log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
-_EVENT_ROWS = 256
-_TELEMETRY_ROWS = 16
-_HOLE_S = 2.0
 _RETRY_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -37,7 +39,12 @@ class PartitionWorker:
     """One partition under one lease. `wake` says that the log or the registry has something new."""
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], lease: Lease, settings: AlertSettings, catalogue: Mapping[str, DeviceKind]
+        self,
+        pool: asyncpg.Pool[Any],
+        lease: Lease,
+        settings: AlertSettings,
+        catalogue: Mapping[str, DeviceKind],
+        clock: SteadyClock | None = None,
     ) -> None:
         self.lease = lease
         self.wake = asyncio.Event()
@@ -45,11 +52,15 @@ class PartitionWorker:
         self._pool = pool
         self._settings = settings
         self._catalogue = catalogue
+        self._clock = clock or SteadyClock(settings.clock_hold_s, settings.clock_file)
+        self._steps = self._clock.steps
         self._engine: Engine | None = None
-        self._checkpoints: dict[int, int] = {}
-        self._read_ahead: deque[LogRow] = deque()
+        self._reader = LogReader(lease.partition, settings.alerts_readings_per_turn)
         self._next_tick = 0.0
-        self._hole_since: dict[int, float] = {}
+        self._look = True
+        """Whether the log is to be read; else only the clocks are."""
+        self._read_to_ms = 0
+        """Everything that had been committed by then, by the steady clock, was read."""
         self._reloaded_for: set[int] = set()
         self.idle = False
         """Whether the log was read to its end at the last look."""
@@ -78,7 +89,6 @@ class PartitionWorker:
 
     async def _start_over(self, why: str, error: BaseException, failures: int) -> int:
         self._engine = None
-        self._read_ahead.clear()
         metrics.RELOADS.labels(why).inc()
         message = f"{type(error).__name__}: {error}"
         if why == "database":
@@ -99,9 +109,13 @@ class PartitionWorker:
     async def _load(self) -> None:
         async with self._pool.acquire() as connection:
             loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
-        self._engine, self._checkpoints = loaded.engine, loaded.checkpoints
-        self._engine.listen(int(time.time() * 1000), round(self._settings.alerts_settle_s * 1000))
-        self._read_ahead.clear()
+        self._engine = loaded.engine
+        self._reader.start(loaded.checkpoints)
+        self._look = True
+        started_ms = self._clock.now_ms()
+        self._engine.listen(started_ms, round(self._settings.alerts_settle_s * 1000))
+        self._engine.alerts.book.start = Start(started_ms, round(self._settings.alerts_settling_s * 1000))
+        self._steps = self._clock.steps
         self.registry_changed = False
         log.info(
             "partition_loaded",
@@ -128,87 +142,68 @@ class PartitionWorker:
     async def _turn(self) -> bool:
         """One transaction: all waiting events, else some telemetry, else a tick. False when there is nothing to do."""
         assert self._engine is not None  # noqa: S101
+        self._look = self._look or self.wake.is_set()
         self.wake.clear()
-        async with self._pool.acquire() as connection:
-            if self.registry_changed:
-                await self._reload_registry(connection)
-            rows = self._whole(await read_log(connection, self.lease.partition, 0, self._checkpoints[0], _EVENT_ROWS))
-            if not rows:
-                rows = await self._telemetry(connection)
-            self.idle = not rows
-            if rows:
-                await self._consume(connection, rows)
-                return True
+        if self._steps != self._clock.steps:
+            # Another time from here on: what was silent by the old one is counted anew by the new.
+            self._steps = self._clock.steps
+            self._engine.listen(self._clock.now_ms(), round(self._settings.alerts_settle_s * 1000))
+        if self._look or self.registry_changed or self._reader.waits or self._unconfirmed():
+            async with self._pool.acquire() as connection:
+                if self.registry_changed:
+                    await self._reload_registry(connection)
+                asked_ms = self._clock.now_ms()
+                rows = await self._reader.next(connection)
+                self.idle = not rows
+                if rows:
+                    await self._consume(connection, rows)
+                    return True
+            self._look = False
+            if not self._reader.waits:
+                self._read_to_ms = asked_ms
             self._lag(0.0)
-            if time.monotonic() >= self._next_tick:
-                self._next_tick = time.monotonic() + self._settings.alerts_tick_s
-                await self._tick(connection)
+        if time.monotonic() >= self._next_tick and not self._reader.waits:
+            self._next_tick = time.monotonic() + self._settings.alerts_tick_s
+            await self._tick()
         return False
 
-    async def _telemetry(self, connection: asyncpg.Connection[Any]) -> list[LogRow]:
-        """As much as one turn may take, at least one row; what was read beyond it waits in memory."""
-        if not self._read_ahead:
-            rows = await read_log(connection, self.lease.partition, 1, self._checkpoints[1], _TELEMETRY_ROWS)
-            self._read_ahead.extend(self._whole(rows))
-        taken: list[LogRow] = []
-        size = 0
-        while self._read_ahead and (not taken or size + self._read_ahead[0].size <= self._room):
-            taken.append(self._read_ahead.popleft())
-            size += taken[-1].size
-        return taken
-
-    @property
-    def _room(self) -> int:
-        return self._settings.alerts_readings_per_turn
+    def _unconfirmed(self) -> bool:
+        """Nobody has looked at the log for two polls; clocks do not run beyond what was read."""
+        return self._clock.now_ms() - self._read_to_ms > 2000 * self._settings.alerts_poll_s
 
     async def _consume(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
         lane = rows[0].lane
-        before = self._checkpoints[lane]
+        before = self._reader.checkpoints[lane]
         await self._know_devices(connection, rows)
         engine = self._engine
         assert engine is not None  # noqa: S101
         self._lag((datetime.now(UTC) - rows[0].committed_at).total_seconds())
+        now_ms = self._clock.now_ms()
+        engine.lagged(now_ms, now_ms - oldest_received_ms(rows, now_ms))
+        for gap in self._reader.gaps():
+            engine.happened(Event(NOBODY, now_ms, now_ms, LOG_GAP, {"lane": gap.lane, "missed": gap.missed}))
         evaluated, overtaken = engine.evaluations, engine.overtaken
+        replies: list[Reply] = []
         for row in rows:
-            readable = not wrong_columns(row)
+            readable = not (why := wrong_columns(row))
+            if not readable:
+                engine.happened(Event(NOBODY, now_ms, now_ms, LOG_GAP, {"lane": lane, "seq": row.seq, "why": why}))
             if readable and row.device_nos and (unknown := apply_readings(engine, row)):
                 metrics.UNKNOWN.inc(unknown)
             for item in told(row) if readable else items_of(row, engine.roster):
                 if isinstance(item, Unreadable):
                     metrics.UNREADABLE.inc()
                     log.error("log_entry_unreadable", partition=self.lease.partition, seq=row.seq, why=item.why)
-                elif not engine.apply(item):
+                    continue
+                if isinstance(item, Reply):
+                    replies.append(item)
+                if not engine.apply(item):
                     metrics.UNKNOWN.inc()
             metrics.ITEMS.labels("event" if lane == 0 else "telemetry").inc(row.size)
         metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
         metrics.OVERTAKEN.inc(engine.overtaken - overtaken)
-        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None)
-        self._checkpoints[lane] = rows[-1].seq
-
-    def _whole(self, rows: list[LogRow]) -> list[LogRow]:
-        """The rows up to the first hole. A hole is waited for briefly, then it is one: the log is kept 48 h only.
-
-        Whoever was away for longer must say what it has not seen, and goes on from the oldest there is.
-        """
-        if not rows:
-            return rows
-        lane, before = rows[0].lane, self._checkpoints[rows[0].lane]
-        if rows[0].seq != before + 1:
-            since = self._hole_since.setdefault(lane, time.monotonic())
-            if time.monotonic() - since < _HOLE_S:
-                return []
-            missed = rows[0].seq - before - 1
-            metrics.GAPS.labels(str(self.lease.partition)).inc(missed)
-            log.error(
-                "log_gap",
-                partition=self.lease.partition,
-                lane=lane,
-                after=before,
-                found=rows[0].seq,
-                entries_missed=missed,
-            )
-        self._hole_since.pop(lane, None)
-        return [row for place, row in enumerate(rows) if row.seq == rows[0].seq + place]
+        await self._commit(connection, [Advance(lane, before, rows[-1].seq)], rows[0] if lane == 0 else None, replies)
+        self._reader.checkpoints[lane] = rows[-1].seq
 
     async def _know_devices(self, connection: asyncpg.Connection[Any], rows: list[LogRow]) -> None:
         """A device may be in the log before word of the changed registry has come; look once for each unknown one."""
@@ -222,31 +217,53 @@ class PartitionWorker:
             self._reloaded_for |= unknown
             await self._reload_registry(connection)
 
-    async def _tick(self, connection: asyncpg.Connection[Any]) -> None:
+    async def _tick(self) -> None:
         engine = self._engine
         assert engine is not None  # noqa: S101
-        now_ms = time.time_ns() // 1_000_000
+        # Clocks run only where everything received before them was read.
+        now_ms = min(self._clock.now_ms(), self._read_to_ms) - round(self._settings.alerts_slack_s * 1000)
         with metrics.TICK_SECONDS.time():
-            suspects = engine.suspects(now_ms)
-            if suspects:
-                for row in await connection.fetch(Q["last_seen"], suspects):
+            if suspects := engine.suspects(now_ms):
+                for row in await self._pool.fetch(Q["last_seen"], suspects):
                     engine.heard(DeviceNo(row["device_no"]), row["seen_ms"])
             evaluated = engine.evaluations
+            if engine.alerts.book.wants_answers():
+                for row in await self._pool.fetch(Q["load_answers"], self.lease.partition):
+                    engine.alerts.book.answer(row["alert_id"], row["id"], row["ok"], row["answered_by"], now_ms)
+            engine.lagged(self._clock.now_ms(), 0)
             engine.tick(now_ms)
             metrics.EVALUATIONS.inc(engine.evaluations - evaluated)
-        await self._commit(connection, [], None)
+        partition = str(self.lease.partition)
+        for sort, held in engine.alerts.book.counts().items():
+            metrics.HELD.labels(partition, sort).set(held)
+        metrics.SET_ASIDE.labels(partition).set(len(engine.aside))
+        metrics.STATES.labels(partition).set(engine.remembers)
+        metrics.MEMORY.labels(partition).set(engine.memory_bytes())
+        await self._commit(None, [], None)
 
     async def _commit(
-        self, connection: asyncpg.Connection[Any], advances: list[Advance], first_event: LogRow | None
+        self,
+        connection: asyncpg.Connection[Any] | None,
+        advances: list[Advance],
+        first_event: LogRow | None,
+        replies: Sequence[Reply] = (),
     ) -> None:
+        """On a connection of its own where none is at hand: most ticks decide nothing."""
         assert self._engine is not None  # noqa: S101
         decided = self._engine.take()
         if not advances and not decided.decisions and not decided.states:
             return
         with metrics.COMMIT_SECONDS.time():
-            written = await commit(connection, self.lease, advances, decided, datetime.now(UTC))
+            if connection is None:
+                async with self._pool.acquire() as own:
+                    written = await commit(own, self.lease, advances, decided, self._clock.now(), replies)
+            else:
+                written = await commit(connection, self.lease, advances, decided, self._clock.now(), replies)
         metrics.RAISED.inc(written.raised)
         metrics.ORDERS.inc(len(written.opened))
+        metrics.RELEASED.inc(written.released)
+        for sort in map(sort_of, written.suppressed):
+            metrics.SUPPRESSED.labels(sort).inc()
         for order in written.opened:
             log.info(
                 "order_opened",
@@ -264,10 +281,14 @@ class PartitionWorker:
     def _lag(self, seconds: float) -> None:
         metrics.LAG_SECONDS.labels(str(self.lease.partition)).set(max(0.0, seconds))
 
-    def heads(self, heads: Mapping[int, int]) -> None:
-        """The newest seq of each lane, for the lag; wakes the worker when there is something to read."""
+    def heads(self, heads: Mapping[int, int], asked_ms: int) -> None:
+        """The newest seq of each lane as it was then, for the lag; wakes the worker when there is something to read."""
+        behind_at_all = not self._reader.checkpoints or self.idle is False
         for lane, seq in heads.items():
-            behind = max(0, seq - self._checkpoints.get(lane, seq))
+            behind = max(0, seq - self._reader.checkpoints.get(lane, seq))
             metrics.LAG_ENTRIES.labels(str(self.lease.partition), "event" if lane == 0 else "telemetry").set(behind)
-            if behind:
-                self.wake.set()
+            behind_at_all = behind_at_all or behind > 0
+        if behind_at_all:
+            self.wake.set()
+        elif not self._reader.waits:
+            self._read_to_ms = max(self._read_to_ms, asked_ms)

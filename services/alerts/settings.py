@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from services.adapters.mqtt import Address
 from services.adapters.settings import ServiceSettings
 
 
@@ -12,10 +13,23 @@ class AlertSettings(ServiceSettings):
 
     alerts_lease_s: float = Field(default=10.0, gt=0.2)
     alerts_tick_s: float = Field(default=1.0, gt=0)
+    alerts_slack_s: float = Field(default=1.0, ge=0)
+    """How far behind the time of day clocks are run: what was received before may take this long to reach the log."""
     alerts_poll_s: float = Field(default=1.0, gt=0)
     """How often the log is looked at without having been woken: a lost notification costs this much, no more."""
     alerts_readings_per_turn: int = Field(default=4000, ge=1)
     """How much telemetry one transaction takes; an event never waits for more than this."""
+    mqtt_url: str | None = None
+    """Where commands are put to the broker, as svc-alerts; without it they stay requested until they expire."""
     alerts_pool_size: int = Field(default=6, ge=2)
+    alerts_settling_s: float = Field(default=30.0, ge=0)
+    """After a start, orders that are not of life safety wait so long, and are opened if the alert still stands."""
     alerts_settle_s: float = Field(default=3600.0, ge=0)
     """After a start, silence counts anew for three intervals of the device, for so long at most; 0: not at all."""
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None:
+            Address.parse(url)
+        return url

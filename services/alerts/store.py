@@ -13,9 +13,28 @@ import asyncpg
 from services.adapters import outbox
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
-from services.alerts.incidents import Written, at, order_for
+from services.alerts import plans
+from services.alerts.incidents import Written, at, flush_joins, order_for, step_down
 from services.alerts.lease import Lease, LeaseLost
-from services.domain.engine.decisions import Clear, Decided, Decision, Presence, Raise, Recover, Repeat, StateChange
+from services.alerts.sendings import answered, asked, hold, release
+from services.domain.engine.decisions import (
+    Answered,
+    Asked,
+    Clear,
+    Decided,
+    Decision,
+    Ease,
+    Hold,
+    Presence,
+    Raise,
+    Recover,
+    Release,
+    Repeat,
+    StateChange,
+)
+from services.domain.engine.hold.settling import without_passed
+from services.domain.rules.evaluation import Reply
+from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
 CONSUMER = "alerts"
@@ -42,6 +61,7 @@ async def commit(
     advances: Sequence[Advance],
     decided: Decided,
     now: datetime,
+    replies: Sequence[Reply] = (),
 ) -> Written:
     """Everything of one turn, or nothing. Raises LeaseLost or CheckpointMoved when another engine has taken over."""
     written = Written()
@@ -54,9 +74,13 @@ async def commit(
             )
             if moved != "UPDATE 1":
                 raise CheckpointMoved(f"partition {lease.partition} lane {advance.lane} is not at {advance.before}")
+        written.outgoing += await plans.replied(connection, replies, now)
         await _save_states(connection, lease.partition, decided.states)
-        for decision in decided.decisions:
+        for decision in without_passed(decided.decisions):
             await _perform(connection, decision, written, now)
+        await flush_joins(connection, written, now)
+        for alert, severity in written.sent:
+            written.outgoing += await plans.started(connection, alert, now, severity)
         await outbox.append(connection, written.outgoing)
     return written
 
@@ -71,6 +95,7 @@ async def _save_states(connection: asyncpg.Connection[Any], partition: int, stat
             [change.rule_id for change in kept],
             [change.subject for change in kept],
             [json.dumps(change.state) for change in kept],
+            [change.shape for change in kept],
         )
     if gone:
         await connection.execute(
@@ -91,6 +116,19 @@ async def _perform(connection: asyncpg.Connection[Any], decision: Decision, writ
                 await _tell(connection, "alert.recovering", row, written)
         case Clear():
             await _clear(connection, decision, written)
+        case Ease():
+            await _ease(connection, decision, written, now)
+        case Hold():
+            await _tell(connection, "alert.held", await hold(connection, decision), written)
+        case Release():
+            row = await release(connection, decision, written, now)
+            if row is not None:
+                written.sent.append((decision.alert, Severity(row["severity"])))
+            await _tell(connection, "alert.released", row, written, decision.alert.device_id)
+        case Asked():
+            written.outgoing.append(asked(decision))
+        case Answered():
+            await _tell(connection, "alert.answered", await answered(connection, decision), written)
         case Presence():
             await _presence(connection, decision, written)
         case _:
@@ -122,19 +160,24 @@ async def _raise(connection: asyncpg.Connection[Any], alert: Raise, written: Wri
         at(alert.last_ms),
         json.dumps(dict(alert.trigger), ensure_ascii=False),
         alert.correlation,
+        list(alert.held),
+        alert.shadow,
+        alert.group_key,
     )
     if row is None:
         return
     written.raised += 1
     await _record(connection, alert, "raised", alert.severity.value)
     await _tell(connection, "alert.raised", row, written, alert.device_id)
-    await order_for(connection, alert, written, now)
+    if alert.sends:
+        await order_for(connection, alert, written, now)
+        written.sent.append((alert, alert.severity))
 
 
 async def _record(connection: asyncpg.Connection[Any], alert: Raise, what: str, severity: str) -> bool:
     trigger = json.dumps(dict(alert.trigger), ensure_ascii=False)
     found = await connection.fetchval(
-        Q["insert_occurrence"], alert.id, at(alert.last_ms), what, severity, trigger, alert.correlation
+        Q["insert_occurrence"], alert.id, at(alert.last_ms), what, severity, trigger, alert.correlation, alert.cause
     )
     return found is not None
 
@@ -144,7 +187,13 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
     severity = (repeat.worse or alert.severity).value
     counted = repeat.counts and await _record(connection, alert, "severity" if repeat.worse else "repeated", severity)
     row = await connection.fetchrow(
-        Q["repeat_alert"], alert.id, list(repeat.active_rules), int(counted), at(alert.last_ms)
+        Q["repeat_alert"],
+        alert.id,
+        list(repeat.active_rules),
+        int(counted),
+        at(alert.last_ms),
+        list(repeat.held),
+        alert.life_safety,
     )
     if row is None or not counted:
         return
@@ -164,21 +213,52 @@ async def _repeat(connection: asyncpg.Connection[Any], repeat: Repeat, written: 
             json.dumps(dict(alert.trigger), ensure_ascii=False),
         )
     await _tell(connection, "alert.repeated", row, written, alert.device_id)
-    await order_for(connection, alert, written, now, repeat.worse)
+    if not alert.shadow:
+        await order_for(connection, alert, written, now, repeat.worse, opens=not repeat.held)
+    if repeat.worse and alert.sends and not repeat.held:
+        written.sent.append((alert, repeat.worse))
 
 
-async def _occurred(connection: asyncpg.Connection[Any], decision: Recover | Clear, what: str, ms: int) -> None:
+async def _occurred(connection: asyncpg.Connection[Any], decision: Recover | Clear | Ease, what: str, ms: int) -> None:
+    said = {"reason": decision.reason} if isinstance(decision, Clear) and decision.reason else {}
     await connection.fetchval(
-        Q["insert_occurrence"], decision.id, at(ms), what, decision.severity.value, "{}", decision.correlation
+        Q["insert_occurrence"],
+        decision.id,
+        at(ms),
+        what,
+        decision.severity.value,
+        json.dumps(said),
+        decision.correlation,
+        "",
     )
+
+
+async def _ease(connection: asyncpg.Connection[Any], ease: Ease, written: Written, now: datetime) -> None:
+    row = await connection.fetchrow(
+        Q["ease_alert"],
+        ease.id,
+        ease.severity.value,
+        ease.rule_id,
+        ease.rule_version,
+        ease.title.zh,
+        ease.title.en,
+        ease.why.zh,
+        ease.why.en,
+    )
+    if row is None:
+        return
+    await _occurred(connection, ease, "severity", ease.at_ms)
+    await _tell(connection, "alert.repeated", row, written)
+    await step_down(connection, row["order_id"], ease, written, now)
 
 
 async def _clear(connection: asyncpg.Connection[Any], decision: Clear, written: Written) -> None:
     if decision.active_rules:
         await connection.execute(Q["keep_alert"], decision.id, list(decision.active_rules))
         return
-    row = await connection.fetchrow(Q["clear_alert"], decision.id, at(decision.at_ms))
+    row = await connection.fetchrow(Q["clear_alert"], decision.id, at(decision.at_ms), list(decision.suppressed))
     if row is not None:
+        written.suppressed += decision.suppressed
         await _occurred(connection, decision, "cleared", decision.at_ms)
         await _tell(connection, "alert.cleared", row, written)
 
@@ -198,7 +278,7 @@ async def _tell(
     written: Written,
     device_id: str | None = None,
 ) -> None:
-    if row is None:
+    if row is None or row["shadow"]:
         return
     if row["device_no"] is not None and device_id is None:
         device_id = await connection.fetchval("SELECT id FROM device WHERE device_no = $1", row["device_no"])
@@ -235,6 +315,9 @@ def alert_json(row: Mapping[str, Any], device_id: str | None) -> dict[str, Any]:
         "last_at": when("last_at"),
         "cleared_at": when("cleared_at"),
         "occurrences": row["occurrences"],
+        "held": list(row["held"]),
+        "suppressed": row["suppressed"],
+        "group_key": row["group_key"],
         "trigger": trigger,
         "correlation": row["correlation"],
     }

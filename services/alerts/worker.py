@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +13,10 @@ import structlog
 
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
+from services.adapters.steady_clock import SteadyClock
 from services.alerts import lease as leases
-from services.alerts import metrics
+from services.alerts import metrics, plans
+from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
 from services.alerts.partition import PartitionWorker
 from services.alerts.settings import AlertSettings
@@ -35,17 +38,21 @@ class AlertWorker:
         catalogue: Mapping[str, DeviceKind],
         owner: str,
         partitions: int = PARTITIONS,
+        clock: SteadyClock | None = None,
     ) -> None:
         self.owner = owner
         self._pool = pool
         self._settings = settings
         self._catalogue = catalogue
+        self._clock = clock or SteadyClock(settings.clock_hold_s, settings.clock_file)
         self._all = list(range(partitions))
         self._workers: dict[int, PartitionWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._waiting: str | None = "starting"
         self._said = ""
         self._answered_at = time.monotonic()
+        self._plans_wake = asyncio.Event()
+        self._sender = CommandSender(pool, settings, owner, lambda: self.owned, self._clock)
 
     def readiness(self) -> str | None:
         """A standby is ready too: its work is to wait."""
@@ -63,8 +70,11 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_lease_s / 3, self._hold)),
                     group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
+                    group.create_task(self._run_plans()),
+                    group.create_task(self._sender.run()),
                     group.create_task(self._listen()),
                     group.create_task(self._watch()),
+                    group.create_task(self._clock.keep()),
                 ]
                 await stop.wait()
                 for loop in loops:
@@ -118,7 +128,7 @@ class AlertWorker:
                 self._drop(partition)
         for partition, lease in held.items():
             if partition not in self._workers:
-                worker = PartitionWorker(self._pool, lease, self._settings, self._catalogue)
+                worker = PartitionWorker(self._pool, lease, self._settings, self._catalogue, self._clock)
                 self._workers[partition] = worker
                 self._tasks[partition] = asyncio.create_task(worker.run(), name=f"partition-{partition}")
         metrics.PARTITIONS.set(len(self._workers))
@@ -131,6 +141,7 @@ class AlertWorker:
         """What a lost notification would have said."""
         if not self._workers:
             return
+        asked_ms = self._clock.now_ms()
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(Q["log_heads"], self.owned)
         heads: dict[int, dict[int, int]] = {}
@@ -138,11 +149,27 @@ class AlertWorker:
             heads.setdefault(row["partition"], {})[row["lane"]] = row["seq"]
         for partition, lanes in heads.items():
             if partition in self._workers:
-                self._workers[partition].heads(lanes)
+                self._workers[partition].heads(lanes, asked_ms)
 
     async def _escalate(self) -> None:
         if self._workers:
-            await escalate_due(self._pool, self.owned)
+            await escalate_due(self._pool, self.owned, self._clock.now())
+
+    async def _run_plans(self) -> None:
+        """Takes the runs of plans on: at once when a device has answered, else when something falls due."""
+        while True:
+            self._plans_wake.clear()
+            try:
+                if self._workers:
+                    held = {partition: worker.lease for partition, worker in self._workers.items()}
+                    await plans.advance_due(self._pool, held, self._clock.now())
+            except RETRYABLE as error:
+                log.warning("plans_wait", why=f"{type(error).__name__}: {error}")
+            except Exception as error:
+                log.error("loop_failed", loop="plans", why=str(error), exc_info=error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.alerts_tick_s):
+                    await self._plans_wake.wait()
 
     async def _listen(self) -> None:
         """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""
@@ -164,6 +191,8 @@ class AlertWorker:
         connection.add_termination_listener(on_end)
         await connection.add_listener("ingest_log", self._on_log)
         await connection.add_listener("registry", self._on_registry)
+        await connection.add_listener("plan", self._on_plan)
+        await connection.add_listener("command", self._on_command)
         try:
             # Whatever changed while nobody listened.
             self._on_registry(None, 0, "", "")
@@ -173,12 +202,20 @@ class AlertWorker:
             if not connection.is_closed():
                 await connection.remove_listener("ingest_log", self._on_log)
                 await connection.remove_listener("registry", self._on_registry)
+                await connection.remove_listener("plan", self._on_plan)
+                await connection.remove_listener("command", self._on_command)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]
         worker = self._workers.get(int(partition)) if partition.isdigit() else None
         if worker is not None:
             worker.wake.set()
+
+    def _on_plan(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._plans_wake.set()
+
+    def _on_command(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._sender.wake.set()
 
     def _on_registry(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         for worker in self._workers.values():

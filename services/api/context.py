@@ -7,11 +7,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.adapters.steady_clock import SteadyClock
 from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
 from services.api.live.hub import Hub
+from services.api.proofs import Proofs
+from services.api.rule_estimate import Estimate, nothing_known
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
 
@@ -25,6 +28,9 @@ class Context:
     cockpit: Cockpit
     curves: Cache
     watchers: Watchers
+    clock: SteadyClock
+    proofs: Proofs
+    estimate: Estimate = nothing_known
 
 
 def _context(request: Request) -> Context:

@@ -57,6 +57,14 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def hold(self) -> AsyncIterator[Connection]:
+        """A connection for work of the API's own that lasts longer than a request may."""
+        if self._pool is None:
+            raise DatabaseAwayError("the database was not reached since the start")
+        async with self._pool.acquire(timeout=self._timeout_s) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         """A connection inside one transaction."""
         async with self.read() as connection, connection.transaction():

@@ -14,6 +14,7 @@ import uvloop
 from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment
+from services.adapters.steady_clock import SteadyClock
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
@@ -21,6 +22,7 @@ from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
 from services.api.live.hub import Hub, HubSettings
+from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
@@ -47,7 +49,11 @@ def compose(settings: ApiSettings) -> Context:
         queue_bytes=settings.stream_queue_bytes,
     )
     hub = Hub(database, auth, live, cockpit.build)
-    return Context(settings, database, auth, hub, cockpit, Cache(FRESH_S), Watchers(database))
+    clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
+    watchers, proofs = Watchers(database), Proofs(database)
+    return Context(
+        settings, database, auth, hub, cockpit, Cache(FRESH_S), watchers, clock, proofs, estimate=history_estimate
+    )
 
 
 async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[int], None]) -> None:
@@ -78,6 +84,8 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
     await context.database.open()
     async with asyncio.TaskGroup() as group:
         group.create_task(context.hub.run())
+        group.create_task(context.clock.keep())
+        group.create_task(context.proofs.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

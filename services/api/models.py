@@ -159,6 +159,18 @@ class AlertOut(Model):
     trigger: dict[str, Any]
     correlation: str
     order_id: UUID | None
+    held: list[str]
+    """Why it sends nobody now (silence:{id}, maintenance:{id}, inhibited:{alert id}, flapping, cap:device,
+    cap:community, settling, asking, answered); of a cleared alert, why it never did."""
+    held_since: datetime | None
+    released_at: datetime | None
+    suppressed: int
+    """Occurrences that sent nobody."""
+    shadow: bool
+    """Of a rule on trial: it never sends anybody."""
+    group_key: str | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
 
 
 class OrderOut(Model):

@@ -45,7 +45,20 @@ def not_found(what: str, name: object) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"找不到{_ZH.get(what, what)} {name} · no {what} {name} within your scope")
 
 
-_ZH = {"community": "社区", "device": "设备", "alert": "告警", "order": "工单", "series": "曲线", "metric": "指标"}
+_ZH = {
+    "community": "社区",
+    "device": "设备",
+    "person": "人员",
+    "alert": "告警",
+    "order": "工单",
+    "rule": "规则",
+    "version": "版本",
+    "silence": "静默",
+    "series": "曲线",
+    "metric": "指标",
+    "plan": "预案",
+    "run": "预案执行",
+}
 
 
 def problem_response(

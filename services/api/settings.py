@@ -28,6 +28,9 @@ class ApiSettings(ServiceSettings):
     stream_stalled_s: float = Field(default=30.0, gt=0)
     """A reader whose connection takes nothing for this long is cut."""
 
+    rule_alerts_a_day: float = Field(default=200.0, gt=0)
+    """A rule that would have raised more alerts a day than this in the days looked at is refused unless forced."""
+
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, key: SecretStr) -> SecretStr:

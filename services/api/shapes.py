@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from services.adapters.orders import order_row
-from services.api.health import HEALTH_RULES, METRIC_NAMES
+from services.api.health import METRIC_NAMES, about_health
 from services.api.models import AlertOut, HistoryOut, LabelOut, OrderDetailOut, OrderOut
 from services.api.moves import moves_of
 from services.domain.access import ReaderClass
@@ -62,8 +62,8 @@ def device(row: Row, reader: ReaderClass) -> dict[str, Any]:
 
 
 def alert(row: Row, reader: ReaderClass) -> AlertOut:
-    about_health = row["rule_id"] in HEALTH_RULES or not HEALTH_RULES.isdisjoint(row["active_rules"])
-    masked = about_health and not reader.sees_health(row["grid_id"])
+    private = any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"]))
+    masked = private and not reader.sees_health(row["grid_id"])
     return AlertOut(
         id=row["id"],
         community_id=row["community_id"],
@@ -86,11 +86,20 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         trigger={} if masked else row["trigger"],
         correlation=row["correlation"],
         order_id=row["order_id"],
+        held=row["held"],
+        held_since=row["held_since"],
+        released_at=row["released_at"],
+        suppressed=row["suppressed"],
+        shadow=row["shadow"],
+        group_key=row["group_key"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
     )
 
 
 def order_masked(row: Row, reader: ReaderClass) -> bool:
-    return row["rule_id"] in HEALTH_RULES and not reader.sees_health(row["place_grid_id"])
+    private = row["rule_id"] is not None and about_health(row["rule_id"])
+    return private and not reader.sees_health(row["place_grid_id"])
 
 
 def order(row: Row, reader: ReaderClass, actor: Actor) -> OrderOut:

@@ -46,6 +46,7 @@ class Addresses:
 
     database: str
     ingest_mqtt: str
+    command_mqtt: str
     device_mqtt: str
 
 
@@ -63,6 +64,7 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
     addresses = Addresses(
         given.database_url or servers.database_url,
         given.mqtt_url or servers.mqtt_url("svc-ingest"),
+        given.mqtt_url or servers.mqtt_url("svc-alerts"),
         given.mqtt_url or servers.device_url,
     )
     report.step(tr("database schema", "数据库结构"))
@@ -196,8 +198,9 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             _module(f"services.{'ingest' if worker else name}.main"),
             port,
             LINHUB_DATABASE_URL=addresses.database,
-            LINHUB_MQTT_URL=addresses.ingest_mqtt,
+            LINHUB_MQTT_URL=addresses.ingest_mqtt if worker else addresses.command_mqtt,
             LINHUB_HEALTH_PORT=str(port),
+            LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
             **({"LINHUB_WORKER": worker} if worker else {}),
         )
     port = stack.port("api", API_PORT)
@@ -208,6 +211,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
         LINHUB_DATABASE_URL=addresses.database,
         LINHUB_HTTP_HOST="127.0.0.1",
         LINHUB_HTTP_PORT=str(port),
+        LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
         LINHUB_SECRET_KEY=os.environ.get("LINHUB_SECRET_KEY") or stack.secrets.one("session_key"),
     )
     if given.mqtt_url is None:

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import bench, device, doctor, down, identity, init, meter, migrate, seed, simulate, status, up
+from services.cli import (
+    bench,
+    device,
+    doctor,
+    down,
+    identity,
+    init,
+    meter,
+    migrate,
+    plans,
+    rules,
+    seed,
+    simulate,
+    status,
+    up,
+)
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, seed, simulate, bench)
+VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, seed, simulate, bench)
 
 app = typer.Typer(
     name="linhub",

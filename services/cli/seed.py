@@ -25,6 +25,8 @@ from rich.table import Table
 from device_sim.presets import BY_NAME, PRESETS
 from device_sim.presets.generate import DEFAULT_SEED, generate
 from services.adapters.broker_identity import new_secret, replace_file, secret_hash
+from services.adapters.plans.files import load_defaults
+from services.adapters.plans.store import take_over_defaults
 from services.adapters.queries import Queries
 from services.adapters.registry import RegistryError, import_community
 from services.cli.home import database_url as database_of
@@ -104,9 +106,23 @@ async def seed(database_url: str, home: Path, preset: str, scale: float, *, rand
             secret_hashes=await _secret_hashes(connection, speaking, credentials),
             password_hashes=await _password_hashes(connection, passwords),
         )
+        await _approve_plans(connection, community)
     finally:
         await connection.close()
     return Seeded(told, len(community.devices), community.id, len(community.households), len(community.people))
+
+
+async def _approve_plans(connection: asyncpg.Connection[Any], community: Community) -> None:
+    """The default plans, written by the administrator and approved by the desk; only those it has nothing of yet."""
+    names = {one.role: one.username for one in reversed(community.accounts)}
+    rows = await connection.fetch(Q["account_ids"], list(names.values()))
+    ids = {row["username"]: row["id"] for row in rows}
+    author, approver = ids.get(names.get(Role.ADMIN, "")), ids.get(names.get(Role.DESK, ""))
+    if author is None or approver is None:
+        return
+    documents = {plan_id: one.document for plan_id, one in load_defaults().items()}
+    async with connection.transaction():
+        await take_over_defaults(connection, community.id, author, approver, documents)
 
 
 async def _own_names(connection: asyncpg.Connection[Any], community: Community) -> Community:

@@ -10,3 +10,6 @@ WHERE d.id = ANY ($1::text[])
 
 -- name: stored_passwords
 SELECT username, password_hash FROM app_user WHERE username = ANY ($1::text[])
+
+-- name: account_ids
+SELECT username, id FROM app_user WHERE username = ANY ($1::text[])

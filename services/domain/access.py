@@ -29,6 +29,19 @@ class Permission(StrEnum):
     KPIS = "kpis"
     QUARANTINE = "quarantine"
     LEDGER = "ledger"
+    RULES = "rules"
+    """What sets off which alert."""
+    RULE_EDIT = "rule_edit"
+    RULE_SAFETY = "rule_safety"
+    """To change a rule that people's lives hang on; asked for beside RULE_EDIT."""
+    SILENCES = "silences"
+    """To decide what nobody is to be told of for a while, and how many orders an hour are enough."""
+    HOUSEHOLD = "household"
+    """To answer for the people of a home: that all is well, that they are away."""
+    PLANS = "plans"
+    """Linkage plans and what their runs have done."""
+    PLAN_EDIT = "plan_edit"
+    """To write, approve, rehearse and cancel them."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
 
@@ -42,20 +55,28 @@ _WATCH = _PUBLIC | {
     Permission.ALERTS,
     Permission.ORDERS,
     Permission.KPIS,
+    Permission.RULES,
+    Permission.PLANS,
 }
 _WORK = _WATCH | {Permission.ORDER_MOVES}
-_KEEP = _WORK | {Permission.QUARANTINE, Permission.LEDGER, Permission.HEALTH}
+_KEEP = _WORK | {
+    Permission.QUARANTINE,
+    Permission.LEDGER,
+    Permission.HEALTH,
+    Permission.SILENCES,
+    Permission.HOUSEHOLD,
+}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.RESIDENT: _PUBLIC,
+    Role.RESIDENT: _PUBLIC | {Permission.HOUSEHOLD},
     Role.MERCHANT: _PUBLIC,
     Role.VISITOR: _PUBLIC,
     Role.STAFF: _WORK,
-    Role.GRID: _WORK | {Permission.HEALTH},
-    Role.DESK: _KEEP,
+    Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
+    Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
-    Role.ADMIN: _KEEP,
+    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT},
 }
 """The whole matrix; a role that is not here may do nothing."""
 

@@ -105,13 +105,14 @@ class StatusChange:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A device's answer to a command."""
+    """A device's answer to a command. Not `done`: it has it and is at work; another answer follows."""
 
     device: DeviceId
     ts_ms: int
     command_id: str
     ok: bool
     detail: str = ""
+    done: bool = True
 
 
 Message = Telemetry | DeviceEvent | StatusChange | Reply

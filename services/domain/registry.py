@@ -10,6 +10,8 @@ from services.domain.vocabulary import Role, Team
 
 ELDER_LIVING_ALONE = "elder_living_alone"
 """Person tag (独居老人): the elder-care rules apply to this person's household."""
+DEMENTIA = "dementia"
+"""Person tag (失智老人): whoever wears the wristband is missed when it leaves the neighbourhood."""
 FIRE_LANE = "fire_lane"
 """Device tag: a parking sensor that watches a fire lane (消防通道)."""
 WATER_ZONE = "water_zone"

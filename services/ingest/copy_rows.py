@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from operator import sub
 
 from services.adapters.log_rows import column
 from services.ingest.values import Row
@@ -23,21 +24,31 @@ _EPOCH_MS = 946_684_800_000
 _PIECE = 4_000
 """Rows made at once: fewer cost more calls, more cost more memory."""
 
-_NO_AT, _TS_AT = 6, 14
-"""Where device number and time stand in a row: behind the number of columns and their own lengths."""
+_NO_AT, _TS_AT, _DELAY_AT = 6, 14, 26
+"""Where device number, time and delay stand in a row: behind the number of columns and their own lengths."""
+
+COLUMNS = ("device_no", "ts", "delay_ms", "vals")
 
 
-def reading_rows(device_nos: Sequence[int], ts_ms: Sequence[int], rows: Sequence[Row]) -> Iterator[bytes | bytearray]:
-    """What COPY reading (device_no, ts, vals) FROM STDIN takes, WITH (FORMAT binary), in pieces. No row is empty."""
+def reading_rows(
+    device_nos: Sequence[int], ts_ms: Sequence[int], received_ms: Sequence[int], rows: Sequence[Row]
+) -> Iterator[bytes | bytearray]:
+    """What COPY reading (`COLUMNS`) FROM STDIN takes, WITH (FORMAT binary), in pieces. No row is empty.
+
+    What was received lies within the window of times that ingest takes, so every delay fits its four bytes.
+    """
     yield _BEGIN
     times = [(ts - _EPOCH_MS) * 1000 for ts in ts_ms]
+    delays = list(map(sub, received_ms, ts_ms))
     for start in range(0, len(rows), _PIECE):
         piece = slice(start, start + _PIECE)
-        yield from _piece(device_nos[piece], times[piece], rows[piece])
+        yield from _piece(device_nos[piece], times[piece], delays[piece], rows[piece])
     yield _END
 
 
-def _piece(device_nos: Sequence[int], times: Sequence[int], rows: Sequence[Row]) -> Iterator[bytearray]:
+def _piece(
+    device_nos: Sequence[int], times: Sequence[int], delays: Sequence[int], rows: Sequence[Row]
+) -> Iterator[bytearray]:
     widths = set(map(len, rows))
     if len(widths) == 1:
         try:
@@ -45,17 +56,20 @@ def _piece(device_nos: Sequence[int], times: Sequence[int], rows: Sequence[Row])
         except TypeError:
             pass
         else:
-            yield _same(device_nos, times, numbers, (False,) * widths.pop())
+            yield _same(device_nos, times, delays, numbers, (False,) * widths.pop())
             return
     shapes: dict[tuple[bool, ...], list[int]] = {}
     for place, row in enumerate(rows):
         shapes.setdefault(tuple([value is None for value in row]), []).append(place)
     for holes, places in shapes.items():
         numbers = column("d", (value for place in places for value in rows[place] if value is not None))
-        yield _same([device_nos[place] for place in places], [times[place] for place in places], numbers, holes)
+        nos, at, late = ([column[place] for place in places] for column in (device_nos, times, delays))
+        yield _same(nos, at, late, numbers, holes)
 
 
-def _same(device_nos: Sequence[int], times: Sequence[int], numbers: bytes, holes: tuple[bool, ...]) -> bytearray:
+def _same(
+    device_nos: Sequence[int], times: Sequence[int], delays: Sequence[int], numbers: bytes, holes: tuple[bool, ...]
+) -> bytearray:
     """`holes`: which values are NULL, in every row alike; `numbers`: the others, row by row."""
     elements, value_at = bytearray(), []
     for hole in holes:
@@ -64,11 +78,12 @@ def _same(device_nos: Sequence[int], times: Sequence[int], numbers: bytes, holes
             value_at.append(len(elements))
             elements += bytes(8)
     head = struct.pack(">iiiii", 1, any(holes), _FLOAT8, len(holes), 1)
-    row = struct.pack(">hiiiqi", 3, 4, 0, 8, 0, len(head) + len(elements)) + head + elements
+    row = struct.pack(">hiiiqiii", 4, 4, 0, 8, 0, 4, 0, len(head) + len(elements)) + head + elements
     first_value, length = len(row) - len(elements), len(row)
     made = bytearray(row * len(device_nos))
     _lay(made, length, _NO_AT, column("i", device_nos), 0, 4, 4)
     _lay(made, length, _TS_AT, column("q", times), 0, 8, 8)
+    _lay(made, length, _DELAY_AT, column("i", delays), 0, 4, 4)
     for nth, at in enumerate(value_at):
         _lay(made, length, first_value + at, numbers, 8 * nth, 8, 8 * len(value_at))
     return made

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.adapters.mqtt import Inbound, Receiver
+from services.adapters.steady_clock import wall_ms
 from services.domain.codecs.topic import parse_topic
 from services.domain.ids import DeviceNo
 from services.domain.messages import Lane as LaneName
@@ -74,6 +75,7 @@ class Lane:
         on_fenced: Callable[[int], None] = lambda partition: None,
         keep: Callable[[Inbound], bool] | None = None,
         hand_over: Callable[[list[Inbound]], Awaitable[None]] | None = None,
+        now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.options = options
         self.subscriber = subscriber
@@ -91,7 +93,8 @@ class Lane:
         self._idle.set()
         self._admission = admission
         self._checker = Checker(options.name, registry, admission)
-        self._teller = Teller(options.name, options.debug)
+        self._now_ms = now_ms
+        self._teller = Teller(options.name, options.debug, now_ms)
         self._bulk = Bulk()
         self._turn = asyncio.Lock()
         self._marker = datetime.min.replace(tzinfo=UTC)
@@ -125,7 +128,7 @@ class Lane:
     def was_deaf(self, seconds: float) -> None:
         """Nobody stored for so long; what queued up meanwhile is no flood."""
         if seconds > DEAF_S:
-            self._admission.limiter.forgive(round(seconds * 1000), time.time_ns() // 1_000_000)
+            self._admission.limiter.forgive(round(seconds * 1000), self._now_ms())
 
     def shun(self, partition: int) -> None:
         """Takes up no further message of it; what is in hand is finished. `settled` says when."""

@@ -74,6 +74,7 @@ async def append(
         for flood in checked.floods:
             at = {"device_no": flood.device.no, "ts_ms": flood.received_ms, "received_ms": flood.received_ms}
             bodies.setdefault(flood.device.partition, []).append({"type": "flood", **at, "count": flood.count})
+    await _keep_notes(connection, bodies)
     for partition in sorted(readings.keys() | bodies.keys()):
         rows = readings.get(partition) or StoredReadings.none()
         if partition not in numbers:
@@ -103,11 +104,28 @@ async def append(
         written.numbers[partition] = number
 
 
+_NOTED = frozenset({"status", "clock", "flood"})
+"""What of the log no other table keeps: when the log is gone, a backtest still hears of it."""
+
+
+async def _keep_notes(connection: asyncpg.Connection[Any], bodies: Mapping[int, list[dict[str, Any]]]) -> None:
+    notes = [entry for body in bodies.values() for entry in body if entry["type"] in _NOTED]
+    if notes:
+        kept = [{name: value for name, value in note.items() if name not in _COLUMNS} for note in notes]
+        numbers, times = [note["device_no"] for note in notes], [note["received_ms"] for note in notes]
+        await connection.execute(Q["insert_notes"], numbers, times, kept)
+
+
+_COLUMNS = ("device_no", "received_ms")
+
+
 def _body(item: Item) -> dict[str, Any]:
     common = {"device_no": item.device.no, "ts_ms": item.ts_ms, "received_ms": item.received_ms}
     match item:
         case Happening(message=Reply() as reply):
-            return {"type": "reply", **common, "id": reply.command_id, "ok": reply.ok, "detail": reply.detail}
+            return {"type": "reply", **common, "id": reply.command_id, "ok": reply.ok, "detail": reply.detail} | (
+                {} if reply.done else {"done": False}
+            )
         case Happening():
             return {"type": "event", **common, "event": item.event, "data": item.data, "id": item.message_id}
         case Status():

@@ -13,10 +13,12 @@ from uuid import uuid4
 import structlog
 import uvloop
 
+from services.adapters.mqtt import StatusCallback, Subscriber, SubscriberOptions
 from services.adapters.mqtt_direct import DirectSubscriber
 from services.adapters.observe import configure_logging, serve_health
 from services.adapters.postgres import end, open_pool, refusal_said
 from services.adapters.settings import from_environment
+from services.adapters.steady_clock import SteadyClock
 from services.ingest import failpoints
 from services.ingest.ownership.keeper import Superseded
 from services.ingest.settings import IngestSettings
@@ -64,7 +66,12 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
             return
         pool = opening.result()
         stack.callback(pool.terminate)
-        worker = Worker(settings, pool, DirectSubscriber, instance)
+        clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
+
+        def connect(options: SubscriberOptions, on_status: StatusCallback) -> Subscriber:
+            return DirectSubscriber(options, on_status, clock.now_ms)
+
+        worker = Worker(settings, pool, connect, instance, clock)
         stack.push_async_callback(worker.release)
         working = asyncio.create_task(worker.run())
         announcing = asyncio.create_task(_announce(worker, port, on_ready))

@@ -30,10 +30,11 @@ FROM unnest($2::smallint[]) AS p (partition)
 
 -- name: insert_readings
 WITH stored AS (
-    INSERT INTO reading (device_no, ts, vals)
-    SELECT device_no, 'epoch'::timestamptz + ts_ms * interval '1 ms',
+    INSERT INTO reading (device_no, ts, delay_ms, vals)
+    SELECT device_no, 'epoch'::timestamptz + ts_ms * interval '1 ms', delay_ms,
            array_replace(($4::float8[])[start : start + width - 1], 'NaN', NULL)
-    FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $5::integer[]) AS row (device_no, ts_ms, width, start)
+    FROM unnest($1::integer[], $2::bigint[], $3::smallint[], $5::integer[], $6::integer[])
+        AS row (device_no, ts_ms, width, start, delay_ms)
     ON CONFLICT (device_no, ts) DO NOTHING
     RETURNING device_no, ts
 )
@@ -79,6 +80,11 @@ SELECT e.device_no, e.event, e.message_id
 FROM unnest($1::integer[], $2::text[], $3::text[]) AS asked (device_no, event, message_id)
 JOIN device_event e ON e.device_no = asked.device_no AND e.event = asked.event AND e.message_id = asked.message_id
 WHERE e.ts > now() - interval '7 days'
+
+-- name: insert_notes
+INSERT INTO device_note (device_no, received_at, note)
+SELECT device_no, 'epoch'::timestamptz + received_ms * interval '1 ms', note
+FROM unnest($1::integer[], $2::bigint[], $3::jsonb[]) AS row (device_no, received_ms, note)
 
 -- name: append_log
 WITH ours AS (
@@ -138,6 +144,15 @@ INSERT INTO checkpoint AS c (consumer, partition, lane, seq)
 SELECT 'device_state', partition, lane, seq
 FROM unnest($1::smallint[], $2::smallint[], $3::bigint[]) AS row (partition, lane, seq)
 ON CONFLICT (consumer, partition, lane) DO UPDATE SET seq = greatest(c.seq, excluded.seq), updated_at = now()
+
+-- name: note_silences
+INSERT INTO device_note (device_no, received_at, note)
+SELECT s.device_no, 'epoch'::timestamptz + n.first_ms * interval '1 ms',
+       jsonb_build_object('type', 'silence', 'from_ms', (extract(epoch FROM s.last_seen_at) * 1000)::bigint)
+FROM unnest($1::integer[], $2::bigint[]) AS n (device_no, first_ms)
+JOIN device_state s USING (device_no)
+JOIN device d USING (device_no)
+WHERE 'epoch'::timestamptz + n.first_ms * interval '1 ms' > s.last_seen_at + make_interval(secs => $3 * d.interval_s)
 
 -- name: save_state
 WITH sent AS (

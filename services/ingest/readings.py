@@ -13,7 +13,7 @@ from services.adapters.queries import Queries
 from services.domain.messages import Reason, Rejected
 from services.ingest.batch import Written
 from services.ingest.checked import BadValue, Checked, Outcome, Reading
-from services.ingest.copy_rows import reading_rows
+from services.ingest.copy_rows import COLUMNS, reading_rows
 from services.ingest.values import reconcile
 
 Q = Queries.beside(__file__)
@@ -55,14 +55,15 @@ async def copy_readings(connection: asyncpg.Connection[Any], checked: Checked) -
     plain, readings = checked.plain, checked.readings
     nos = [device.no for device in plain.devices] + [reading.device.no for reading in readings]
     times = plain.ts_ms + [reading.ts_ms for reading in readings]
+    heard = plain.received_ms + [reading.received_ms for reading in readings]
     rows = [*plain.vals, *(reading.vals for reading in readings)]
 
     async def source() -> AsyncIterator[bytes | bytearray]:
-        for piece in reading_rows(nos, times, rows):
+        for piece in reading_rows(nos, times, heard, rows):
             yield piece
 
     try:
-        await connection.copy_to_table("reading", source=source(), columns=("device_no", "ts", "vals"), format="binary")
+        await connection.copy_to_table("reading", source=source(), columns=COLUMNS, format="binary")
     except (asyncpg.UniqueViolationError, asyncpg.FeatureNotSupportedError) as error:
         raise NotAllNew(str(error)) from error
 
@@ -81,7 +82,8 @@ async def insert_readings(connection: asyncpg.Connection[Any], checked: Checked,
             first[key] = reading
     vals, widths, starts = _flat(reading.vals for reading in first.values())
     nos, times = [no for no, _ in first], [ts for _, ts in first]
-    result = await connection.fetchrow(Q["insert_readings"], nos, times, widths, vals, starts)
+    delays = [reading.received_ms - reading.ts_ms for reading in first.values()]
+    result = await connection.fetchrow(Q["insert_readings"], nos, times, widths, vals, starts, delays)
     if result["count"] < len(first):
         new = set(zip(result["device_nos"] or (), result["ts_ms"] or (), strict=True))
         # In the order they came: which of two is the first value must not depend on the batch.

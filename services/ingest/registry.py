@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from services.adapters.rules import load_defaults
 from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.profiles.mapper import Profiles
@@ -83,7 +84,7 @@ def kind_spec(kind: DeviceKind) -> KindSpec:
     }
     calls = frozenset(
         rule.parameters.event
-        for rule in kind.rules
+        for rule in load_defaults()[kind.name]
         if rule.life_safety and isinstance(rule.parameters, EventParameters | CorrelationParameters)
     )
     return KindSpec(kind.name, len(kind.metrics), metrics, frozenset(event.name for event in kind.events), calls)

@@ -89,7 +89,9 @@ async def sweep(pool: asyncpg.Pool[Any], kept: Kept) -> Swept | None:
             # First what grows fastest.
             swept.log_rows = await _purge_log(connection, kept.log)
             swept.unread = await _unread(connection, kept.log)
-            for table, age in (("reading", kept.readings), ("device_event", kept.events)):
+            # What is noted of devices serves to tell readings again; without them it is of no use.
+            ages = {"reading": kept.readings, "device_event": kept.events, "device_note": kept.readings}
+            for table, age in ages.items():
                 await _drop_chunks(connection, table, age, swept)
             swept.quarantine_rows = await _purge_quarantine(connection, kept)
         finally:

@@ -22,6 +22,8 @@ class Latest:
     """
 
     seen_ms: int = 0
+    first_ms: int = 0
+    """When the first of it was received: a silence ends here."""
     made_ms: int = 0
     """The newest time the device itself put on anything but a status."""
     vals_ms: int = 0
@@ -54,9 +56,11 @@ class StateFold:
     def _of(self, no: DeviceNo, received_ms: int) -> Latest:
         latest = self.pending.get(no)
         if latest is None:
-            latest = self.pending[no] = Latest()
-        if received_ms > latest.seen_ms:
+            latest = self.pending[no] = Latest(received_ms, received_ms)
+        elif received_ms > latest.seen_ms:
             latest.seen_ms = received_ms
+        elif received_ms < latest.first_ms:
+            latest.first_ms = received_ms
         return latest
 
     def seen(self, no: DeviceNo, received_ms: int, made_ms: int = 0) -> None:

@@ -16,6 +16,7 @@ from services.adapters.log_rows import unpack
 from services.adapters.queries import Queries
 from services.domain.ids import DeviceNo
 from services.domain.messages import Reply
+from services.domain.proof.silences import NOTED_INTERVALS
 from services.ingest.checked import Checked, Outcome, Session
 from services.ingest.state import Latest, StateFold
 
@@ -117,6 +118,11 @@ async def save(
             times += latest.vals_at
     states = list(pending.values())
     async with connection.transaction():
+        # Before the states, which forget when the device was heard before. A heartbeat without values leaves nothing
+        # else, so a backtest is told of its absence.
+        await connection.execute(
+            Q["note_silences"], list(pending), [latest.first_ms for latest in states], NOTED_INTERVALS
+        )
         await connection.execute(
             Q["save_state"],
             list(pending),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import structlog
 
@@ -22,9 +23,10 @@ _SAY_EVERY_S = 10.0
 class Teller:
     """Of one lane. `debug`: a line for each reading too."""
 
-    def __init__(self, lane: Lane, debug: bool) -> None:
+    def __init__(self, lane: Lane, debug: bool, now_ms: Callable[[], int]) -> None:
         self._lane = lane
         self._debug = debug
+        self._now_ms = now_ms
         self._said_at: dict[Reason, float] = {}
 
     def tell(self, batch: Batch) -> None:
@@ -41,7 +43,7 @@ class Teller:
         metrics.READINGS.inc(sum(map(len, stored)) - sum([vals.count(None) for vals in stored]))
         for bad in (*checked.bad_values, *batch.written.conflicts):
             metrics.BAD_VALUES.labels(bad.reason.value).inc()
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._now_ms()
         times = (checked.plain.ts_ms, *([item.ts_ms for item in of] for of in (checked.readings, checked.happenings)))
         for ts_ms in (ts for some in times for ts in some[:: max(1, len(some) // 8)]):
             metrics.LAG.labels(lane).observe(max(0.0, (now_ms - ts_ms) / 1000))

@@ -14,6 +14,7 @@ import structlog
 from services.adapters import profiles
 from services.adapters.mqtt import Inbound
 from services.adapters.mqtt_merged import MergedSubscriber
+from services.adapters.steady_clock import SteadyClock
 from services.domain.devices import CATALOGUE
 from services.domain.ids import CommunityId, DeviceNo
 from services.domain.messages import Lane as LaneName
@@ -50,12 +51,18 @@ class Worker:
     """`run` until cancelled; `drain` first for a stop that leaves nothing half done."""
 
     def __init__(
-        self, settings: IngestSettings, pool: asyncpg.Pool[Any], connect: SubscriberFactory, instance: str
+        self,
+        settings: IngestSettings,
+        pool: asyncpg.Pool[Any],
+        connect: SubscriberFactory,
+        instance: str,
+        clock: SteadyClock,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._connect = connect
         self._instance = instance
+        self._clock = clock
         self._fold = StateFold()
         self._fold_changed = asyncio.Event()
         self._clock_noted: dict[DeviceNo, float] = {}
@@ -134,6 +141,7 @@ class Worker:
             self._doubt,
             (lambda message: self._sessions is not None and self._sessions.is_stray(message)) if stray else None,
             self._hand_over if stray else None,
+            self._clock.now_ms,
         )
         return Line(lane, merged, window)
 
@@ -148,6 +156,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
+                tasks.create_task(self._clock.keep())
                 tasks.create_task(self.registry.run())
                 tasks.create_task(self._write_states())
                 tasks.create_task(self._rollups.run())

@@ -46,7 +46,9 @@ def whole_ledger(request: pytest.FixtureRequest) -> Iterator[None]:
 
 async def _check(url: str) -> None:
     async with database(url) as db:
-        await assert_ledger_whole(db)
+        # A test of the alert engine alone writes its log by hand; there is no ledger to it.
+        if not await db.connection.fetchval("SELECT EXISTS (SELECT FROM ingest_log WHERE worker = 'hand')"):
+            await assert_ledger_whole(db)
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ class World:
         numbers: list[int] | None = None,
         ts: list[int] | None = None,
         rows: list[list[float | None]] | None = None,
+        torn: bool = False,
     ) -> None:
         self._seq[lane] += 1
         async with self.pool.acquire() as connection, connection.transaction():
@@ -123,10 +124,14 @@ class World:
                 lane,
                 self._seq[lane],
                 len(ts or []),
-                pack(numbers or [], ts or [], [now_ms() for _ in ts or []], rows or []),
+                pack(numbers or [], ts or [], [now_ms() for _ in ts or []], rows or [])[: -3 if torn else None],
                 body,
             )
             await connection.execute("SELECT pg_notify('ingest_log', $1)", f"{PARTITION}:{lane}:{self._seq[lane]}")
+
+    async def torn_reading(self, device: str) -> None:
+        """A row whose packed part was cut off."""
+        await self._append(1, numbers=[self.number(device)], ts=[now_ms()], rows=[[1.0]], torn=True)
 
     def skip(self, lane: int, entries: int) -> None:
         """As if these had been written and purged."""
@@ -158,9 +163,17 @@ class World:
 
 def settings(url: str, **more: Any) -> AlertSettings:
     return AlertSettings(
-        alerts_settle_s=0,
         database_url=url,
-        **{"alerts_lease_s": 1.0, "alerts_tick_s": 0.1, "alerts_poll_s": 0.2, "log_level": "WARNING", **more},
+        **{
+            "alerts_settle_s": 0,
+            "alerts_settling_s": 0,
+            "alerts_slack_s": 0,
+            "alerts_lease_s": 1.0,
+            "alerts_tick_s": 0.1,
+            "alerts_poll_s": 0.2,
+            "log_level": "WARNING",
+            **more,
+        },
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from services.adapters.orders import append_moves, apply_move, fetch_history, fetch_order
 from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
-from services.alerts import metrics, store
+from services.alerts import metrics, reading, store
 from services.alerts.escalation import escalate_due
 from services.alerts.main import run
 from services.domain.engine.decisions import Decided, StateChange
@@ -230,7 +230,12 @@ async def test_crash_inside_the_transaction_is_resumed_without_loss_or_double(
 
 
 async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) -> None:
-    environment = {**os.environ, "LINHUB_DATABASE_URL": world.url, "LINHUB_ALERTS_LEASE_S": "1"}
+    environment = {
+        **os.environ,
+        "LINHUB_DATABASE_URL": world.url,
+        "LINHUB_ALERTS_LEASE_S": "1",
+        "LINHUB_ALERTS_SETTLING_S": "0",
+    }
     total, began_ms = 30, now_ms()
 
     def start() -> subprocess.Popen[bytes]:
@@ -431,7 +436,10 @@ async def test_log_purged_beyond_the_checkpoint_is_said_and_passed(world: World,
     await world.event("gas_alarm-1", "alarm")
     async with engine(world):
         await until(lambda: world.orders("kind = 'gas_alarm'"))
+        gap = (await until(lambda: world.alerts("rule_id = 'platform.log_gap'")))[0]
     assert metrics.GAPS.labels(str(PARTITION))._value.get() - before == 10
+    assert gap["subject"] == f"community:{COMMUNITY}"
+    assert gap["trigger"]["data"] == {"lane": 0, "missed": 10}
 
 
 async def test_unreadable_entry_and_unknown_device_leave_the_others_unharmed(world: World) -> None:
@@ -442,6 +450,48 @@ async def test_unreadable_entry_and_unknown_device_leave_the_others_unharmed(wor
         await until(world.orders)
         await world.caught_up()
     assert len(await world.alerts()) == 1
+
+
+async def test_batch_that_cannot_be_unpacked_is_told_of_and_passed(world: World) -> None:
+    async with engine(world):
+        await world.reading("gas_alarm-1", "gas_alarm", {"lel": 0.0})
+        await world.caught_up()
+        await world.torn_reading("gas_alarm-1")
+        await world.event("sos_button-1", "pressed")
+        await until(lambda: world.orders("kind = 'sos_button'"))
+        gap = (await until(lambda: world.alerts("rule_id = 'platform.log_gap'")))[0]
+        assert gap["trigger"]["data"]["lane"] == 1
+        await world.caught_up()
+
+
+async def test_messages_that_waited_long_are_an_alert_of_their_own_until_the_engine_has_caught_up(world: World) -> None:
+    """As after ten minutes without a database: received then, committed only now."""
+    long_ago = now_ms() - 10 * 60_000
+    await world.events(world.entry("sos_button-1", "pressed", long_ago, long_ago))
+    async with engine(world):
+        assert await until(lambda: world.alerts("kind = 'sos_button'"))
+        delay = (await until(lambda: world.alerts("rule_id = 'platform.delay' AND state = 'cleared'")))[0]
+    assert delay["subject"] == f"community:{COMMUNITY}"
+    assert abs(delay["onset_at"].timestamp() * 1000 - long_ago) < 1000
+    assert 600 <= delay["trigger"]["value"] < 620
+    assert "10" in delay["why_zh"]
+
+
+async def test_idle_engine_asks_once_for_all_partitions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: Any) -> Any:
+        raise AssertionError("a partition looks for itself")
+
+    async with engine(world) as worker:
+        await until(lambda: asyncio.sleep(0, all(one.idle for one in worker._workers.values()) and worker.owned))
+        # All were woken by the first look of the worker; from then on it looks for all of them.
+        await asyncio.sleep(0.6)
+        monkeypatch.setattr(reading, "read_log", refused)
+        await asyncio.sleep(0.6)
+        assert all(one.idle and one._engine is not None for one in worker._workers.values())
+        monkeypatch.undo()
+        # A notification that is lost costs a poll, no more.
+        await world.event("sos_button-1", "pressed")
+        await until(world.orders)
 
 
 async def test_history_and_occurrences_are_append_only(world: World) -> None:

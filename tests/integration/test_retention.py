@@ -172,7 +172,7 @@ async def test_storing_goes_on_while_chunks_are_dropped(pool: asyncpg.Pool[Any])
                 began = time.monotonic()
                 devices = list(range(1, 101))
                 row = await connection.fetchrow(
-                    Q["insert_readings"], devices, [at] * 100, [1] * 100, [1.0] * 100, devices
+                    Q["insert_readings"], devices, [at] * 100, [1] * 100, [1.0] * 100, devices, [0] * 100
                 )
                 took.append(time.monotonic() - began)
                 assert row["count"] == 100
@@ -199,15 +199,15 @@ async def test_dropping_takes_no_lock_that_storing_waits_for(pool: asyncpg.Pool[
         ours, theirs = storing.transaction(), dropping.transaction()
         await ours.start()
         at = time.time_ns() // 1_000_000
-        await storing.fetchrow(Q["insert_readings"], [1], [at], [1], [1.0], [1])
+        await storing.fetchrow(Q["insert_readings"], [1], [at], [1], [1.0], [1], [0])
         await theirs.start()
         await dropping.execute("SET LOCAL lock_timeout = '1s'")
         # Each before the other has committed: neither waits.
         assert await dropping.fetchval("SELECT count(*) FROM drop_chunks('reading', interval '30 days')") == 1
         await storing.execute("SET LOCAL lock_timeout = '1s'")
-        assert (await storing.fetchrow(Q["insert_readings"], [1], [at + 1], [1], [1.0], [1]))["count"] == 1
+        assert (await storing.fetchrow(Q["insert_readings"], [1], [at + 1], [1], [1.0], [1], [0]))["count"] == 1
         next_day = at + 86_400_000
-        assert (await storing.fetchrow(Q["insert_readings"], [1], [next_day], [1], [1.0], [1]))["count"] == 1
+        assert (await storing.fetchrow(Q["insert_readings"], [1], [next_day], [1], [1.0], [1], [0]))["count"] == 1
         await ours.commit()
         await theirs.commit()
 

@@ -38,7 +38,7 @@ class Question:
 
 QUESTIONS: Mapping[str, Mapping[str, Question]] = {
     "ingest/queries.sql": {
-        "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1]), 1),
+        "insert_readings": Question(([1], [TWO_DAYS_AGO_MS + 1], [1], [1.0], [1], [5]), 1),
         "stored_readings": Question(([1, 2], [TWO_DAYS_AGO_MS] * 2, TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
         "fill_reading": Question((1, TWO_DAYS_AGO_MS, [1.0, 2.0]), 1),
         "insert_events": Question(([1], [TWO_DAYS_AGO_MS], ["pressed"], [{}], ["m"], [TWO_DAYS_AGO_MS]), 1),
@@ -49,6 +49,12 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
     "ingest/rollups.sql": {
         "fill_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
         "fill_meter_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
+    },
+    # A week for what may have come late, of forty days and thirty weeks.
+    "adapters/history/queries.sql": {
+        "readings_on_time": Question(([1, 2], YESTERDAY, NOW, HOUR), 3),
+        "readings_late": Question(([1, 2], YESTERDAY, NOW, HOUR), 10),
+        "events": Question(([1, 2], YESTERDAY, NOW), 3),
     },
     "api/store/queries.sql": {
         "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1), 2),

@@ -11,16 +11,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.adapters.registry import CommunityRow, DeviceRow
+from services.adapters.rules import default_rulebook, load_defaults
 from services.domain.devices import BY_NAME
 from services.domain.engine.core import LATE_MS, LATE_SAFETY_MS, Engine
 from services.domain.engine.decisions import Clear, Decision, OpenAlert, Presence, Raise, Recover, Repeat, StateChange
 from services.domain.engine.entries import LogRow, Unreadable, items_of
+from services.domain.engine.set_aside import SetAside
 from services.domain.engine.subjects import BuildingRow, Roster, Seen, build_roster
-from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
+from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition, RuleId
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Status
 from services.domain.rules.parameters import OfflineParameters
-from services.domain.rules.rulebook import of_catalogue
+from services.domain.rules.rulebook import Rulebook
 from services.domain.vocabulary import Severity
 
 S = 1000
@@ -57,12 +59,12 @@ def device(number: int, kind: str, **more: Any) -> DeviceRow:
     return DeviceRow(**{**values, **more})
 
 
-def roster(*extra: DeviceRow) -> Roster:
+def roster(*extra: DeviceRow, rulebook: Rulebook | None = None) -> Roster:
     rows = [device(number, kind) for number, kind in enumerate(KINDS, start=1)]
     rows += [device(GATEWAY, "gateway"), device(21, "electricity_meter", gateway_no=GATEWAY), *extra]
     communities = [CommunityRow(CommunityId("c"), "社区", Partition(1), 29.7, 116.0, "Asia/Shanghai")]
     buildings = [BuildingRow("b1", "1号楼", "g1", 5.0, 5.0)]
-    return build_roster(BY_NAME, of_catalogue(BY_NAME), communities, rows, buildings, {}, Line())
+    return build_roster(BY_NAME, rulebook or default_rulebook(), communities, rows, buildings, {}, Line())
 
 
 def reading(number: int, kind: str, ts: int, delay: int = 0, **values: float) -> Reading:
@@ -97,9 +99,9 @@ def test_core_evaluates_only_the_rules_of_the_device_and_the_item() -> None:
     """Cost must not depend on the rules that cannot apply."""
     engine = Engine(roster())
     engine.apply(reading(4, "manhole", T0, tilt=1))
-    applying = sum(1 for rule in BY_NAME["manhole"].rules if getattr(rule.parameters, "metric", None))
+    applying = sum(1 for rule in load_defaults()["manhole"] if getattr(rule.parameters, "metric", None))
     assert engine.evaluations == applying
-    assert applying < sum(len(kind.rules) for kind in BY_NAME.values()) / 5
+    assert applying < sum(map(len, load_defaults().values())) / 5
 
 
 def test_core_person_and_device_tags_decide_which_rules_apply() -> None:
@@ -235,17 +237,56 @@ def test_core_suspects_are_those_whose_silence_is_about_to_be_believed() -> None
 # faults
 
 
-def test_core_failing_rule_is_set_aside_for_its_subject_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def poison(engine: Engine, number: int, rule: str) -> None:
+    """What the rule remembers of the device is something it stumbles over."""
+    subject = engine.roster.devices[DeviceNo(number)]
+    assert rule in subject.rules.by_id
+    subject.states[RuleId(rule)] = {"phase": "?"}
+
+
+def test_core_failing_rule_is_set_aside_for_its_subject_and_tried_again() -> None:
     faults: list[tuple[str, str]] = []
-    first = roster()
-    engine = Engine(first, on_fault=lambda rule, subject, _error: faults.append((rule, subject)))
-    poisoned = first.devices[DeviceNo(2)]
-    poisoned.states[next(rule for rule in poisoned.rules.by_id if rule == "smoke_detector.alarm")] = {"onset": "?"}
-    for _ in range(3):
-        decided(engine, event(2, "alarm", T0))
-    assert faults == [("smoke_detector.alarm", "device:2")]
-    found = decided(engine, event(3, "alarm", T0 + S))
-    assert {one.rule_id for one in found if isinstance(one, Raise)} == {"smoke_detector.alarm", "smoke_detector.fire"}
+    engine = Engine(roster(device(8, "manhole")), on_fault=lambda rule, subject, _error: faults.append((rule, subject)))
+    poison(engine, 4, "manhole.tilted")
+    for second in range(0, 60, 5):
+        decided(engine, reading(4, "manhole", T0 + second * S, tilt=20))
+    assert faults == [("manhole.tilted", "device:4")]
+    assert engine.aside.which() == faults
+    other = decided(engine, *(reading(8, "manhole", T0 + second * S, tilt=20) for second in range(0, 12, 4)))
+    assert [one.rule_id for one in other if isinstance(one, Raise)] == ["manhole.tilted"]
+    # After a minute it is tried again; what it remembers is what it stumbles over, so it starts from nothing.
+    decided(engine, reading(4, "manhole", T0 + MIN, tilt=20))
+    assert len(faults) == 2
+    decided(engine, reading(4, "manhole", T0 + 2 * MIN + 59 * S, tilt=20))
+    assert len(faults) == 2 and len(engine.aside)
+    again = decided(engine, *(reading(4, "manhole", T0 + 3 * MIN + second * S, tilt=20) for second in range(0, 12, 4)))
+    assert [one.rule_id for one in again if isinstance(one, Raise)] == ["manhole.tilted"]
+    assert not len(engine.aside)
+
+
+def test_core_pause_of_a_failing_rule_doubles_up_to_an_hour() -> None:
+    aside, one = SetAside(), roster().devices[DeviceNo(4)]
+    rule = one.rules.by_id[RuleId("manhole.tilted")]
+    pauses, now = [], T0
+    for _ in range(8):
+        aside.failed(rule, one, now)
+        until_ms = aside.rests(rule, one, now)
+        assert until_ms is not None and aside.rests(rule, one, until_ms) is None
+        pauses.append((until_ms - now) // MIN)
+        now = until_ms
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_core_life_safety_rule_is_never_set_aside() -> None:
+    """What made it stumble may be one message; the next one is a call."""
+    faults: list[tuple[str, str]] = []
+    engine = Engine(roster(), on_fault=lambda rule, subject, _error: faults.append((rule, subject)))
+    poison(engine, 2, "smoke_detector.alarm")
+    engine.roster.devices[DeviceNo(2)].states[RuleId("smoke_detector.alarm")] = {"onset": "?"}
+    decided(engine, event(2, "alarm", T0), event(2, "alarm", T0 + S))
+    assert len(faults) == 2
+    found = decided(engine, event(2, "alarm", T0 + 2 * S))
+    assert [one.rule_id for one in found if isinstance(one, Raise)] == ["smoke_detector.alarm"]
 
 
 def test_core_alert_of_a_retired_device_is_cleared() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.adapters.rules import load_defaults
 from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.engine.core import Engine
 from services.domain.engine.entries import LogRow, items_of
@@ -30,7 +31,7 @@ def everything() -> Roster:
 def limits(kind: str, position: int) -> list[float]:
     """Values about which the rules of the metric turn over."""
     metric = BY_NAME[kind].metrics[position]
-    told = [rule.parameters for rule in BY_NAME[kind].rules if getattr(rule.parameters, "metric", "") == metric.name]
+    told = [rule.parameters for rule in load_defaults()[kind] if getattr(rule.parameters, "metric", "") == metric.name]
     edges = [getattr(p, name) for p in told for name in ("limit", "clear_limit", "and_limit") if hasattr(p, name)]
     return [edge + step for edge in edges if edge is not None for step in (-0.5, 0.0, 0.5)] or [metric.low, 1.0]
 
@@ -67,7 +68,7 @@ def log_row(readings: list[Any], now: int) -> LogRow:
 
 
 def known(engine: Engine) -> Any:
-    subjects = [*engine.roster.devices.values(), *engine.roster.buildings.values()]
+    subjects = [*engine.roster.devices.values(), *engine.roster.places.values()]
     facts = [
         (
             s.key,

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.domain.devices import BY_NAME, CATALOGUE
+from services.adapters.rules import load_defaults
+from services.domain.devices import CATALOGUE
 from services.domain.rules.parameters import Compare
+from services.domain.rules.rule import Scope
 from services.domain.vocabulary import Severity, Team
 
 MIN, H = 60, 3600
@@ -115,6 +117,12 @@ RULES: list[tuple[str, Severity, Team, dict[str, Any]]] = [
     ("people_counter.over_capacity", MINOR, Team.GENERAL, {"metric": "inside", "compare": LEAST}),
     ("tunnel_sensor.ch4_high", CRITICAL, Team.MAINTENANCE, {"compare": LEAST, "limit": 20}),
     ("tunnel_sensor.o2_low", CRITICAL, Team.MAINTENANCE, {"compare": MOST, "limit": 19.5}),
+    ("charger.heating", MAJOR, Team.PATROL, {"metric": "temperature", "limit": 20, "within_s": 300}),
+    ("bin.heating", MAJOR, Team.PATROL, {"metric": "temperature", "limit": 20, "within_s": 1800}),
+    ("tunnel_sensor.blind", MAJOR, Team.MAINTENANCE, {"metric": "ch4", "for_s": 600}),
+    ("gateway.many_offline", MAJOR, Team.MAINTENANCE, {"rule": "*.offline", "count": 5, "within": "gateway"}),
+    ("smoke_detector.many_offline", MAJOR, Team.MAINTENANCE, {"count": 3, "within": "building"}),
+    ("manhole.waterlogged", CRITICAL, Team.MAINTENANCE, {"rule": "manhole.flooded", "count": 3, "within": "grid"}),
     ("loudspeaker.fault", MINOR, Team.MAINTENANCE, {"event": "fault"}),
     ("siren.fault", MINOR, Team.MAINTENANCE, {"event": "fault"}),
     ("patrol_vehicle.obstacle", MINOR, Team.PATROL, {"event": "obstacle"}),
@@ -123,11 +131,16 @@ RULES: list[tuple[str, Severity, Team, dict[str, Any]]] = [
 ]
 
 SCOPES = {
-    "water_meter.elder_silence": ("elder_living_alone", None),
-    "water_meter.elder_overuse": ("elder_living_alone", None),
-    "door_magnet.elder_indoors": ("elder_living_alone", None),
-    "perimeter_camera.water_edge": (None, "water_zone"),
-    "parking_sensor.fire_lane": (None, "fire_lane"),
+    "water_meter.elder_silence": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "water_meter.elder_silence_day": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "door_magnet.elder_left_open": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "water_meter.elder_overuse": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "door_magnet.elder_indoors": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "water_meter.elder_unusual": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "electricity_meter.elder_unusual": Scope(person_tags=frozenset({"elder_living_alone"})),
+    "wristband.wandered": Scope(person_tags=frozenset({"dementia"})),
+    "perimeter_camera.water_edge": Scope(device_tags=frozenset({"water_zone"})),
+    "parking_sensor.fire_lane": Scope(device_tags=frozenset({"fire_lane"})),
 }
 
 
@@ -148,12 +161,12 @@ def test_catalogue_has_the_kinds_of_the_table() -> None:
 def test_catalogue_rule_has_the_numbers_of_the_table(
     rule_id: str, severity: Severity, team: Team, numbers: dict[str, Any]
 ) -> None:
-    rule = next(rule for rule in BY_NAME[rule_id.split(".")[0]].rules if rule.id == rule_id)
+    rule = next(rule for rule in load_defaults()[rule_id.split(".")[0]] if rule.id == rule_id)
     assert (rule.severity, rule.team) == (severity, team)
     assert {name: getattr(rule.parameters, name) for name in numbers} == numbers
     assert rule.opens_order is (severity is not INFO)
 
 
 def test_catalogue_rules_apply_where_the_table_says() -> None:
-    scoped = {rule.id: (rule.person_tag, rule.device_tag) for kind in CATALOGUE for rule in kind.rules}
-    assert {rule_id: scope for rule_id, scope in scoped.items() if scope != (None, None)} == SCOPES
+    scoped = {rule.id: rule.scope for rules in load_defaults().values() for rule in rules if rule.scope != Scope()}
+    assert scoped == SCOPES

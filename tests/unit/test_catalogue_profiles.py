@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from services.adapters.rules import load_defaults
 from services.domain.devices import BY_NAME, CATALOGUE
 from services.domain.devices.kind import DeviceKind, Memory, MetricType, Moment
 from services.domain.registry import ELDER_LIVING_ALONE, FIRE_LANE
@@ -19,6 +20,7 @@ from services.domain.rules.parameters import (
     Compare,
     ConsumptionParameters,
     NOfMParameters,
+    RateParameters,
     ThresholdParameters,
 )
 
@@ -106,6 +108,15 @@ def threshold_fires(life: Life, first_day: int, rule: ThresholdParameters) -> bo
     return False
 
 
+def rate_fires(life: Life, rule: RateParameters) -> bool:
+    column = life.column(rule.metric)
+    return any(
+        meets(rule.compare, now[1] - before[1], rule.limit)
+        for place, now in enumerate(column)
+        for before in itertools.takewhile(lambda one: now[0] - one[0] <= rule.within_s, reversed(column[:place]))  # noqa: B023
+    )
+
+
 def n_of_m_fires(life: Life, rule: NOfMParameters) -> bool:
     recent: deque[bool] = deque(maxlen=rule.m)
     for _, value in life.column(rule.metric):
@@ -138,12 +149,14 @@ def absence_fires(life: Life, rule: AbsenceParameters) -> bool:
 
 
 def false_alarms(life: Life, first_day: int, elder: bool) -> Iterator[str]:
-    for rule in life.kind.rules:
-        if (rule.person_tag and not elder) or rule.device_tag:
+    for rule in load_defaults()[life.kind.name]:
+        if (rule.scope.person_tags and not elder) or rule.scope.device_tags:
             continue
         match rule.parameters:
             case ThresholdParameters() as parameters:
                 fires = threshold_fires(life, first_day, parameters)
+            case RateParameters() as parameters:
+                fires = rate_fires(life, parameters)
             case NOfMParameters() as parameters:
                 fires = n_of_m_fires(life, parameters)
             case ConsumptionParameters() as parameters:

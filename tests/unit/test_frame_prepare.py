@@ -29,8 +29,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     ("goal", "packages"),
     [
         ("demo", ["mmdebstrap", "bubblewrap"]),
-        ("test", ["mmdebstrap", "bubblewrap", "chromium", "strace"]),
-        ("faults", ["mmdebstrap", "bubblewrap", "strace"]),
+        ("test", ["mmdebstrap", "bubblewrap", "chromium", "strace", "faketime"]),
+        ("faults", ["mmdebstrap", "bubblewrap", "strace", "faketime"]),
         ("check", []),
     ],
 )

@@ -9,10 +9,11 @@ import pytest
 import device_sim.scenarios as package
 from device_sim.scenarios import STORIES
 from device_sim.theatre.story import Story
-from services.domain.devices import BY_NAME, CATALOGUE
+from services.adapters.rules import load_defaults
+from services.domain.devices import BY_NAME
 from services.domain.rules.rule import Rule
 
-RULES: dict[str, Rule] = {rule.id: rule for kind in CATALOGUE for rule in kind.rules}
+RULES: dict[str, Rule] = {rule.id: rule for rules in load_defaults().values() for rule in rules}
 
 
 def test_scenario_files_are_all_in_the_tuple() -> None:

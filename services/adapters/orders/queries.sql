@@ -44,11 +44,25 @@ INSERT INTO work_order_history (
 SELECT audit_append($1, $2, $3, $4, $5, $6::text::jsonb)
 
 -- name: overdue_orders
-SELECT o.* FROM work_order o JOIN community c ON c.id = o.community_id
+-- Those with no step left to take are not among them: there may be any number, and they would stand before the others.
+SELECT o.* FROM work_order o
+JOIN community c ON c.id = o.community_id
+JOIN unnest($4::text[], $5::integer[], $6::integer[]) AS clock (severity, accept_s, arrive_s) ON clock.severity = o.severity,
+LATERAL (
+    SELECT
+        CASE WHEN o.accepted_at IS NULL THEN o.accept_due ELSE o.arrive_due END AS due,
+        CASE WHEN o.accepted_at IS NULL THEN clock.accept_s ELSE clock.arrive_s END * interval '1 s' AS again,
+        CASE WHEN o.accepted_at IS NULL THEN 'escalate:accept:%' ELSE 'escalate:arrive:%' END AS keys
+) AS running
 WHERE o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged', 'paused', 'resolved', 'verified')
     AND c.partition = ANY ($1::smallint[])
     AND o.rung < $3
-    AND ((o.accepted_at IS NULL AND o.accept_due <= $2)
-        OR (o.accepted_at IS NOT NULL AND o.arrived_at IS NULL AND o.arrive_due <= $2))
+    AND (o.accepted_at IS NULL OR o.arrived_at IS NULL)
+    AND running.due <= $2
+    AND (
+        SELECT count(*) FROM work_order_history h
+        WHERE h.order_id = o.id AND h.idempotency_key LIKE running.keys
+            AND abs(split_part(h.idempotency_key, ':', 4)::bigint - extract(epoch FROM running.due) * 1000) <= 1
+    ) < CASE WHEN running.due + running.again <= $2 THEN 2 ELSE 1 END
 ORDER BY coalesce(o.accept_due, o.arrive_due), o.id
 LIMIT 200

@@ -30,6 +30,7 @@ from services.domain.orders import (
     decide,
     fold,
 )
+from services.domain.orders.clocks import CLOCKS
 from services.domain.orders.order import apply
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -296,8 +297,16 @@ def _update_arguments(order: Order) -> tuple[Any, ...]:
 async def overdue_orders(
     connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime
 ) -> list[OrderRow]:
-    """Open orders of these partitions whose running clock has run out and who have a rung above them."""
-    rows = await connection.fetch(Q["overdue_orders"], list(partitions), now, TOP_RUNG)
+    """Open orders of these partitions that owe a step up the ladder which they have not taken; at most 200."""
+    rows = await connection.fetch(
+        Q["overdue_orders"],
+        list(partitions),
+        now,
+        TOP_RUNG,
+        [severity.value for severity in CLOCKS],
+        [clocks.accept_s for clocks in CLOCKS.values()],
+        [clocks.arrive_s for clocks in CLOCKS.values()],
+    )
     return [order_row(row) for row in rows]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -109,7 +108,7 @@ async def move(
         before = await in_scope(connection, who, rows[0] if rows else None, "order", order_id)
         await _check_assignee(connection, body.assignee_id, before["community_id"])
         try:
-            await apply_move(connection, OrderId(order_id), request, actor, datetime.now(UTC))
+            await apply_move(connection, OrderId(order_id), request, actor, context.clock.now())
         except OrderNotFound:
             raise not_found("order", order_id) from None
         except VersionConflict as conflict:

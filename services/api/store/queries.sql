@@ -68,6 +68,7 @@ FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
 WHERE a.community_id = $1 AND a.state <> 'cleared'
+  AND a.shadow = $6
   AND ($2::text IS NULL OR d.id = $2)
   AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
 ORDER BY a.fired_at DESC, a.id DESC
@@ -79,6 +80,7 @@ FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
 WHERE a.community_id = $1
+  AND a.shadow = $6
   AND ($2::text IS NULL OR d.id = $2)
   AND ($3::timestamptz IS NULL OR (a.fired_at, a.id) < ($3, $4::uuid))
 ORDER BY a.fired_at DESC, a.id DESC
@@ -161,7 +163,8 @@ SELECT count(*) FILTER (WHERE due) AS due,
 FROM window_orders
 
 -- name: kpi_now
-SELECT (SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared') AS open_alerts,
+SELECT (SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared' AND NOT shadow)
+           AS open_alerts,
        count(*) AS devices, count(*) FILTER (WHERE s.online) AS devices_online
 FROM device AS d LEFT JOIN device_state AS s ON s.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
@@ -202,6 +205,15 @@ FROM ingest_ledger ORDER BY worker, partition, lane
 
 -- name: audit_append
 SELECT audit_append($1, $2, $3, $4, $5, $6)
+
+-- name: person_by_id
+SELECT id, community_id, household_id FROM person WHERE id = $1
+
+-- name: engine_of_community
+SELECT EXISTS (
+    SELECT FROM worker_lease AS l JOIN community AS c ON c.partition = l.partition
+    WHERE c.id = $1 AND l.consumer = $2 AND l.expires_at > now()
+)
 
 -- name: meters
 SELECT device_no FROM device WHERE community_id = $1 AND kind = $2
@@ -272,3 +284,93 @@ FROM rollup_sum($1, $2, $3, $4, $5, $6)
 SELECT bucket, devices AS count, NULL::float8 AS low, NULL::float8 AS high, NULL::float8 AS mean,
        NULL::float8 AS last, used, breaks
 FROM meter_sum($1, $2, $3, $4, $5, $6)
+
+-- name: insert_silence
+INSERT INTO silence (community_id, sort, matcher, place, starts_at, ends_at, recurs, why, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+RETURNING *
+
+-- name: silence_by_id
+SELECT * FROM silence WHERE id = $1
+
+-- name: silences_open
+SELECT * FROM silence
+WHERE community_id = $1 AND ended_at IS NULL AND ends_at > $2
+ORDER BY starts_at DESC, id LIMIT 500
+
+-- name: silences_all
+SELECT * FROM silence WHERE community_id = $1 ORDER BY starts_at DESC, id LIMIT 500
+
+-- name: end_silence
+UPDATE silence SET ended_at = greatest($2, starts_at), ended_by = $3 WHERE id = $1 AND ended_at IS NULL AND ends_at > $2
+RETURNING *
+
+-- name: matchable_alerts
+SELECT a.id, a.rule_id, a.family, a.kind, a.severity, a.life_safety, a.building_id, a.place, a.title_zh, a.title_en,
+       a.held, a.order_id, d.id AS device_id, d.household_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM alert AS a
+LEFT JOIN device AS d ON d.device_no = a.device_no
+LEFT JOIN building AS b ON b.id = a.building_id
+WHERE a.community_id = $1 AND a.state <> 'cleared' AND NOT a.shadow
+ORDER BY a.fired_at DESC, a.id LIMIT 5000
+
+-- name: caps
+SELECT c.alert_caps, count(d.device_no)::integer AS devices
+FROM community AS c LEFT JOIN device AS d ON d.community_id = c.id AND d.retired_at IS NULL
+WHERE c.id = $1 GROUP BY c.id
+
+-- name: set_caps
+UPDATE community SET alert_caps = $2 WHERE id = $1
+
+-- name: askable_alert
+SELECT a.id, a.community_id, a.state, a.held, a.correlation, c.partition, d.household_id,
+       coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM alert AS a
+JOIN community AS c ON c.id = a.community_id
+LEFT JOIN device AS d ON d.device_no = a.device_no
+LEFT JOIN building AS b ON b.id = a.building_id
+WHERE a.id = $1
+
+-- name: insert_answer
+INSERT INTO alert_answer (alert_id, partition, ok, note, answered_by) VALUES ($1, $2, $3, $4, $5)
+
+-- name: person_at_home
+SELECT p.id, p.community_id, p.household_id, p.away_until, b.grid_id
+FROM person AS p
+LEFT JOIN household AS h ON h.id = p.household_id
+LEFT JOIN unit AS u ON u.id = h.unit_id
+LEFT JOIN building AS b ON b.id = u.building_id
+WHERE p.id = $1
+
+-- name: set_away
+UPDATE person SET away_until = $2 WHERE id = $1
+
+-- name: alert_counts
+SELECT count(*) FILTER (WHERE fired_at >= $2 AND NOT shadow) AS raised,
+       count(*) FILTER (WHERE fired_at >= $2 AND NOT shadow AND life_safety) AS life_safety,
+       count(*) FILTER (WHERE fired_at >= $2 AND shadow) AS shadow,
+       count(*) FILTER (WHERE state <> 'cleared' AND NOT shadow) AS open,
+       count(*) FILTER (WHERE released_at >= $2) AS released,
+       count(*) FILTER (WHERE acknowledged_at >= $2) AS answered_well,
+       coalesce(sum(occurrences) FILTER (WHERE last_at >= $2 AND NOT shadow), 0)::bigint AS occurrences
+FROM alert
+WHERE community_id = $1 AND (fired_at >= $2 OR last_at >= $2 OR state <> 'cleared' OR released_at >= $2)
+
+-- name: orders_today
+SELECT count(*) FROM work_order WHERE community_id = $1 AND source = 'alert' AND created_at >= $2
+
+-- name: held_now
+SELECT reason, count(*) AS n FROM alert AS a, unnest(a.held) AS reason
+WHERE a.community_id = $1 AND a.state <> 'cleared' AND a.held <> '{}'
+GROUP BY reason
+
+-- name: held_count
+SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared' AND held <> '{}'
+
+-- name: suppressed_since
+SELECT reason, count(DISTINCT a.id) AS n FROM alert AS a, unnest(a.held) AS reason
+WHERE a.community_id = $1 AND a.state = 'cleared' AND a.held <> '{}' AND a.cleared_at >= $2
+GROUP BY reason
+
+-- name: suppressed_count
+SELECT count(*) FROM alert WHERE community_id = $1 AND state = 'cleared' AND held <> '{}' AND cleared_at >= $2

@@ -26,11 +26,12 @@ async def alerts(
     limit: int,
     device_id: str | None = None,
     after: After | None = None,
+    shadow: bool = False,
 ) -> list[Row]:
-    """Newest first."""
+    """Newest first. `shadow`: those of rules on trial instead of the real ones."""
     at, last = after or (None, None)
     name = "alerts_open" if open_only else "alerts_all"
-    rows: list[Row] = await connection.fetch(Q[name], community_id, device_id, at, last, limit)
+    rows: list[Row] = await connection.fetch(Q[name], community_id, device_id, at, last, limit, shadow)
     return rows
 
 

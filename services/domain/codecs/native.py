@@ -1,7 +1,7 @@
 """LinHub's own format: a JSON object, or a list of them as gateways send.
 
 telemetry `{"id"?, "ts", "values": {…}}`, event `{"id", "ts", "event", "data"?}`, each with `"device"` in a list;
-status `{"ts", "online", "session"}`; reply `{"id", "ts", "ok", "detail"?}`. Times are epoch milliseconds.
+status `{"ts", "online", "session"}`; reply `{"id", "ts", "ok", "detail"?, "done"?}`. Times are epoch milliseconds.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _reply(device: DeviceId, ts_ms: int, message_id: str | None, part: dict[str,
     detail = part.get("detail", "")
     if type(detail) is not str:
         raise _Bad(f"detail must be text, got {_name(detail)}")
-    return Reply(device, ts_ms, message_id, _bool(part, "ok"), _UNPRINTABLE.sub(" ", detail)[:500])
+    done = _bool(part, "done") if "done" in part else True
+    return Reply(device, ts_ms, message_id, _bool(part, "ok"), _UNPRINTABLE.sub(" ", detail)[:500], done)
 
 
 _READERS: dict[str, Callable[[DeviceId, int, str | None, dict[str, Any]], Message]] = {

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, Moment
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "bin"
 
@@ -47,46 +45,5 @@ KIND = DeviceKind(
         EventType("fire", Label("起火", "Fire"), fields=("temperature",)),
     ),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.full",
-            "垃圾桶将满",
-            "Bin nearly full",
-            Severity.MINOR,
-            Team.CLEANING,
-            ThresholdParameters("fill", Compare.AT_LEAST, 80, for_s=600, clear_limit=50),
-            family=f"{NAME}.full",
-        ),
-        rule(
-            f"{NAME}.overflow",
-            "垃圾满溢",
-            "Bin overflowing",
-            Severity.MINOR,
-            Team.CLEANING,
-            EventParameters("overflow", clear_after_s=3600),
-            family=f"{NAME}.full",
-        ),
-        rule(
-            f"{NAME}.hot",
-            "垃圾桶高温，疑似起火",
-            "Bin hot: suspected fire",
-            Severity.CRITICAL,
-            Team.PATROL,
-            ThresholdParameters("temperature", Compare.AT_LEAST, 60, clear_limit=50, clear_for_s=600),
-            life_safety=True,
-            family=f"{NAME}.fire",
-        ),
-        rule(
-            f"{NAME}.fire",
-            "垃圾桶起火",
-            "Bin on fire",
-            Severity.CRITICAL,
-            Team.PATROL,
-            EventParameters("fire", clear_after_s=600),
-            life_safety=True,
-            family=f"{NAME}.fire",
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

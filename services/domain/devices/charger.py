@@ -5,17 +5,14 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "charger"
 STATES = ("idle", "charging", "finished", "fault")
 IDLE, CHARGING, FINISHED = 0.0, 1.0, 2.0
 RATED_KW = 6.6
-HOT_C = 70.0
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
@@ -62,28 +59,5 @@ KIND = DeviceKind(
         EventType("finished", Label("充电完成", "Finished"), fields=("energy_kwh",)),
     ),
     commands=(CommandType("stop", Label("停止充电", "Stop charging")),),
-    rules=(
-        rule(
-            f"{NAME}.hot",
-            "充电桩高温",
-            "Charging pile too hot",
-            Severity.CRITICAL,
-            Team.PATROL,
-            ThresholdParameters("temperature", Compare.AT_LEAST, HOT_C, clear_limit=60, clear_for_s=300),
-            life_safety=True,
-            family=f"{NAME}.hot",
-        ),
-        rule(
-            f"{NAME}.overheat",
-            "充电桩报过热",
-            "Charging pile reports overheating",
-            Severity.CRITICAL,
-            Team.PATROL,
-            EventParameters("overheat"),
-            life_safety=True,
-            family=f"{NAME}.hot",
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

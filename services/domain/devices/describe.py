@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from services.domain.devices import CATALOGUE
@@ -22,10 +22,10 @@ _HEADS = (
 )
 
 
-def markdown(language: Language = "zh") -> str:
-    """One row a kind, in the order of the catalogue; ends with a newline."""
+def markdown(rules: Mapping[str, Iterable[Rule]], language: Language = "zh") -> str:
+    """One row a kind, in the order of the catalogue; ends with a newline. `rules`: by kind."""
     rows = [tuple(_in(head, language) for head in _HEADS), ("---",) * len(_HEADS)]
-    rows += [_row(kind, language) for kind in CATALOGUE]
+    rows += [_row(kind, rules.get(kind.name, ()), language) for kind in CATALOGUE]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -33,7 +33,7 @@ def _in(label: Label, language: Language) -> str:
     return label.zh if language == "zh" else label.en
 
 
-def _row(kind: DeviceKind, language: Language) -> tuple[str, ...]:
+def _row(kind: DeviceKind, rules: Iterable[Rule], language: Language) -> tuple[str, ...]:
     return (
         f"{_in(kind.label, language)} `{kind.name}`",
         kind.system,
@@ -41,7 +41,7 @@ def _row(kind: DeviceKind, language: Language) -> tuple[str, ...]:
         _list(_named(event, language) for event in kind.events),
         _list(_named(command, language) + ("!" if command.dangerous else "") for command in kind.commands),
         _interval(kind.interval_s),
-        _list(_rule(rule, language) for rule in kind.rules),
+        _list(_rule(rule, language) for rule in rules),
     )
 
 

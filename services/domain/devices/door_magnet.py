@@ -5,11 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, MetricType, Moment
-from services.domain.registry import ELDER_LIVING_ALONE
-from services.domain.rules.parameters import AbsenceParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "door_magnet"
 
@@ -34,18 +31,5 @@ KIND = DeviceKind(
     ),
     events=(EventType("opened", Label("开门", "Opened")), EventType("closed", Label("关门", "Closed"))),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.elder_indoors",
-            "独居老人白天未开门",
-            "Elder living alone: door not opened all day",
-            Severity.MINOR,
-            Team.GRID,
-            AbsenceParameters("opened", from_hour=7, to_hour=19),
-            person_tag=ELDER_LIVING_ALONE,
-        ),
-        low_battery(NAME),
-        *standing(NAME),
-    ),
     profile=profile,
 )

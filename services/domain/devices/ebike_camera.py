@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType
-from services.domain.rules.parameters import EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "ebike_camera"
 
@@ -20,17 +18,6 @@ KIND = DeviceKind(
     commands=(
         CommandType("hold_door", Label("保持开门", "Hold door")),
         CommandType("speak", Label("语音劝阻", "Speak"), params=("text", "clip")),
-    ),
-    rules=(
-        rule(
-            f"{NAME}.ebike_in_lift",
-            "电动车进电梯",
-            "E-bike in a lift",
-            Severity.MAJOR,
-            Team.PATROL,
-            EventParameters("ebike_in_lift"),
-        ),
-        *standing(NAME),
     ),
     profile=day.nothing,
 )

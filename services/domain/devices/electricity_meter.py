@@ -6,16 +6,12 @@ import math
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "electricity_meter"
 
-LOWEST_V, HIGHEST_V = 198.0, 235.4
-"""GB/T 12325: 220 V single-phase supply may deviate by +7 % and −10 %."""
 LARGEST_A = 60.0
 """Imax of a 5(60) A meter."""
 J_PER_KWH = 3.6e6
@@ -87,44 +83,6 @@ KIND = DeviceKind(
     commands=(
         CommandType("relay_open", Label("拉闸", "Disconnect supply"), dangerous=True),
         CommandType("relay_close", Label("合闸", "Reconnect supply"), dangerous=True),
-    ),
-    rules=(
-        rule(
-            f"{NAME}.undervoltage",
-            "电压过低",
-            "Voltage too low",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("voltage", Compare.AT_MOST, LOWEST_V, for_s=300, clear_limit=200.0, clear_for_s=60),
-        ),
-        rule(
-            f"{NAME}.overvoltage",
-            "电压过高",
-            "Voltage too high",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("voltage", Compare.AT_LEAST, HIGHEST_V, for_s=300, clear_limit=234.0, clear_for_s=60),
-        ),
-        rule(
-            f"{NAME}.overcurrent",
-            "用电过载",
-            "Electrical overload",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("current", Compare.AT_LEAST, LARGEST_A, for_s=60, clear_limit=50.0),
-            family=f"{NAME}.overload",
-        ),
-        rule(
-            f"{NAME}.overload",
-            "电表报过载",
-            "Meter reports an overload",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            EventParameters("overload"),
-            family=f"{NAME}.overload",
-        ),
-        tampered(NAME),
-        *standing(NAME),
     ),
     profile=profile,
 )

@@ -5,15 +5,10 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import DeviceKind, Memory, Metric, Moment
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "environment"
-
-HEAVY_PM2_5 = 150.0
-"""HJ 633: above 150 µg/m³ the air is heavily polluted (AQI over 200)."""
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
@@ -55,18 +50,5 @@ KIND = DeviceKind(
     ),
     events=(),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.pm2_5_high",
-            "空气重度污染",
-            "Heavily polluted air",
-            Severity.INFO,
-            Team.ENVIRONMENT,
-            ThresholdParameters("pm2_5", Compare.AT_LEAST, HEAVY_PM2_5, for_s=3600, clear_limit=115, clear_for_s=1800),
-            # told, not sent: no team can carry the smog away
-            opens_order=False,
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

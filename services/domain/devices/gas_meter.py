@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_volts, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "gas_meter"
 HOUR_S = 3600.0
@@ -64,30 +62,5 @@ KIND = DeviceKind(
     ),
     # only ever shut from afar: opening needs someone at the stove
     commands=(CommandType("valve_close", Label("关阀", "Close valve"), dangerous=True),),
-    rules=(
-        rule(
-            f"{NAME}.overflow",
-            "燃气流量超限",
-            "Gas flow over the limit",
-            Severity.CRITICAL,
-            Team.PATROL,
-            ThresholdParameters("flow", Compare.AT_LEAST, LIMIT_M3_H, for_s=60, clear_limit=2.5),
-            life_safety=True,
-            family=f"{NAME}.leak",
-        ),
-        rule(
-            f"{NAME}.leak",
-            "燃气表报泄漏",
-            "Gas meter reports a leak",
-            Severity.CRITICAL,
-            Team.PATROL,
-            EventParameters("leak"),
-            life_safety=True,
-            family=f"{NAME}.leak",
-        ),
-        tampered(NAME),
-        low_volts(NAME),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "gate"
 
@@ -30,24 +28,5 @@ KIND = DeviceKind(
         EventType("closed", Label("关闭", "Closed")),
     ),
     commands=(CommandType("open", Label("开启", "Open")), CommandType("close", Label("关闭", "Close"))),
-    rules=(
-        rule(
-            f"{NAME}.forced",
-            "门禁被强行打开",
-            "Gate forced",
-            Severity.MINOR,
-            Team.PATROL,
-            EventParameters("forced", clear_after_s=3600, clear_event="closed"),
-        ),
-        rule(
-            f"{NAME}.held",
-            "门禁长时间未关",
-            "Gate held open",
-            Severity.MINOR,
-            Team.PATROL,
-            ThresholdParameters("open", Compare.AT_LEAST, 1, for_s=60),
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import standing
 from services.domain.devices.kind import DeviceKind
 from services.domain.registry import GATEWAY_KIND
 from services.domain.vocabulary import Label
@@ -16,7 +15,5 @@ KIND = DeviceKind(
     metrics=(),
     events=(),
     commands=(),
-    # it answers for every detector behind it, whose own silence is then not reported
-    rules=standing(GATEWAY_KIND, silence_is_dangerous=True),
     profile=day.nothing,
 )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType
-from services.domain.rules.parameters import EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "highthrow_camera"
 
@@ -18,16 +16,5 @@ KIND = DeviceKind(
     metrics=(),
     events=(EventType("thrown", Label("高空抛物", "Object thrown"), fields=("clip", "floor", "track")),),
     commands=(CommandType("snapshot", Label("抓拍", "Snapshot")),),
-    rules=(
-        rule(
-            f"{NAME}.thrown",
-            "高空抛物",
-            "Object thrown from a height",
-            Severity.MAJOR,
-            Team.PATROL,
-            EventParameters("thrown"),
-        ),
-        *standing(NAME),
-    ),
     profile=day.nothing,
 )

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.domain.metering import Register
-from services.domain.rules.rule import Rule
 from services.domain.vocabulary import Label
 
 
@@ -114,7 +113,6 @@ class DeviceKind:
     commands: tuple[CommandType, ...]
     interval_s: int
     """Seconds between two reports of a healthy device (telemetry, or the heartbeat where it has none)."""
-    rules: tuple[Rule, ...]
     profile: Profile
 
     def position(self, metric: str) -> int | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import device_fault, rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "lamp_post"
 
@@ -39,26 +37,6 @@ KIND = DeviceKind(
         CommandType("on", Label("开灯", "Switch on")),
         CommandType("off", Label("关灯", "Switch off")),
         CommandType("dim", Label("调光", "Dim"), params=("brightness",)),
-    ),
-    rules=(
-        rule(
-            f"{NAME}.on_by_day",
-            "路灯白天常亮",
-            "Lamp on by day",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("on", Compare.AT_LEAST, 1, for_s=600, daylight=True),
-        ),
-        rule(
-            f"{NAME}.off_by_night",
-            "路灯夜间不亮",
-            "Lamp off by night",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("on", Compare.AT_MOST, 0, for_s=600, daylight=False),
-        ),
-        device_fault(NAME),
-        *standing(NAME),
     ),
     profile=profile,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import device_fault, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType
 from services.domain.vocabulary import Label
 
@@ -20,6 +19,5 @@ KIND = DeviceKind(
         EventType("fault", Label("故障", "Fault"), fields=("code",)),
     ),
     commands=(CommandType("speak", Label("广播", "Broadcast"), dangerous=True, params=("text", "clip", "zone")),),
-    rules=(device_fault(NAME), *standing(NAME)),
     profile=day.nothing,
 )

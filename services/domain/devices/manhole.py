@@ -5,15 +5,10 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, Moment
-from services.domain.rules.parameters import Compare, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "manhole"
-
-FLOOD_CM = 100.0
-"""Above the bottom of the well; most are 1.5 to 2 m deep, so this leaves time to pump."""
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
@@ -41,55 +36,5 @@ KIND = DeviceKind(
         EventType("flooded", Label("井内水位过高", "Flooded"), fields=("water_level",)),
     ),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.tilted",
-            "井盖倾斜",
-            "Cover tilted",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("tilt", Compare.AT_LEAST, 10, for_s=3, clear_limit=5),
-            family=f"{NAME}.open",
-        ),
-        rule(
-            f"{NAME}.displaced",
-            "井盖移位",
-            "Cover displaced",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            EventParameters("displaced"),
-            family=f"{NAME}.open",
-        ),
-        rule(
-            f"{NAME}.open",
-            "井盖翻开，井口敞露",
-            "Cover off: open shaft",
-            Severity.CRITICAL,
-            Team.MAINTENANCE,
-            ThresholdParameters("tilt", Compare.AT_LEAST, 90, clear_limit=5),
-            life_safety=True,
-            family=f"{NAME}.open",
-        ),
-        rule(
-            f"{NAME}.water_high",
-            "井内水位过高",
-            "Water high in the well",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("water_level", Compare.AT_LEAST, FLOOD_CM, clear_limit=FLOOD_CM - 20),
-            family=f"{NAME}.flooded",
-        ),
-        rule(
-            f"{NAME}.flooded",
-            "窨井满溢",
-            "Manhole flooded",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            EventParameters("flooded", clear_after_s=3600),
-            family=f"{NAME}.flooded",
-        ),
-        low_battery(NAME),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.registry import FIRE_LANE
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "parking_sensor"
 
@@ -41,18 +39,5 @@ KIND = DeviceKind(
     ),
     events=(EventType("entered", Label("驶入", "Entered")), EventType("left", Label("驶离", "Left"))),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.fire_lane",
-            "消防通道被占",
-            "Fire lane blocked",
-            Severity.MAJOR,
-            Team.PATROL,
-            ThresholdParameters("occupied", Compare.AT_LEAST, 1, for_s=300),
-            device_tag=FIRE_LANE,
-        ),
-        low_battery(NAME),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -6,10 +6,8 @@ import math
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, Moment
-from services.domain.rules.parameters import EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "patrol_vehicle"
 SHIFTS = ((7.5, 11.5), (13.5, 17.5), (19.5, 22.0))
@@ -64,25 +62,5 @@ KIND = DeviceKind(
         EventType("illegal_parking", Label("违规停车", "Illegal parking"), fields=AT),
     ),
     commands=(),
-    rules=(
-        rule(f"{NAME}.obstacle", "道路障碍", "Obstacle", Severity.MINOR, Team.PATROL, EventParameters("obstacle")),
-        rule(
-            f"{NAME}.exposed_garbage",
-            "暴露垃圾",
-            "Exposed garbage",
-            Severity.MINOR,
-            Team.CLEANING,
-            EventParameters("exposed_garbage"),
-        ),
-        rule(
-            f"{NAME}.illegal_parking",
-            "违规停车",
-            "Illegal parking",
-            Severity.MINOR,
-            Team.PATROL,
-            EventParameters("illegal_parking"),
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -6,14 +6,11 @@ import math
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import DeviceKind, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "people_counter"
-CAPACITY = 200.0
 STAY_S = 4000.0
 
 
@@ -50,16 +47,5 @@ KIND = DeviceKind(
     ),
     events=(),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.over_capacity",
-            "人数超出容量",
-            "Over capacity",
-            Severity.MINOR,
-            Team.GENERAL,
-            ThresholdParameters("inside", Compare.AT_LEAST, CAPACITY, clear_limit=CAPACITY * 0.9),
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType
-from services.domain.registry import WATER_ZONE
-from services.domain.rules.parameters import EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "perimeter_camera"
 
@@ -22,29 +19,6 @@ KIND = DeviceKind(
         # its own horn at one spot: a shout at somebody by the water cannot wait for a second approver
         CommandType("speak", Label("喊话", "Speak"), params=("text", "clip")),
         CommandType("snapshot", Label("抓拍", "Snapshot")),
-    ),
-    rules=(
-        rule(
-            f"{NAME}.water_edge",
-            "有人进入危险水域",
-            "Someone crossed a water edge",
-            Severity.CRITICAL,
-            Team.PATROL,
-            EventParameters("crossed"),
-            life_safety=True,
-            device_tag=WATER_ZONE,
-            family=f"{NAME}.crossed",
-        ),
-        rule(
-            f"{NAME}.crossed",
-            "周界越界",
-            "Perimeter crossed",
-            Severity.MINOR,
-            Team.PATROL,
-            EventParameters("crossed"),
-            family=f"{NAME}.crossed",
-        ),
-        *standing(NAME),
     ),
     profile=day.nothing,
 )

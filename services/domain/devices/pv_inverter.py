@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import device_fault, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "pv_inverter"
 PEAK_W = 50_000.0
@@ -57,17 +55,5 @@ KIND = DeviceKind(
     ),
     events=(EventType("fault", Label("故障", "Fault"), fields=("code",)),),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.no_power",
-            "白天无发电",
-            "No power in daylight",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("power", Compare.AT_MOST, 0, for_s=1800, daylight=True),
-        ),
-        device_fault(NAME),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.common import device_fault, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType
 from services.domain.vocabulary import Label
 
@@ -24,6 +23,5 @@ KIND = DeviceKind(
         # silencing a siren in an emergency does as much harm as sounding it without one
         CommandType("siren_off", Label("停止", "Siren off"), dangerous=True),
     ),
-    rules=(device_fault(NAME), *standing(NAME)),
     profile=day.nothing,
 )

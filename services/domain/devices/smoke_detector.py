@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import device_fault, low_battery, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, Moment
-from services.domain.rules.parameters import CorrelationParameters, EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "smoke_detector"
 
@@ -40,39 +38,5 @@ KIND = DeviceKind(
         EventType("low_battery", Label("电池电量低", "Low battery"), fields=("battery",)),
     ),
     commands=(CommandType("mute", Label("消音", "Mute")), CommandType("test", Label("自检", "Self-test"))),
-    rules=(
-        rule(
-            f"{NAME}.alarm",
-            "烟雾报警",
-            "Smoke alarm",
-            Severity.CRITICAL,
-            Team.PATROL,
-            EventParameters("alarm"),
-            life_safety=True,
-        ),
-        # about the building, not the detector: two within three minutes are no burnt toast
-        rule(
-            f"{NAME}.fire",
-            "楼内多点烟感报警，疑似火灾",
-            "Several smoke alarms in one building: fire",
-            Severity.CRITICAL,
-            Team.PATROL,
-            CorrelationParameters("alarm", count=2, window_s=180),
-            life_safety=True,
-        ),
-        rule(
-            f"{NAME}.low_battery_event",
-            "电池电量低",
-            "Low battery",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            EventParameters("low_battery", clear_after_s=86400),
-            family=f"{NAME}.battery",
-        ),
-        device_fault(NAME, severity=Severity.MAJOR),
-        tampered(NAME, severity=Severity.MAJOR),
-        low_battery(NAME),
-        *standing(NAME, silence_is_dangerous=True),
-    ),
     profile=profile,
 )

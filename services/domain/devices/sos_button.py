@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import DeviceKind, EventType, Memory, Metric, Moment
-from services.domain.rules.parameters import EventParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "sos_button"
 
@@ -26,18 +24,5 @@ KIND = DeviceKind(
     metrics=(Metric("battery", "%", Label("电池", "Battery"), 0, 100),),
     events=(EventType("pressed", Label("一键呼救", "SOS pressed")),),
     commands=(),
-    rules=(
-        rule(
-            f"{NAME}.pressed",
-            "一键呼救",
-            "SOS button pressed",
-            Severity.CRITICAL,
-            Team.GRID,
-            EventParameters("pressed"),
-            life_safety=True,
-        ),
-        low_battery(NAME),
-        *standing(NAME, silence_is_dangerous=True),
-    ),
     profile=profile,
 )

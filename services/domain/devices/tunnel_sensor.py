@@ -5,20 +5,10 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, Memory, Metric, Moment
-from services.domain.rules.parameters import Compare, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "tunnel_sensor"
-
-CH4_LEL = 20.0
-"""GB 50838: the gas alarm of a pipe gallery is set no higher than 20 % of the lower explosive limit."""
-LEAST_O2 = 19.5
-"""GB 8958: below 19.5 % oxygen a space counts as oxygen-deficient."""
-H2S_PPM = 7.0
-"""GBZ 2.1: hydrogen sulfide never above 10 mg/m³, about 7 ppm."""
-WATER_CM = 30.0
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
@@ -54,43 +44,5 @@ KIND = DeviceKind(
     ),
     events=(),
     commands=(CommandType("fan_on", Label("开风机", "Fan on")), CommandType("fan_off", Label("关风机", "Fan off"))),
-    rules=(
-        rule(
-            f"{NAME}.ch4_high",
-            "管廊甲烷超限",
-            "Methane in the tunnel",
-            Severity.CRITICAL,
-            Team.MAINTENANCE,
-            ThresholdParameters("ch4", Compare.AT_LEAST, CH4_LEL, clear_limit=10, clear_for_s=60),
-            life_safety=True,
-        ),
-        rule(
-            f"{NAME}.o2_low",
-            "管廊缺氧",
-            "Too little oxygen in the tunnel",
-            Severity.CRITICAL,
-            Team.MAINTENANCE,
-            ThresholdParameters("o2", Compare.AT_MOST, LEAST_O2, clear_limit=20, clear_for_s=60),
-            life_safety=True,
-        ),
-        rule(
-            f"{NAME}.h2s_high",
-            "管廊硫化氢超限",
-            "Hydrogen sulfide in the tunnel",
-            Severity.CRITICAL,
-            Team.MAINTENANCE,
-            ThresholdParameters("h2s", Compare.AT_LEAST, H2S_PPM, clear_limit=4, clear_for_s=60),
-            life_safety=True,
-        ),
-        rule(
-            f"{NAME}.water_high",
-            "管廊积水",
-            "Water in the tunnel",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("water_level", Compare.AT_LEAST, WATER_CM, for_s=60, clear_limit=WATER_CM - 10),
-        ),
-        *standing(NAME),
-    ),
     profile=profile,
 )

@@ -5,12 +5,9 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_volts, rule, standing, tampered
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.registry import ELDER_LIVING_ALONE
-from services.domain.rules.parameters import Compare, ConsumptionParameters, EventParameters, ThresholdParameters
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "water_meter"
 HOUR_S = 3600.0
@@ -60,65 +57,6 @@ KIND = DeviceKind(
     commands=(
         CommandType("valve_open", Label("开阀", "Open valve"), dangerous=True),
         CommandType("valve_close", Label("关阀", "Close valve"), dangerous=True),
-    ),
-    rules=(
-        rule(
-            f"{NAME}.burst",
-            "疑似爆管",
-            "Suspected burst pipe",
-            Severity.MAJOR,
-            Team.MAINTENANCE,
-            ThresholdParameters("flow", Compare.AT_LEAST, BURST_M3_H, for_s=60, clear_limit=1.0),
-            family=f"{NAME}.leak",
-        ),
-        rule(
-            f"{NAME}.continuous_use",
-            "用水昼夜不停，疑似漏水",
-            "Water never stops: suspected leak",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            # half a litre: the register counts litres, and one of them in a half-hour is use
-            ConsumptionParameters("total_m3", 86400, Compare.AT_LEAST, 0.0005, every_s=1800),
-            family=f"{NAME}.leak",
-        ),
-        rule(
-            f"{NAME}.leak",
-            "水表报漏水",
-            "Meter reports a leak",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            EventParameters("leak", clear_after_s=86400),
-            family=f"{NAME}.leak",
-        ),
-        rule(
-            f"{NAME}.backflow",
-            "水流倒流",
-            "Backflow",
-            Severity.MINOR,
-            Team.MAINTENANCE,
-            EventParameters("backflow", clear_after_s=3600),
-        ),
-        rule(
-            f"{NAME}.elder_silence",
-            "独居老人十二小时未用水",
-            "Elder living alone: no water used for 12 h",
-            Severity.MINOR,
-            Team.GRID,
-            ConsumptionParameters("total_m3", 12 * HOUR_S, Compare.AT_MOST, 0.01),
-            person_tag=ELDER_LIVING_ALONE,
-        ),
-        rule(
-            f"{NAME}.elder_overuse",
-            "独居老人用水过多",
-            "Elder living alone: unusually much water used",
-            Severity.MINOR,
-            Team.GRID,
-            ConsumptionParameters("total_m3", 24 * HOUR_S, Compare.AT_LEAST, 2.0),
-            person_tag=ELDER_LIVING_ALONE,
-        ),
-        tampered(NAME),
-        low_volts(NAME),
-        *standing(NAME),
     ),
     profile=profile,
 )

@@ -1,8 +1,4 @@
-"""Elder's wristband (老人手环): vitals, falls, SOS and where the wearer is. Its limits for vitals are NEWS2's.
-
-NEWS2 (Royal College of Physicians, 2017) gives three points to each of the major bands and, here, the minor ones are
-the bands next to them. It is not a diagnosis: it says that somebody should look.
-"""
+"""Elder's wristband (老人手环): vitals, falls, SOS and where the wearer is."""
 
 from __future__ import annotations
 
@@ -10,15 +6,11 @@ import math
 import random
 
 from services.domain.devices import day
-from services.domain.devices.common import low_battery, rule, standing
 from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
 from services.domain.metering import Register
-from services.domain.rules.parameters import Compare, EventParameters, NOfMParameters
-from services.domain.rules.rule import Rule
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
 NAME = "wristband"
-LEAST, MOST = Compare.AT_LEAST, Compare.AT_MOST
 
 
 def profile(memory: Memory, moment: Moment, rng: random.Random) -> dict[str, float]:
@@ -67,17 +59,6 @@ def _battery(memory: Memory, moment: Moment, rng: random.Random) -> float:
     return round(level)
 
 
-def _vital(
-    name: str, zh: str, en: str, severity: Severity, metric: str, limit: float, to: Compare, band: float | None = None
-) -> Rule:
-    """Two of three readings past the limit; with `band`, up to there (the severe rule of the family takes over)."""
-    family = f"{NAME}.{metric}_{'high' if to is LEAST else 'low'}"
-    far = None if band is None else MOST if to is LEAST else LEAST
-    parameters = NOfMParameters(metric, to, limit, n=2, m=3, and_compare=far, and_limit=band)
-    return rule(f"{NAME}.{name}", zh, en, severity, Team.GRID, parameters, family=family)
-
-
-MAJOR, MINOR = Severity.MAJOR, Severity.MINOR
 REGISTER = Register(max_per_h=18_000.0, retentive=False)
 """Steps an hour at a sprinter's five a second; many wristbands begin at zero at midnight."""
 
@@ -102,36 +83,5 @@ KIND = DeviceKind(
         EventType("removed", Label("手环摘下", "Band taken off")),
     ),
     commands=(CommandType("locate", Label("定位", "Locate")), CommandType("vibrate", Label("振动", "Vibrate"))),
-    rules=(
-        rule(
-            f"{NAME}.sos",
-            "老人呼救",
-            "Elder calls for help",
-            Severity.CRITICAL,
-            Team.GRID,
-            EventParameters("sos"),
-            life_safety=True,
-        ),
-        rule(
-            f"{NAME}.fall",
-            "老人跌倒",
-            "Elder has fallen",
-            Severity.CRITICAL,
-            Team.GRID,
-            EventParameters("fall"),
-            life_safety=True,
-        ),
-        rule(f"{NAME}.removed", "手环被摘下", "Band taken off", MINOR, Team.GRID, EventParameters("removed")),
-        _vital("heart_rate_very_low", "心率过低", "Heart rate very low", MAJOR, "heart_rate", 40, MOST),
-        _vital("heart_rate_very_high", "心率过高", "Heart rate very high", MAJOR, "heart_rate", 131, LEAST),
-        _vital("heart_rate_high", "心率偏高", "Heart rate high", MINOR, "heart_rate", 111, LEAST, band=130),
-        _vital("spo2_very_low", "血氧过低", "Oxygen saturation very low", MAJOR, "spo2", 91, MOST),
-        _vital("spo2_low", "血氧偏低", "Oxygen saturation low", MINOR, "spo2", 93, MOST, band=92),
-        _vital("systolic_very_low", "血压过低", "Blood pressure very low", MAJOR, "systolic", 90, MOST),
-        _vital("systolic_low", "血压偏低", "Blood pressure low", MINOR, "systolic", 100, MOST, band=91),
-        _vital("systolic_very_high", "血压过高", "Blood pressure very high", MAJOR, "systolic", 220, LEAST),
-        low_battery(NAME),
-        *standing(NAME, silence_is_dangerous=True),
-    ),
     profile=profile,
 )

@@ -86,7 +86,8 @@ def _entry(entry: Any) -> Item:
     device_no, ts_ms, received_ms = DeviceNo(int(entry["device_no"])), int(entry["ts_ms"]), int(entry["received_ms"])
     match entry["type"]:
         case "event":
-            return Event(device_no, ts_ms, received_ms, str(entry["event"]), dict(entry.get("data") or {}))
+            data, name = dict(entry.get("data") or {}), str(entry.get("id") or "")
+            return Event(device_no, ts_ms, received_ms, str(entry["event"]), data, id=name)
         case "status":
             return Status(device_no, ts_ms, received_ms, bool(entry["online"]), int(entry.get("session") or 0))
         case "clock":
@@ -94,6 +95,7 @@ def _entry(entry: Any) -> Item:
         case "flood":
             return Flood(device_no, ts_ms, received_ms, int(entry["count"]))
         case "reply":
-            return Reply(device_no, ts_ms, received_ms)
+            said = str(entry.get("id") or ""), bool(entry.get("ok", True)), str(entry.get("detail") or "")
+            return Reply(device_no, ts_ms, received_ms, *said, bool(entry.get("done", True)))
         case other:
             raise ValueError(f"unknown type {other!r}")

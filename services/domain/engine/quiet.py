@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from services.domain.engine.device_clock import SLOW_MS
 from services.domain.rules.evaluation import Reading
 
 if TYPE_CHECKING:
@@ -23,24 +24,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
-    """`within`: (position, low, high); values strictly between set off none of `rules` rules that read."""
+    """`within`: (position, low, high); values strictly between set off none of `rules` rules that read.
+
+    `sent`: positions that must carry a value for that."""
 
     within: tuple[tuple[int, float, float], ...]
     rules: int
+    sent: tuple[int, ...] = ()
 
 
 def compile_quiet(reads: Sequence[Compiled], positions: Mapping[str, int]) -> Quiet | None:
     """None where a rule wants to see every reading (a counter's), or the device's rules cannot be judged so."""
     within: dict[int, tuple[float, float]] = {}
+    sent: set[int] = set()
     for one in reads:
-        if one.kind.rests is None or one.kind.per_building:
+        if one.kind.rests is None or one.place is not None:
             return None
         metric, low, high = one.kind.rests(one.rule.parameters)
         position = positions.get(metric)
         if position is not None:
             before = within.get(position, (-inf, inf))
             within[position] = max(low, before[0]), min(high, before[1])
-    return Quiet(tuple((position, low, high) for position, (low, high) in sorted(within.items())), len(reads))
+            if one.kind.rests_only_if_sent:
+                sent.add(position)
+    limits = tuple((position, low, high) for position, (low, high) in sorted(within.items()))
+    return Quiet(limits, len(reads), tuple(sorted(sent)))
 
 
 def apply_readings(engine: Engine, row: LogRow) -> int:
@@ -57,10 +65,14 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
         if (
             quiet is not None
             and not subject.states
+            and received_ms < subject.soonest_ms
             and ts_ms >= subject.newest_ms
+            and received_ms - ts_ms <= SLOW_MS
+            and subject.drift is None
             and facts.online
             and facts.seen_ms is not None
             and (gateway is None or (not gateway.states and gateway.facts.online))
+            and not (quiet.sent and _lacks(quiet.sent, vals, first, width))
         ):
             for position, low, high in quiet.within:
                 if position < width:
@@ -80,3 +92,7 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
         engine.apply(Reading(device_no, ts_ms, received_ms, vals[first:start], subject.positions))  # type: ignore[arg-type]
     engine.evaluations += evaluated
     return unknown
+
+
+def _lacks(sent: tuple[int, ...], vals: Sequence[float | None], first: int, width: int) -> bool:
+    return any(position >= width or vals[first + position] is None for position in sent)

@@ -1,79 +1,30 @@
-"""Who the rules are about: devices and buildings of one partition, with the rules that apply to each."""
+"""Who the rules are about: devices and places of one partition, with the rules that apply to each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.domain.devices.kind import DeviceKind
-from services.domain.engine.quiet import Quiet, compile_quiet
-from services.domain.ids import DeviceNo, RuleId
+from services.domain.engine.compiled import NEVER as NEVER
+from services.domain.engine.compiled import Compiled as Compiled
+from services.domain.engine.compiled import RuleSet as RuleSet
+from services.domain.engine.compiled import compile_rule, compile_rules, metric_positions, rule_set
+from services.domain.engine.device_clock import Drift
+from services.domain.engine.hold.inputs import HoldInputs
+from services.domain.engine.platform import PLATFORM
+from services.domain.ids import CommunityId, DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
-from services.domain.rules import BY_PARAMETERS
-from services.domain.rules.evaluation import Facts, Line, Reading, RuleKind, State
+from services.domain.rules.evaluation import Facts, Line, State
 from services.domain.rules.rule import Rule
 from services.domain.rules.rulebook import Rulebook, applies
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A rule beside its behaviour and the kind of device it watches."""
-
-    rule: Rule
-    kind: RuleKind[Any]
-    device_kind: DeviceKind
-    family: str
-
-
-def metric_positions(kind: DeviceKind) -> dict[str, int]:
-    return {metric.name: position for position, metric in enumerate(kind.metrics)}
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """The rules that apply to one sort of device, sorted by what can set them off, so that the others cost nothing."""
-
-    by_id: Mapping[RuleId, Compiled]
-    reads: Mapping[type, tuple[Compiled, ...]]
-    reads_active: Mapping[type, tuple[Compiled, ...]]
-    starts: tuple[Compiled, ...]
-    quiet: Quiet | None = None
-    """When a reading sets off none of them."""
-
-
-def _gravest_first(rule: Rule) -> tuple[bool, int]:
-    """The building before its devices, so that a second detector joins the fire instead of opening an order alone."""
-    return not BY_PARAMETERS[type(rule.parameters)].per_building, -rule.severity.rank
-
-
-def compile_rules(device_kind: DeviceKind, rules: Iterable[Rule]) -> RuleSet:
-    """Worst first: where one message sets off two rules of a family, the graver one names the alert."""
-    compiled = [
-        Compiled(rule, BY_PARAMETERS[type(rule.parameters)], device_kind, rule.family or rule.id)
-        for rule in sorted(rules, key=_gravest_first)
-    ]
-    reads: dict[type, list[Compiled]] = {}
-    active: dict[type, list[Compiled]] = {}
-    for one in compiled:
-        for item in one.kind.reads:
-            reads.setdefault(item, []).append(one)
-        for item in one.kind.reads_active:
-            active.setdefault(item, []).append(one)
-    return RuleSet(
-        {one.rule.id: one for one in compiled},
-        {item: tuple(found) for item, found in reads.items()},
-        {item: tuple(found) for item, found in active.items()},
-        tuple(one for one in compiled if one.kind.starts),
-        compile_quiet(reads.get(Reading, ()), metric_positions(device_kind)),
-    )
-
-
 @dataclass(slots=True)
 class Subject:
-    """A device or a building, what is known of it, and what its rules remember."""
+    """A device or a place, what is known of it, and what its rules remember."""
 
     key: str
     facts: Facts
@@ -91,6 +42,12 @@ class Subject:
     """The device's own time of its newest telemetry; what is older than that comes too late to mean anything now."""
     states: dict[RuleId, State] = field(default_factory=dict)
     dues: dict[RuleId, int] = field(default_factory=dict)
+    soonest_ms: int = NEVER
+    """The soonest of `dues`, those that are judged late left out."""
+    drift: Drift | None = None
+    """What its delays say of the device's clock; None while they say nothing."""
+    places: Mapping[str, Subject] = field(default_factory=dict)
+    """Sort of place → the subject of that place this device lies in, where rules watch it."""
 
     @property
     def name(self) -> str:
@@ -135,15 +92,22 @@ class Seen:
 
 @dataclass(slots=True)
 class Roster:
-    """All subjects of one partition."""
+    """All subjects of one partition. `places`: by key, `building:{id}`, `gateway:{device_no}`, `grid:{id}` or
+    `community:{id}`; only those that a rule watches."""
 
     line: Line
     devices: dict[DeviceNo, Subject] = field(default_factory=dict)
-    buildings: dict[str, Subject] = field(default_factory=dict)
+    places: dict[str, Subject] = field(default_factory=dict)
+    holding: HoldInputs = field(default_factory=HoldInputs)
+    """Silences and caps of its communities."""
 
     def find(self, key: str) -> Subject | None:
         sort, _, name = key.partition(":")
-        return self.devices.get(DeviceNo(int(name))) if sort == "device" else self.buildings.get(key)
+        return self.devices.get(DeviceNo(int(name))) if sort == "device" else self.places.get(key)
+
+    def subjects(self) -> Iterator[Subject]:
+        yield from self.devices.values()
+        yield from self.places.values()
 
 
 def build_roster(
@@ -156,27 +120,26 @@ def build_roster(
     line: Line,
 ) -> Roster:
     """`away`: household → until when nobody is at home, epoch ms. Retired devices and unknown kinds are left out."""
-    places = {community.id: community for community in communities}
+    by_id = {community.id: community for community in communities}
     roster = Roster(line)
     sets: dict[tuple[str, tuple[int, ...]], RuleSet] = {}
+    positions = {name: metric_positions(kind) for name, kind in catalogue.items()}
     books = _Books(rulebook)
-    of_building: dict[str, dict[str, DeviceKind]] = {}
-    rows = [row for row in devices if not row.retired and row.kind in catalogue and row.community_id in places]
-    for row in rows:
-        kind, community = catalogue[row.kind], places[row.community_id]
+    for row in devices:
+        if row.retired or row.kind not in catalogue or row.community_id not in by_id:
+            continue
+        kind = catalogue[row.kind]
         rules = books.of_device(row)
         key = (row.kind, tuple(map(id, rules)))
         if key not in sets:
             sets[key] = compile_rules(kind, rules)
         roster.devices[row.device_no] = Subject(
             key=device_key(row.device_no),
-            facts=Facts(
-                interval_ms=row.interval_s * 1000,
-                latitude=community.latitude,
-                longitude=community.longitude,
-                zone=_zone(community.timezone),
-                away_until_ms=away.get(row.household_id) if row.household_id else None,
-                line=line,
+            facts=_facts(
+                by_id[row.community_id],
+                row.interval_s * 1000,
+                away.get(row.household_id) if row.household_id else None,
+                line,
             ),
             community_id=row.community_id,
             building_id=row.building_id,
@@ -186,16 +149,26 @@ def build_roster(
             x=row.x,
             y=row.y,
             device=row,
-            positions=metric_positions(kind),
+            positions=positions[row.kind],
         )
-        if row.building_id is not None:
-            of_building.setdefault(row.building_id, {})[row.kind] = kind
-    for row in rows:
-        if row.gateway_no is not None and row.gateway_no in roster.devices:
-            child, gateway = roster.devices[row.device_no], roster.devices[row.gateway_no]
-            child.gateway, child.facts.gateway = gateway, gateway.facts
-    _buildings(roster, books, of_building, buildings)
+    for child in roster.devices.values():
+        gateway_no = child.device.gateway_no if child.device is not None else None
+        if gateway_no is not None and gateway_no in roster.devices:
+            child.gateway = roster.devices[gateway_no]
+            child.facts.gateway = child.gateway.facts
+    _Places(roster, books, by_id, {row.id: row for row in buildings}, catalogue).fill()
     return roster
+
+
+def _facts(community: CommunityRow, interval_ms: int, away_until_ms: int | None, line: Line) -> Facts:
+    return Facts(
+        interval_ms=interval_ms,
+        latitude=community.latitude,
+        longitude=community.longitude,
+        zone=_zone(community.timezone),
+        away_until_ms=away_until_ms,
+        line=line,
+    )
 
 
 class _Books:
@@ -212,6 +185,10 @@ class _Books:
             self._kinds[key] = self._rulebook.of_kind(*key)
         return self._kinds[key]
 
+    def of_platform(self, community_id: str) -> tuple[Rule, ...]:
+        """Rules about the community itself."""
+        return self.of_kind(community_id, PLATFORM.name)
+
     def of_device(self, device: DeviceRow) -> tuple[Rule, ...]:
         rules = tuple(
             self._rulebook.fitted(rule, device)
@@ -223,31 +200,98 @@ class _Books:
         return rules
 
 
-def _buildings(
-    roster: Roster, books: _Books, kinds: Mapping[str, Mapping[str, DeviceKind]], rows: Iterable[BuildingRow]
-) -> None:
-    """A building is a subject of its own for the rules that count its devices."""
-    anyone = {device.building_id: device for device in roster.devices.values()}
-    for row in rows:
-        device = anyone.get(row.id)
-        if device is None:
-            continue
-        by_id = {
-            rule_id: one
-            for kind in kinds.get(row.id, {}).values()
-            for rule_id, one in compile_rules(kind, books.of_kind(device.community_id, kind.name)).by_id.items()
-            if one.kind.per_building
-        }
-        if not by_id:
-            continue
-        roster.buildings[building_key(row.id)] = Subject(
-            key=building_key(row.id),
+class _Places:
+    """Places are subjects of their own for the rules that look at several devices, or at none."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        books: _Books,
+        communities: Mapping[CommunityId, CommunityRow],
+        buildings: Mapping[str, BuildingRow],
+        catalogue: Mapping[str, DeviceKind],
+    ) -> None:
+        self._roster = roster
+        self._books = books
+        self._communities = communities
+        self._buildings = buildings
+        self._catalogue = catalogue
+        self._rules: dict[str, dict[RuleId, Compiled]] = {}
+
+    def fill(self) -> None:
+        found: dict[str, Subject] = {}
+        lies_in: dict[tuple[str, ...], dict[str, Subject]] = {}
+        for device in self._roster.devices.values():
+            keys = self._keys(device)
+            for sort, key in keys.items():
+                place = found.get(key) or self._place(sort, key, device)
+                found[key] = place
+            if keys:
+                among = tuple(keys.values())
+                device.places = lies_in.setdefault(among, {sort: found[key] for sort, key in keys.items()})
+        for community in self._communities.values():
+            key = f"community:{community.id}"
+            for rule in self._books.of_platform(community.id):
+                self._rules.setdefault(key, {})[rule.id] = compile_rule(PLATFORM, rule, "community")
+            if key not in found and key in self._rules:
+                found[key] = self._community(community)
+        for key, place in found.items():
+            place.rules = rule_set(self._rules[key].values(), {})
+            self._roster.places[key] = place
+
+    def _keys(self, device: Subject) -> dict[str, str]:
+        """Sort of place → key, for those that a rule of the device watches."""
+        assert device.device is not None  # noqa: S101
+        row, keys = device.device, {}
+        for one in device.rules.by_id.values():
+            key = None
+            match one.place:
+                case None:
+                    continue
+                case "building":
+                    key = (
+                        building_key(row.building_id)
+                        if row.building_id and row.building_id in self._buildings
+                        else None
+                    )
+                case "gateway":
+                    key = f"gateway:{row.gateway_no or row.device_no}"
+                case "grid":
+                    key = f"grid:{row.grid_id}" if row.grid_id is not None else None
+                case _:
+                    key = f"community:{row.community_id}"
+            if key is not None:
+                keys[one.place] = key
+                rules = self._rules.setdefault(key, {})
+                if one.rule.id not in rules:
+                    # As the community has it: a place is not fitted to one of its devices.
+                    own = self._books.of_kind(row.community_id, row.kind)
+                    rule = next((rule for rule in own if rule.id == one.rule.id), one.rule)
+                    rules[rule.id] = compile_rule(one.device_kind, rule, siblings=own)
+        return keys
+
+    def _place(self, sort: str, key: str, device: Subject) -> Subject:
+        """The first device of it lends it its facts."""
+        row = self._buildings.get(device.building_id or "") if sort == "building" else None
+        community = self._communities[CommunityId(device.community_id)]
+        return Subject(
+            key=key,
             facts=device.facts,
             community_id=device.community_id,
-            building_id=row.id,
-            place=row.name,
-            rules=RuleSet(by_id, {}, {}, ()),
-            grid_id=row.grid_id,
-            x=row.x,
-            y=row.y,
+            building_id=device.building_id if sort in ("building", "gateway") else None,
+            place=row.name if row is not None else community.name if sort == "community" else device.place,
+            rules=RuleSet({}, {}, {}, ()),
+            grid_id=row.grid_id if row is not None else device.grid_id if sort != "community" else None,
+            x=row.x if row is not None else device.x if sort == "gateway" else None,
+            y=row.y if row is not None else device.y if sort == "gateway" else None,
+        )
+
+    def _community(self, community: CommunityRow) -> Subject:
+        return Subject(
+            key=f"community:{community.id}",
+            facts=_facts(community, 60_000, None, self._roster.line),
+            community_id=community.id,
+            building_id=None,
+            place=community.name,
+            rules=RuleSet({}, {}, {}, ()),
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from services.domain.rules.evaluation import Event, Facts, Item, Outcome, RuleKind, Signal, State, What
 from services.domain.rules.parameters import AbsenceParameters
 
 _RECHECK_MS = 60_000
+_CATCH_UP_MS = 60_000
+"""What a device could not send while it was offline it sends once it is back; it is waited for that long."""
 
 
 def step(parameters: AbsenceParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
@@ -84,8 +87,15 @@ def tick(parameters: AbsenceParameters, state: State, facts: Facts, now_ms: int)
         return Outcome(decided, due_ms=_due(parameters, decided, facts))
     if not facts.online:
         return Outcome(state, due_ms=now_ms + _RECHECK_MS)
+    if now_ms < facts.online_since_ms + _CATCH_UP_MS:
+        return Outcome(state, due_ms=facts.online_since_ms + _CATCH_UP_MS)
     decided["onset"] = end
     return Outcome(decided, (Signal(What.FIRE, end, end),), _due(parameters, decided, facts))
 
 
-KIND = RuleKind(AbsenceParameters, step, tick, reads=(Event,), starts=True)
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: what was seen and decided stays known."""
+    return {**state, "onset": None}
+
+
+KIND = RuleKind(AbsenceParameters, step, tick, reads=(Event,), starts=True, observes=observes)

@@ -25,23 +25,34 @@ _POINTS = 96
 def step(parameters: ConsumptionParameters, state: State, item: Item, facts: Facts, now_ms: int) -> Outcome:
     """Late readings fill the window, so that nothing counts as a hole that was measured; only fresh ones page.
 
-    State: `{"ts", "total", "onset"}` (the newest reading) with `{"used", "points": [[ts, used]…]}` for a window or
-    `{"slice", "slice_used", "run"}` for a window in slices. A hole of more than three intervals starts it anew.
+    State: `{"ts", "total", "onset"}` (the newest reading believed) with `{"used", "points": [[ts, used]…]}` for a
+    window or `{"slice", "slice_used", "run"}` for one in slices; `"odd": [ts, total]`, a reading that does not follow
+    from it; `"away"`. A hole of more than three intervals starts it anew, as does whatever leaves the use in doubt.
     """
     if not isinstance(item, Reading):
         return Outcome(state)
     total = item.value(parameters.metric)
     if total is None:
         return Outcome(state)
+    away = _away(parameters, facts, item.ts_ms)
     if state is None:
-        return Outcome(_begin(item.ts_ms, total, None))
-    if item.ts_ms <= state["ts"]:
+        return Outcome(_begin(item.ts_ms, total, None, away))
+    newest = max(state["ts"], state["odd"][0] if "odd" in state else 0)
+    if item.ts_ms <= newest:
         return Outcome(state)
-    if item.ts_ms - state["ts"] > GAP_INTERVALS * facts.interval_ms or _away(parameters, facts, item.received_ms):
-        return Outcome(_begin(item.ts_ms, total, state["onset"]))
-    # A counter that went back was reset or swapped: what it shows now has gone through since.
-    delta = total - state["total"] if total >= state["total"] else max(total, 0.0)
-    moved = dict(state)
+    onset = state["onset"]
+    if away and onset is not None and not item.late:
+        # Whoever is not at home need not use anything: the silence is explained.
+        ended = Signal(What.CLEAR, item.ts_ms, onset)
+        return Outcome(_begin(item.ts_ms, total, None, away), (ended,))
+    if away or "away" in state or item.ts_ms - newest > GAP_INTERVALS * facts.interval_ms:
+        return Outcome(_begin(item.ts_ms, total, onset, away))
+    delta = _delta(parameters, state, item.ts_ms, total)
+    if delta is None:
+        return Outcome({**state, "odd": [item.ts_ms, total]})
+    if delta < 0:
+        return Outcome(_begin(item.ts_ms, total, onset, away))
+    moved = {name: value for name, value in state.items() if name != "odd"}
     if parameters.every_s is None:
         held, used = _window(parameters, moved, item.ts_ms, delta)
     else:
@@ -49,7 +60,6 @@ def step(parameters: ConsumptionParameters, state: State, item: Item, facts: Fac
     moved["ts"], moved["total"] = item.ts_ms, total
     if held is None or item.late:
         return Outcome(moved)
-    onset = moved["onset"]
     if held and onset is None:
         moved["onset"] = int(item.ts_ms - parameters.window_s * 1000)
         return Outcome(moved, (Signal(What.FIRE, item.ts_ms, moved["onset"], used),))
@@ -65,17 +75,41 @@ def _away(parameters: ConsumptionParameters, facts: Facts, at_ms: int) -> bool:
     return away and parameters.compare is Compare.AT_MOST
 
 
-def _begin(ts_ms: int, total: float, onset: int | None) -> dict[str, Any]:
-    return {"ts": ts_ms, "total": total, "onset": onset}
+def _begin(ts_ms: int, total: float, onset: int | None, away: bool) -> dict[str, Any]:
+    """The window begins with this reading; while people are away, with the first one after they are back."""
+    begun: dict[str, Any] = {"ts": ts_ms, "total": total, "onset": onset}
+    return {**begun, "away": True} if away else begun
+
+
+def _delta(parameters: ConsumptionParameters, state: dict[str, Any], ts_ms: int, total: float) -> float | None:
+    """What went through since the newest reading believed. None: nobody can say yet; below zero: nobody ever will.
+
+    A register that went back, or further on than it can, is a wild reading unless the next one follows from it. If it
+    does, it was reset or swapped. A reset one began at zero, and what it shows has gone through since; but a swapped
+    one shows anything, so that is believed only where it sets nothing off by itself.
+    """
+    if _follows(parameters, state["ts"], state["total"], ts_ms, total):
+        return float(total - state["total"])
+    odd_ms, odd = state.get("odd", (ts_ms, total))
+    if odd_ms == ts_ms or not _follows(parameters, odd_ms, odd, ts_ms, total):
+        return None
+    reset = 0 <= total < state["total"]
+    harmless = parameters.compare is Compare.AT_LEAST and total < parameters.limit
+    return float(total) if reset and harmless else -1.0
+
+
+def _follows(parameters: ConsumptionParameters, since_ms: int, before: float, ts_ms: int, total: float) -> bool:
+    most = parameters.max_per_h
+    return total >= before and (most is None or total - before <= most * (ts_ms - since_ms) / 3_600_000)
 
 
 def _window(
     parameters: ConsumptionParameters, state: dict[str, Any], ts_ms: int, delta: float
 ) -> tuple[bool | None, float]:
-    """Whether the trailing window meets the limit (None: not yet observed whole) and what it used.
+    """Whether the trailing window meets the limit, and what it used. None: not yet observed whole, or in doubt.
 
-    Towards an upper limit the window begins at the first point inside it, towards a lower one at the last point
-    before it: where points do not fall on its edge, the doubt speaks against an alert.
+    Where no point falls on the window's edge, what was used lies between the sums since the points on either side of
+    it; it meets the limit, or does not, only where both say so.
     """
     window_ms = parameters.window_s * 1000
     points: list[list[float]] = list(state.get("points") or [[state["ts"], 0.0]])
@@ -83,15 +117,17 @@ def _window(
     edge = ts_ms - window_ms
     while len(points) > 1 and points[1][0] <= edge:
         points.pop(0)
-    whole = points[0][0] <= edge
-    inside = (
-        points[0] if points[0][0] == edge or parameters.compare is Compare.AT_MOST or len(points) == 1 else points[1]
-    )
-    amount = used - inside[1]
+    first = points[0]
+    high = used - first[1]
+    low = high if first[0] == edge else used - points[1][1] if len(points) > 1 else 0.0
     if ts_ms - points[-1][0] >= window_ms / _POINTS:
         points.append([ts_ms, used])
     state["used"], state["points"] = used, points
-    return (past(parameters.compare, amount, parameters.limit) if whole else None), amount
+    careful = low if parameters.compare is Compare.AT_LEAST else high
+    if first[0] > edge:
+        return None, careful
+    said = {past(parameters.compare, amount, parameters.limit) for amount in (low, high)}
+    return (said.pop() if len(said) == 1 else None), careful
 
 
 def _slices(
@@ -127,4 +163,9 @@ def tick(parameters: ConsumptionParameters, state: State, facts: Facts, now_ms: 
     return Outcome(state)
 
 
-KIND = RuleKind(ConsumptionParameters, step, tick, reads=(Reading,))
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: the counter is followed all the time."""
+    return {**state, "onset": None}
+
+
+KIND = RuleKind(ConsumptionParameters, step, tick, reads=(Reading,), observes=observes)

@@ -38,7 +38,8 @@ def _due(parameters: CorrelationParameters, state: State) -> int | None:
     if state is None:
         return None
     window = int(parameters.window_s * 1000)
-    return int(state["received"]) + (window if state["onset"] is None else max(window, CLEAR_AFTER_MS))
+    # What comes at the very end of the window still belongs to it, and a clock runs before the item of its moment.
+    return int(state["received"]) + (window + 1 if state["onset"] is None else max(window, CLEAR_AFTER_MS))
 
 
 def tick(parameters: CorrelationParameters, state: State, facts: Facts, now_ms: int) -> Outcome:

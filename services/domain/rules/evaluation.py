@@ -28,11 +28,12 @@ class Reading:
     late: bool = False
 
     def value(self, metric: str) -> float | None:
-        """None where this reading does not carry the metric."""
+        """None where this reading does not carry the metric, or carries what is no number."""
         position = self.positions.get(metric)
         if position is None or position >= len(self.values):
             return None
-        return self.values[position]
+        value = self.values[position]
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Event:
     event: str
     data: Mapping[str, Any] = field(default_factory=dict)
     late: bool = False
+    id: str = ""
+    """Its sender's name for the message; empty where it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +83,43 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A device's answer to a command: to the rules, a sign of life."""
+    """A device's answer to a command: to the rules, a sign of life. A gateway answers for those behind it."""
 
     device_no: DeviceNo
     ts_ms: int
     received_ms: int
+    command_id: str = ""
+    ok: bool = True
+    detail: str = ""
+    done: bool = True
 
 
-Item = Reading | Event | Status | Clock | Flood | Reply
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """An alert of a device in a place was raised or ended. `received_ms`: when that was decided, server time.
+
+    `rises`: since when the devices there that a gathering rule counts have theirs open, in order, epoch ms. The engine
+    owns the list and goes on changing it.
+    """
+
+    device_no: DeviceNo
+    ts_ms: int
+    received_ms: int
+    rises: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How long messages lay between their receipt and the rules, as the engine found at `received_ms`, server time."""
+
+    device_no: DeviceNo
+    """Of nobody: 0. It is about the platform."""
+    ts_ms: int
+    received_ms: int
+    delay_ms: int
+
+
+Item = Reading | Event | Status | Clock | Flood | Reply | Gathered | Lag
 
 
 @dataclass(slots=True)
@@ -169,8 +201,10 @@ class RuleKind(Generic[P]):
     `reads`: items that can change a subject at rest. `reads_active`: items that matter only while there is a state.
     `starts`: a subject is given one `tick` when the rule first meets it, to set its clock.
     `per_building`: the subject is the device's building, not the device.
+    `place`: the subject is a place of the device of this sort: gateway, building, grid or community.
     `rests`: (metric, low, high) such that `step` of a reading comes to nothing for a subject without a state while
-    the metric is not sent or lies strictly between; None: every reading is to be seen.
+    the metric is not sent or lies strictly between; None: every reading is to be seen. `rests_only_if_sent`: a reading
+    without the metric is to be seen too.
     """
 
     parameters: type[P]
@@ -180,11 +214,19 @@ class RuleKind(Generic[P]):
     reads_active: tuple[type, ...] = ()
     starts: bool = False
     per_building: bool = False
+    place: Callable[[P], str] | None = None
     rests: Callable[[P], tuple[str, float, float]] | None = None
+    rests_only_if_sent: bool = False
     reason: Callable[[DeviceKind, P, Signal], Label] | None = None
     """The sentence that says why; None: it stands in `reasons`."""
+    observes: Callable[[dict[str, Any]], State] | None = None
+    """For a kind whose memory is knowledge (a baseline, a window) and not only what is pending: it is called also while
+    the rule does not count, and this takes from a state what is pending or fired. None: the memory is dropped then."""
 
 
+OVERTAKEN_MS = 60 * 60_000
+"""How long a rule remembers what is over, lest something older that comes after it begin it again. No event is waited
+for longer than this, not even a call for help: what is older yet pages nobody anyhow."""
 GAP_INTERVALS = 3
 """A hole longer than this many reporting intervals is not bridged: what stood before it is no longer known."""
 

@@ -23,6 +23,7 @@ def step(parameters: NOfMParameters, state: State, item: Item, facts: Facts, now
     """State: `{"recent": [[ts, 0 or 1], …at most m], "onset": ms or None}`; none while all recent readings are good.
 
     Readings older than a hole of three intervals say nothing about now and are forgotten; a late one is not counted.
+    Over only once fewer than `n` of the last `m` hold whatever the forgotten ones would have said.
     """
     if not isinstance(item, Reading):
         return Outcome(state)
@@ -43,7 +44,8 @@ def step(parameters: NOfMParameters, state: State, item: Item, facts: Facts, now
     if onset is None and len(hits) >= parameters.n:
         fired = Signal(What.FIRE, item.ts_ms, hits[0], value, {"hits": len(hits), "of": len(recent)})
         return Outcome({"recent": recent, "onset": hits[0]}, (fired,))
-    if onset is not None and len(hits) < parameters.n and len(recent) >= min(parameters.n, parameters.m):
+    forgotten = parameters.m - len(recent)
+    if onset is not None and len(hits) + forgotten < parameters.n:
         kept: State = {"recent": recent, "onset": None} if hits else None
         return Outcome(kept, (Signal(What.CLEAR, item.ts_ms, onset, value),))
     return Outcome({"recent": recent, "onset": onset} if hits or onset is not None else None)

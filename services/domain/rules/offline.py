@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.domain.rules.evaluation import (
     Clock,
     Event,
@@ -125,6 +127,17 @@ def _gateway_down(facts: Facts) -> bool:
     return facts.gateway is not None and not facts.gateway.online
 
 
+def observes(state: dict[str, Any]) -> State:
+    """As RuleKind.observes: whether the device is there is known all the time; only nobody is told."""
+    return {**state, "fired": False} if "off" in state else state
+
+
 KIND = RuleKind(
-    OfflineParameters, step, tick, reads=(Status,), reads_active=(Reading, Event, Clock, Flood, Reply), starts=True
+    OfflineParameters,
+    step,
+    tick,
+    reads=(Status,),
+    reads_active=(Reading, Event, Clock, Flood, Reply),
+    starts=True,
+    observes=observes,
 )

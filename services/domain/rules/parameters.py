@@ -77,6 +77,8 @@ class ConsumptionParameters:
     limit: float
     every_s: float | None = None
     """With this, fires only if every slice of the window meets the limit (use in every half-hour of a day)."""
+    max_per_h: float | None = None
+    """More than the register can move in an hour: a reading beyond it is not believed until the next bears it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,19 @@ class RateParameters:
     clear_for_s: float = 0.0
     """Over when no such change was seen for this long."""
 
+    def __post_init__(self) -> None:
+        if self.within_s <= 0:
+            raise ValueError("within_s must be above zero")
+        if self.limit == 0 or (self.limit > 0) is not (self.compare is Compare.AT_LEAST):
+            raise ValueError("limit must be above zero with >= (a rise) and below zero with <= (a fall)")
+
 
 class Aggregate(StrEnum):
     """What is made of the values of a window."""
 
     SUM = "sum"
     MEAN = "mean"
+    """Weighted by time: each value stands until the next."""
     MIN = "min"
     MAX = "max"
     RANGE = "range"
@@ -148,13 +157,21 @@ class WindowParameters:
     limit: float
     clear_limit: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.window_s <= 0:
+            raise ValueError("window_s must be above zero")
+
 
 @dataclass(frozen=True, slots=True)
 class SilenceParameters:
-    """Fires when a metric has not been sent for `for_s` although the device speaks: a broken sensor."""
+    """Fires when a metric has not been sent for `for_s` although the device sends telemetry: a broken sensor."""
 
     metric: str
     for_s: float
+
+    def __post_init__(self) -> None:
+        if self.for_s <= 0:
+            raise ValueError("for_s must be above zero")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +182,37 @@ class SequenceParameters:
     then: str
     within_s: float
 
+    def __post_init__(self) -> None:
+        if self.event == self.then:
+            raise ValueError("event and then must be two events")
+        if self.within_s < 0:
+            raise ValueError("within_s must not be below zero")
+
+
+PLACES = ("gateway", "building", "grid", "community")
+
 
 @dataclass(frozen=True, slots=True)
 class GatheringParameters:
-    """Fires once per place when `count` different devices there have an open alert of `rule` at the same time, or
-    raised one within `window_s` (many offline behind one gateway, several flooded manholes of one 网格)."""
+    """Fires once per place when `count` different devices there have an open alert of `rule` at the same time (many
+    offline behind one gateway, several flooded manholes of one 网格)."""
 
     rule: str
-    """Pattern over rule ids (`*.offline`)."""
+    """Pattern over rule ids and families (`*.offline`), of whatever device kind."""
     count: int
-    window_s: float
     within: str
     """gateway | building | grid | community"""
+    window_s: float = 0.0
+    """Only alerts that began within this long of each other count, so that what broke one by one over months is no
+    common trouble; 0: however far apart."""
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise ValueError("count must be at least 2")
+        if self.within not in PLACES:
+            raise ValueError(f"within must be one of {', '.join(PLACES)}")
+        if self.window_s < 0:
+            raise ValueError("window_s must not be below zero")
 
 
 class Edge(StrEnum):

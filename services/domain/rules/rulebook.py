@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.domain.devices.kind import DeviceKind
 from services.domain.ids import RuleId
 from services.domain.registered import DeviceRow
 from services.domain.rules.rule import Mode, Rule
@@ -44,9 +43,7 @@ def applies(rule: Rule, device: DeviceRow) -> bool:
     """Whether the device lies in the rule's scope."""
     scope = rule.scope
     return (
-        (rule.person_tag is None or rule.person_tag in device.person_tags)
-        and (rule.device_tag is None or rule.device_tag in device.tags)
-        and scope.device_tags <= device.tags
+        scope.device_tags <= device.tags
         and scope.person_tags <= device.person_tags
         and (not scope.buildings or device.building_id in scope.buildings)
         and (not scope.grids or device.grid_id in scope.grids)
@@ -54,11 +51,6 @@ def applies(rule: Rule, device: DeviceRow) -> bool:
         and (not scope.devices or device.id in scope.devices)
         and device.id not in scope.except_devices
     )
-
-
-def of_catalogue(catalogue: Mapping[str, DeviceKind]) -> Rulebook:
-    """The defaults alone."""
-    return Rulebook({name: kind.rules for name, kind in catalogue.items()})
 
 
 def by_kind(rules: Iterable[tuple[str, Rule]]) -> dict[str, tuple[Rule, ...]]:

@@ -27,6 +27,23 @@ def option_label(metric: Metric, value: float) -> Label:
     return Label("是", "yes") if value >= 1 else Label("否", "no")
 
 
+def metric_label(kind: DeviceKind, name: str) -> Label:
+    metric = metric_of(kind, name)
+    return metric.label if metric is not None else Label(name, name)
+
+
+def is_private(kind: DeviceKind, name: str) -> bool:
+    """A health metric: named in a reason, its numbers are not."""
+    metric = metric_of(kind, name)
+    return metric is not None and metric.health
+
+
+def quantity(kind: DeviceKind, name: str, value: float) -> str:
+    """A value with the metric's unit."""
+    metric = metric_of(kind, name)
+    return f"{figure(value)} {metric.unit}" if metric is not None and metric.unit else figure(value)
+
+
 def figure(value: float) -> str:
     return f"{round(value, 3):g}"
 

@@ -1,0 +1,1 @@
+"""Linkage plans (预案): one alert, several actions, in order and with an end."""
