@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bench.year.incidents import DAY, plan_year
+from bench.year.incidents import DAY, of_outages, plan_year
 from bench.year.score import Row, Score, Scorer
 from bench.year.stream import Stream
 from bench.year.town import Town, build_town
+from services.adapters.rules import default_rulebook
 from services.domain.devices import BY_NAME
 from services.domain.engine.core import Engine
 from services.domain.engine.replay import replay
-from services.domain.rules.rulebook import of_catalogue
 
 FROM_MS = 1_767_196_800_000
 """Midnight of 1 January 2026 in China."""
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--all", action="store_true", help="print every miss and false alert")
     args = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     town, score, items, late, unprovoked = run(args.days, args.scale, args.each, args.seed, console)
     show(console, town, score, args.days, items, late)
     for rule_id in unprovoked:
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def run(days: int, scale: float, each: int, seed: int, console: Console) -> tuple[Town, Score, int, int, list[str]]:
-    town = build_town(of_catalogue(BY_NAME), seed, scale)
+    town = build_town(default_rulebook(), seed, scale)
     to_ms = FROM_MS + days * DAY
     incidents, unprovoked = plan_year(town, FROM_MS, to_ms, each, seed)
     faults: list[str] = []
@@ -60,6 +60,7 @@ def run(days: int, scale: float, each: int, seed: int, console: Console) -> tupl
     engine.listen(FROM_MS, 3_600_000)
     engine.restore([], {})
     stream = Stream(town, incidents, FROM_MS, to_ms, seed)
+    incidents += of_outages(town, stream.outages())
     scorer = Scorer(town, incidents)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -101,6 +102,9 @@ def show(console: Console, town: Town, score: Score, days: int, items: int, late
     a_day = 1000 * total.alerts / len(town.rows) / days
     false = 1000 * total.false / len(town.rows) / days
     console.print(f"alerts a day per 1,000 devices: {a_day:.1f} (for nothing: {false:.2f})")
+    orders = 1000 * score.orders / len(town.rows) / days
+    console.print(f"orders a day per 1,000 devices: {orders:.1f}; over before anybody was sent: {score.suppressed}")
+    console.print(f"alerts of rules on trial: {score.trial}")
     console.print(f"decisions: {dict(score.decisions)}; open at the end: {score.open_at_end}")
     if score.delays_ms:
         ordered = sorted(score.delays_ms)

@@ -1,8 +1,8 @@
 """What goes wrong in the year: for each rule, troubles it must find and near misses it must leave alone.
 
-A trouble is made in the world (a level forced, a counter held, silence, an event), from the rule's own figures; what the
-engine is told of it goes the way of all readings. A near miss stays just inside the limit, or ends too early, or comes
-too late to mean anything.
+A trouble is made in the world (a level forced, a counter held, silence, an event), from the rule's own figures; what
+the engine is told of it goes the way of all readings. A near miss stays just inside the limit, or ends too early, or
+comes too late to mean anything.
 """
 
 from __future__ import annotations
@@ -10,24 +10,32 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bench.year.town import Town
 from services.domain.engine.subjects import Compiled
 from services.domain.ids import DeviceNo, RuleId
+from services.domain.registry import GATEWAY_KIND
 from services.domain.rules.parameters import (
     AbsenceParameters,
     ClockParameters,
     Compare,
     ConsumptionParameters,
     CorrelationParameters,
+    Edge,
     EventParameters,
     FloodParameters,
+    GatheringParameters,
+    GeofenceParameters,
     NOfMParameters,
     OfflineParameters,
     Parameters,
+    RateParameters,
+    SilenceParameters,
     ThresholdParameters,
 )
+from services.domain.rules.rule import Mode
 
 MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 _CHINA_MS = 8 * HOUR
@@ -37,7 +45,7 @@ LATE, LATE_SAFETY = 25 * MIN, 2 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event the device reports at `at_ms`, on the way for `delay_ms`; `offset_ms`/`count`: a clock or a flood note."""
+    """An event the device reports at `at_ms`, on the way for `delay_ms`; `number`: of a clock or flood note."""
 
     at_ms: int
     event: str
@@ -65,6 +73,13 @@ class Incident:
     """Silent with a last will, as a connection that broke; without one the power is gone behind a gateway."""
     subject: str = ""
     """Of the alert; empty: the device."""
+    raised: Mapping[str, float] = field(default_factory=dict)
+    """Added to what the metric was last."""
+    dropped: frozenset[str] = frozenset()
+    """Metrics that are not sent."""
+    silent_too: tuple[DeviceNo, ...] = ()
+    away: bool = False
+    """The household has set its away switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +199,108 @@ def _consumption_away(case: Case, p: ConsumptionParameters) -> Incident | None:
     return case.incident(morning + int(p.window_s * 400), real=False, from_ms=morning, forced={"flow": 0.0})
 
 
+def _consumption_switch(case: Case, p: ConsumptionParameters) -> Incident | None:
+    """Three days without water, and the away switch set."""
+    if p.compare is not Compare.AT_MOST:
+        return None
+    return case.incident(case.at_ms + 3 * DAY, real=False, forced={"flow": 0.0}, away=True)
+
+
+def _rate(case: Case, p: RateParameters) -> Incident:
+    step = 1.4 * p.limit if p.compare is Compare.AT_LEAST else -1.4 * abs(p.limit)
+    return case.incident(case.at_ms + 3 * case.interval_ms, raised={p.metric: step})
+
+
+def _rate_slow(case: Case, p: RateParameters) -> Incident:
+    """Half of it."""
+    return case.incident(case.at_ms + 3 * case.interval_ms, real=False, raised={p.metric: 0.4 * p.limit})
+
+
+def _silence(case: Case, p: SilenceParameters) -> Incident:
+    lasts = int(p.for_s * 1000) + 4 * case.interval_ms
+    return case.incident(case.at_ms + lasts, dropped=frozenset({p.metric}))
+
+
+def _silence_short(case: Case, p: SilenceParameters) -> Incident:
+    lasts = int(p.for_s * 500)
+    return case.incident(case.at_ms + lasts, real=False, dropped=frozenset({p.metric}))
+
+
+def _geofence(case: Case, p: GeofenceParameters) -> Incident | None:
+    if p.edge is not Edge.EXIT or p.area:
+        return None
+    lasts = int(p.for_s * 1000) + 4 * case.interval_ms
+    north = 2 * (p.radius_m + p.margin_m) / 111_320
+    return case.incident(case.at_ms + lasts, forced={"latitude": case.town.community.latitude + north})
+
+
+def _geofence_near(case: Case, p: GeofenceParameters) -> Incident | None:
+    """At the far end of the neighbourhood."""
+    if p.edge is not Edge.EXIT or p.area:
+        return None
+    north = 0.7 * p.radius_m / 111_320
+    return case.incident(case.at_ms + HOUR, real=False, forced={"latitude": case.town.community.latitude + north})
+
+
+def _gathering(case: Case, p: GatheringParameters) -> Incident | None:
+    return _many(case, p, p.count)
+
+
+def _gathering_few(case: Case, p: GatheringParameters) -> Incident | None:
+    """One less than it takes: alerts of their own, and nothing of the place."""
+    incident = _many(case, p, p.count - 1)
+    return None if incident is None else replace(incident, real=False)
+
+
+def _many(case: Case, p: GatheringParameters, count: int) -> Incident | None:
+    rows, place = case.town.rows, _place(case, p)
+    if place is None:
+        return None
+    key, mates = place
+    found = [(n, one) for n in mates for one in _matching(case.town, n, p.rule)]
+    if len({n for n, _ in found}) < p.count:
+        return None
+    members = dict(found[: len(found)])
+    chosen = list(members)[:count]
+    first = members[chosen[0]].rule.parameters
+    if isinstance(first, EventParameters):
+        others = tuple((n, Told(case.at_ms + k * MIN, first.event)) for k, n in enumerate(chosen))
+        return case.incident(case.at_ms + count * MIN, others=others, subject=key)
+    if isinstance(first, OfflineParameters):
+        slowest = max(rows[n].interval_s for n in chosen) * 1000
+        end = case.at_ms + first.missed * slowest + 2 * slowest
+        return case.incident(end, silent_too=tuple(chosen), subject=key)
+    return None
+
+
+def _place(case: Case, p: GatheringParameters) -> tuple[str, list[DeviceNo]] | None:
+    rows, row = case.town.rows, case.town.rows[case.number]
+    match p.within:
+        case "gateway":
+            gateway = case.number if row.kind == GATEWAY_KIND else row.gateway_no
+            return (
+                None
+                if gateway is None
+                else (f"gateway:{gateway}", [n for n, one in rows.items() if one.gateway_no == gateway])
+            )
+        case "building" if row.building_id:
+            return f"building:{row.building_id}", [n for n, one in rows.items() if one.building_id == row.building_id]
+        case "grid" if row.grid_id:
+            return f"grid:{row.grid_id}", [n for n, one in rows.items() if one.grid_id == row.grid_id]
+        case _:
+            return None
+
+
+def _matching(town: Town, number: DeviceNo, pattern: str) -> list[Compiled]:
+    rules = town.subject(number).rules.by_id
+    return [
+        one
+        for rule_id, one in rules.items()
+        if (fnmatchcase(rule_id, pattern) or fnmatchcase(one.family, pattern))
+        and isinstance(one.rule.parameters, EventParameters | OfflineParameters)
+    ][:1]
+
+
 def _absence(case: Case, p: AbsenceParameters) -> Incident:
     midnight = (case.at_ms + _CHINA_MS) // DAY * DAY - _CHINA_MS
     start, end = midnight + int((p.from_hour - 2) * HOUR), midnight + int((p.to_hour + 1) * HOUR)
@@ -237,13 +354,21 @@ TROUBLES: Mapping[type, Script] = {
     OfflineParameters: _offline,
     ClockParameters: _clock,
     FloodParameters: _flood,
+    RateParameters: _rate,
+    SilenceParameters: _silence,
+    GeofenceParameters: _geofence,
+    GatheringParameters: _gathering,
 }
 NEAR_MISSES: Mapping[type, tuple[Script, ...]] = {
     EventParameters: (_event_late,),
     ThresholdParameters: (_threshold_inside, _threshold_short),
     NOfMParameters: (_n_of_m_once,),
-    ConsumptionParameters: (_consumption_away,),
+    ConsumptionParameters: (_consumption_away, _consumption_switch),
     OfflineParameters: (_offline_short,),
+    RateParameters: (_rate_slow,),
+    SilenceParameters: (_silence_short,),
+    GeofenceParameters: (_geofence_near,),
+    GatheringParameters: (_gathering_few,),
 }
 
 
@@ -273,10 +398,27 @@ def plan_year(town: Town, from_ms: int, to_ms: int, each: int, seed: int) -> tup
     return sorted(planned, key=lambda incident: incident.from_ms), unprovoked
 
 
+def of_outages(town: Town, outages: Mapping[DeviceNo, list[tuple[int, int]]]) -> list[Incident]:
+    """A gateway without a line is offline, even if nothing is lost; as long as it is away for longer than it may."""
+    found = []
+    for number, spans in outages.items():
+        for one in town.subject(number).rules.by_id.values():
+            if isinstance(one.rule.parameters, OfflineParameters):
+                silent_ms = (one.rule.parameters.missed + 1) * town.rows[number].interval_s * 1000
+                found += [
+                    Incident(number, one.rule.id, one.family, False, True, start, end)
+                    for start, end in spans
+                    if end - start > silent_ms
+                ]
+    return found
+
+
 def _rules(town: Town) -> dict[RuleId, tuple[Compiled, list[DeviceNo]]]:
     found: dict[RuleId, tuple[Compiled, list[DeviceNo]]] = {}
     for number in town.rows:
         for rule_id, one in town.subject(number).rules.by_id.items():
+            if one.rule.mode is Mode.SHADOW:
+                continue
             found.setdefault(rule_id, (one, []))[1].append(number)
     return found
 
@@ -285,6 +427,7 @@ def _free(town: Town, busy: dict[str, list[tuple[int, int]]], incident: Incident
     """Whether nothing else happens there for a day and a half before and after; then it is taken."""
     rows = town.rows
     places: list[str] = [f"device:{incident.device_no}", *(f"device:{n}" for n, _ in incident.others)]
+    places += [f"device:{n}" for n in incident.silent_too]
     gateway = rows[incident.device_no].gateway_no
     if rows[incident.device_no].kind == "gateway":
         places += [f"device:{n}" for n, row in rows.items() if row.gateway_no == incident.device_no]

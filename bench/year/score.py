@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.year.incidents import HOUR, Incident
 from bench.year.town import Town
-from services.domain.engine.decisions import Clear, Decision, Presence, Raise, Recover, Repeat
+from services.domain.engine.decisions import Clear, Decision, Raise, Release, Repeat
 from services.domain.engine.subjects import device_key
 
 SLACK = 2 * 60_000
@@ -27,7 +27,7 @@ class Row:
     again: int = 0
     """More alerts on a trouble that was found already."""
     follow: int = 0
-    """Of another rule, on the same device, in a real trouble's time: true, but not what it was made for."""
+    """Of another rule, on the same device, in the time of a trouble or near miss: true, but not what it was made for."""
     false: int = 0
     safety: int = 0
     safety_found: int = 0
@@ -48,6 +48,11 @@ class Score:
     false: list[Raise] = field(default_factory=list)
     decisions: Counter[str] = field(default_factory=Counter)
     open_at_end: int = 0
+    orders: int = 0
+    suppressed: int = 0
+    """Alerts that were over before they sent anybody."""
+    trial: int = 0
+    """Alerts of rules in shadow mode; they are not judged here."""
     delays_ms: list[int] = field(default_factory=list)
     """From the beginning of a found trouble of life safety to its alert."""
 
@@ -77,16 +82,20 @@ class Scorer:
         for decision in decisions:
             self._score.decisions[type(decision).__name__.lower()] += 1
             match decision:
+                case Raise() if decision.shadow:
+                    self._score.trial += 1
                 case Raise():
                     self._open.add(decision.id)
+                    self._score.orders += decision.opens
                     self._raised(decision)
+                case Release():
+                    self._score.orders += 1
                 case Repeat():
                     self._joined(decision.alert)
                 case Clear():
+                    self._score.suppressed += bool(decision.suppressed)
                     if not decision.active_rules:
                         self._open.discard(decision.id)
-                case Recover() | Presence():
-                    pass
                 case _:
                     pass
 
@@ -122,7 +131,12 @@ class Scorer:
     def _around(self, alert: Raise) -> tuple[int | None, int | None]:
         own = other = None
         for place, incident in self._of.get(alert.subject, ()):
-            if not incident.real or not incident.from_ms <= alert.fired_ms <= incident.to_ms + AFTERMATH:
+            if not incident.from_ms <= alert.fired_ms <= incident.to_ms + AFTERMATH:
+                continue
+            if not incident.real:
+                # Of its own rule nothing may be said; what another says of so odd a value may be true.
+                if alert.rule_id != incident.rule_id and alert.fired_ms <= incident.to_ms + self._patience(incident):
+                    other = place
                 continue
             if incident.family == alert.family and alert.fired_ms <= incident.to_ms + self._patience(incident):
                 own = place
@@ -143,6 +157,7 @@ class Scorer:
 def _touched(town: Town, incident: Incident) -> set[str]:
     """Other subjects that may truly speak of it."""
     keys = {device_key(incident.device_no), *(device_key(number) for number, _ in incident.others)}
+    keys |= {device_key(number) for number in incident.silent_too}
     building = town.rows[incident.device_no].building_id
     if building is not None:
         keys.add(f"building:{building}")

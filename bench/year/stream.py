@@ -35,6 +35,8 @@ class Stream:
         self._silent: dict[DeviceNo, int] = {}
         """Until when the device says nothing."""
         self._kept = self._outages(to_ms - from_ms)
+        self._last: dict[DeviceNo, dict[str, Any]] = {}
+        self._dropped: dict[DeviceNo, frozenset[str]] = {}
         for number in town.rows:
             self._begin(number)
         for number, own in of_device(list(incidents)):
@@ -114,7 +116,10 @@ class Stream:
                     self._send(Event(number, at_ms, self._received(number, at_ms), event, data))
                 if report.events or at_ms - last_ms[0] >= interval_ms:
                     last_ms[0] = at_ms
-                    values = _columns(life.kind, report.values)
+                    self._last[number] = report.values
+                    gone = self._dropped.get(number)
+                    told = {k: v for k, v in report.values.items() if k not in gone} if gone else report.values
+                    values = _columns(life.kind, told)
                     self._send(Reading(number, at_ms, self._received(number, at_ms), values, subject.positions))
             return at_ms + step_ms
 
@@ -145,14 +150,25 @@ class Stream:
         life = self._town.lives[number]
 
         def end(at_ms: int) -> int | None:
-            for metric in incident.forced:
+            for metric in (*incident.forced, *incident.raised):
                 life.forced.pop(metric, None)
+            self._dropped.pop(number, None)
+            if incident.away:
+                self._away(number, None)
             if incident.will:
                 self._send(Status(number, at_ms, at_ms + 60, True, at_ms))
             return None
 
         def start(at_ms: int) -> int | None:
             life.forced.update(incident.forced)
+            last = self._last.get(number, {})
+            life.forced.update({metric: float(last.get(metric, 0.0)) + by for metric, by in incident.raised.items()})
+            if incident.dropped:
+                self._dropped[number] = incident.dropped
+            for other in incident.silent_too:
+                self._silent[other] = incident.to_ms
+            if incident.away:
+                self._away(number, incident.to_ms)
             if incident.silent:
                 self._silent[number] = incident.to_ms
                 if incident.will:
@@ -165,6 +181,12 @@ class Stream:
             return None
 
         return start
+
+    def _away(self, number: DeviceNo, until_ms: int | None) -> None:
+        home = self._town.rows[number].household_id
+        for other, row in self._town.rows.items():
+            if row.household_id == home:
+                self._town.subject(other).facts.away_until_ms = until_ms
 
     def _tell(self, number: DeviceNo, told: Told) -> None:
         received = told.at_ms + (told.delay_ms or self._rng.randrange(40, 400))

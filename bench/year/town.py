@@ -10,7 +10,7 @@ from device_sim.presets import PRESETS
 from device_sim.presets.generate import generate
 from services.domain.devices import BY_NAME
 from services.domain.engine.subjects import BuildingRow, Roster, Subject, build_roster
-from services.domain.ids import DeviceNo, Partition
+from services.domain.ids import DeviceId, DeviceNo, Partition
 from services.domain.registered import CommunityRow, DeviceRow
 from services.domain.registry import ELDER_LIVING_ALONE, FIRE_LANE, GATEWAY_KIND, WATER_ZONE, Community, Device
 from services.domain.rules.evaluation import Line
@@ -37,6 +37,8 @@ COUNTS: Mapping[str, int] = {
     "ebike_camera": 1,
     "perimeter_camera": 2,
 }
+DEMENTIA = frozenset({"dementia"})
+"""Of whoever wears a wristband here, so that all rules for wearers apply."""
 SLOWER_S: Mapping[str, int] = {"patrol_vehicle": 60}
 """A vehicle that says every five seconds where it is would be half of all items and teach nothing more."""
 
@@ -82,7 +84,7 @@ def build_town(rulebook: Rulebook, seed: int, scale: float = 1.0) -> Town:
 
 
 def _choose(community: Community, scale: float) -> list[Device]:
-    """Of each kind those that most rules apply to: elders' first, then fire lanes and water edges; and their gateways."""
+    """Of each kind those that most rules apply to: elders', fire lanes and water edges first; and their gateways."""
     elders = {p.household_id for p in community.people if ELDER_LIVING_ALONE in p.tags}
 
     def worth(device: Device) -> tuple[bool, bool]:
@@ -100,7 +102,7 @@ def _choose(community: Community, scale: float) -> list[Device]:
     return chosen
 
 
-def _row(community: Community, device: Device, numbers: Mapping[str, DeviceNo]) -> DeviceRow:
+def _row(community: Community, device: Device, numbers: Mapping[DeviceId, DeviceNo]) -> DeviceRow:
     grids = {building.id: building.grid_id for building in community.buildings}
     tags = [p.tags for p in community.people if p.household_id == device.household_id and device.household_id]
     return DeviceRow(
@@ -109,12 +111,12 @@ def _row(community: Community, device: Device, numbers: Mapping[str, DeviceNo]) 
         community_id=community.id,
         partition=Partition(0),
         kind=device.kind,
-        gateway_no=numbers.get(device.gateway_id or ""),
+        gateway_no=numbers.get(device.gateway_id) if device.gateway_id else None,
         building_id=device.building_id,
         unit_id=device.unit_id,
         household_id=device.household_id,
         grid_id=device.grid_id or grids.get(device.building_id or ""),
-        person_tags=frozenset().union(*tags),
+        person_tags=frozenset().union(*tags, DEMENTIA if device.kind == "wristband" else ()),
         tags=device.tags,
         interval_s=SLOWER_S.get(device.kind, device.interval_s or BY_NAME[device.kind].interval_s),
         place=device.place,
