@@ -27,7 +27,7 @@ class Row:
     again: int = 0
     """More alerts on a trouble that was found already."""
     follow: int = 0
-    """Of another rule, on the same device, in the time of a trouble or near miss: true, but not what it was made for."""
+    """Of another rule on the same device, in the time of a trouble or near miss: true, but not what it was made for."""
     false: int = 0
     safety: int = 0
     safety_found: int = 0
