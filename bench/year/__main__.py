@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bench.year.incidents import DAY, of_outages, plan_year
+from bench.year.incident import DAY
+from bench.year.planning import of_outages, plan_year
 from bench.year.score import Row, Score, Scorer
 from bench.year.stream import Stream
 from bench.year.town import Town, build_town

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bench.year.incidents import HOUR, Incident
+from bench.year.incident import HOUR, Incident
 from bench.year.town import Town
 from services.domain.engine.decisions import Clear, Decision, Raise, Release, Repeat
 from services.domain.engine.subjects import device_key

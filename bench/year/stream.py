@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bench.year.incidents import HOUR, Incident, Told, of_device
+from bench.year.incident import HOUR, Incident, Told
+from bench.year.planning import of_device
 from bench.year.town import Town
 from services.domain.devices.kind import DeviceKind, MetricType
 from services.domain.ids import DeviceNo

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from bench.year.__main__ import FROM_MS, run
-from bench.year.incidents import DAY, MIN, Incident, plan_year
+from bench.year.incident import DAY, MIN, Incident
+from bench.year.planning import plan_year
 from bench.year.score import Score, Scorer
 from bench.year.town import Town, build_town
 from services.adapters.rules import default_rulebook
