@@ -120,12 +120,17 @@ class Live:
 
     async def step(self, to_ms: int) -> None:
         """Reads the log to its end, then runs the clocks up to a time."""
-        self.clock.at_ms = to_ms
-        self.worker._next_tick = float("inf")
-        while await self.worker._turn():
-            pass
+        await self._read(to_ms)
         self.worker._next_tick = 0.0
         await self.worker._turn()
+
+    async def _read(self, at_ms: int) -> None:
+        """As when somebody has looked just then what the log holds; clocks do not run beyond that."""
+        self.clock.at_ms = at_ms
+        self.worker._next_tick = float("inf")
+        self.worker.wake.set()
+        while await self.worker._turn():
+            pass
 
     def next_due(self) -> int | None:
         engine = self.worker._engine
@@ -150,10 +155,7 @@ class Live:
             if taken > place:
                 await self.deliver(sent[place:taken])
                 if exactly:
-                    self.clock.at_ms = sent[taken - 1].received_ms
-                    self.worker._next_tick = float("inf")
-                    while await self.worker._turn():
-                        pass
+                    await self._read(sent[taken - 1].received_ms)
                     # What has just come may have set a clock that runs out before the window does.
                     due = self.next_due()
                     end = min(end, max(due, self.clock.at_ms)) if due is not None else end
