@@ -64,6 +64,8 @@ class Expected:
     """Of the alert of the device beside, where that is another kind's."""
     also: frozenset[str] = frozenset()
     """Rules of the single devices whose alerts are worked on in the same order."""
+    commands: frozenset[str] = frozenset()
+    """What the plan of this alert tells the first device to do, which must do it and say so."""
 
 
 @dataclass(frozen=True, slots=True)
