@@ -84,7 +84,8 @@ class Story:
     """What those behind the devices say first."""
     calm: Script | None = None
     silent_s: float = 0.0
-    """With this, each device is cut off and must raise an alert of its own, while those behind it, silent for so long,
+    """With this, each device is cut off and must raise an alert of its own, those of one kind sharing one order, while
 
-    raise none; `calm` brings the power back, clears the alerts, and leaves the orders open.
+    those behind it, silent for so long, raise none; `calm` brings the power back, clears the alerts, and leaves the
+    orders open.
     """
