@@ -14,17 +14,9 @@ from services.cli.main import app
 from services.cli.rules_test import OURS, Shown, default_coverage, files_in, run_files
 from services.domain.devices import BY_NAME
 from services.domain.proof.case import WrittenFile
-from services.domain.proof.coverage import CLEARS
 from services.domain.proof.run import run_case
 from services.domain.proof.series import BadSeries, read_series
 
-NO_CASE = {
-    # A gateway has neither readings nor events by which its clock could be seen to be right again.
-    "gateway.clock": (CLEARS,),
-}
-"""What no case can show."""
-OF_THE_PLATFORM = "platform."
-"""About the running of the platform itself, not about what devices say."""
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +32,7 @@ def test_cases_of_default_rules_come_out_as_written(tested: list[Shown]) -> None
 
 
 def test_cases_show_of_every_default_rule_that_it_fires_stays_silent_and_clears(tested: list[Shown]) -> None:
-    missing = {rule: what for rule, what in default_coverage(tested).missing.items() if NO_CASE.get(rule) != what}
-    assert not {rule: what for rule, what in missing.items() if not rule.startswith(OF_THE_PLATFORM)}
+    assert not default_coverage(tested).missing
 
 
 def test_cases_of_unknown_rules_are_not_about_anything(tested: list[Shown]) -> None:

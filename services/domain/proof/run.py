@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
-from services.domain.engine.replay import replay
+from services.domain.engine.decisions import Decided
+from services.domain.engine.replay import Heard, replay
 from services.domain.engine.subjects import Subject, building_key, device_key
 from services.domain.proof.case import WrittenAlert, WrittenCase, WrittenFile, moment_ms
 from services.domain.proof.tally import Alerted, of_all
@@ -54,7 +55,7 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
         alive = subject.device is not None and subject.device.device_no in staged.alive
         return now_ms if alive and not gone else None
 
-    alerts = of_all(replay(engine, staged.items, staged.until, heard=heard))
+    alerts = of_all(_played(engine, staged, heard))
     wrong = [*failed, *_compare(case.expect, alerts, staged)]
     spoke = frozenset(rule for alert in alerts for rule in alert.spoke)
     return Ran(
@@ -65,6 +66,18 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
         tuple(alerts),
         tuple(wrong),
     )
+
+
+def _played(engine: Engine, staged: Staged, heard: Heard) -> Iterator[Decided]:
+    """What devices say, and at its time what happens to the platform, which no device says."""
+    items = list(staged.items)
+    for happening in staged.platform:
+        before = [item for item in items if item.received_ms <= happening.received_ms]
+        items = items[len(before) :]
+        yield from replay(engine, before, happening.received_ms, heard=heard)
+        engine.happened(happening)
+        yield engine.take()
+    yield from replay(engine, items, staged.until, heard=heard)
 
 
 def _compare(expected: tuple[WrittenAlert, ...], came: list[Alerted], staged: Staged) -> list[str]:
