@@ -15,6 +15,8 @@ from services.domain.engine.subjects import Subject, building_key, device_key
 from services.domain.proof.case import WrittenAlert, WrittenCase, WrittenFile, moment_ms
 from services.domain.proof.tally import Alerted, of_all
 from services.domain.proof.world import BadCase, Staged, stage
+from services.domain.rules.document import kind_name
+from services.domain.rules.rule import Rule
 from services.domain.rules.rulebook import Rulebook
 
 
@@ -29,6 +31,8 @@ class Ran:
     cleared: frozenset[str]
     alerts: tuple[Alerted, ...]
     wrong: tuple[str, ...]
+    kinds: frozenset[str] = frozenset()
+    """The kinds of the rules that it is about, as they are called in a document."""
 
     @property
     def passed(self) -> bool:
@@ -65,7 +69,13 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
         frozenset(rule for alert in alerts if alert.cleared_ms is not None for rule in alert.spoke),
         tuple(alerts),
         tuple(wrong),
+        frozenset(kind_name(type(one.parameters)) for one in _rules(rulebook) if one.id in case.about),
     )
+
+
+def _rules(rulebook: Rulebook) -> Iterator[Rule]:
+    for rules in rulebook.defaults.values():
+        yield from rules
 
 
 def _played(engine: Engine, staged: Staged, heard: Heard) -> Iterator[Decided]:
