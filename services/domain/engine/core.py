@@ -31,7 +31,7 @@ from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import NOTHING, Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 from services.domain.rules.rule import Mode
 
-DEVICE_BYTES = 1_700
+DEVICE_BYTES = 1_300
 STATE_BYTES = 1_000
 """What a device with its dues and a state take in memory, about (python -m bench.rules)."""
 _RINGS = 200_000
