@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -119,12 +120,17 @@ class Live:
 
     async def step(self, to_ms: int) -> None:
         """Reads the log to its end, then runs the clocks up to a time."""
-        self.clock.at_ms = to_ms
-        self.worker._next_tick = float("inf")
-        while await self.worker._turn():
-            pass
+        await self._read(to_ms)
         self.worker._next_tick = 0.0
         await self.worker._turn()
+
+    async def _read(self, at_ms: int) -> None:
+        """As when somebody has looked just then what the log holds; clocks do not run beyond that."""
+        self.clock.at_ms = at_ms
+        self.worker._next_tick = float("inf")
+        self.worker.wake.set()
+        while await self.worker._turn():
+            pass
 
     def next_due(self) -> int | None:
         engine = self.worker._engine
@@ -149,10 +155,7 @@ class Live:
             if taken > place:
                 await self.deliver(sent[place:taken])
                 if exactly:
-                    self.clock.at_ms = sent[taken - 1].received_ms
-                    self.worker._next_tick = float("inf")
-                    while await self.worker._turn():
-                        pass
+                    await self._read(sent[taken - 1].received_ms)
                     # What has just come may have set a clock that runs out before the window does.
                     due = self.next_due()
                     end = min(end, max(due, self.clock.at_ms)) if due is not None else end
@@ -175,7 +178,8 @@ async def living(database_url: str, community: str, start_ms: int) -> AsyncItera
             await leases.hold(connection, "ingest", owner, range(PARTITIONS), 36_000)
         async with alert_pool.acquire() as connection:
             lease = (await leases.hold(connection, CONSUMER, owner, [partition], 36_000))[partition]
-        fold, sessions = StateFold(), {}
+        fold = StateFold()
+        sessions: dict[Any, Any] = {}
         limits = Limits(telemetry=Rate(5, 200), events=Rate(5, 200))
         admission = Admission(Limiter(limits))
         held = {name: Held(ingest_pool, name, 30, 1) for name in ("event", "telemetry")}
@@ -191,7 +195,7 @@ async def living(database_url: str, community: str, start_ms: int) -> AsyncItera
             who = Owner("replay", owner, number, tuple(range(PARTITIONS)))
             options = LaneOptions(LaneName.EVENT if number == 0 else LaneName.TELEMETRY, who, 10_000, 0.05)
             lane = Lane(options, Silent(), held[name], registry, sessions, committed(number), admission)
-            lane.adopt(await held[name].once(lambda c, who=who: store.claim(c, who)))
+            lane.adopt(await held[name].once(partial(store.claim, owner=who)))
             lanes[name] = lane
         clock = Hand(start_ms)
         settings = AlertSettings(database_url="postgresql://unused", alerts_settle_s=0, alerts_slack_s=0)

@@ -32,8 +32,8 @@ STORIES: tuple[Story, ...] = (
     manhole_open.STORY,
     ebike_in_lift.STORY,
     fire_lane_blocked.STORY,
+    water_burst.STORY,
     water_edge.STORY,
     power_cut_storm.STORY,
-    water_burst.STORY,
 )
 BY_NAME: dict[str, Story] = {story.name: story for story in STORIES}

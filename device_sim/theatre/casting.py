@@ -21,6 +21,8 @@ class Cast:
     devices: tuple[Json, ...]
     behind: tuple[Json, ...]
     gateways: dict[str, str]
+    kinds: dict[str, str]
+    """Of every device of the community."""
 
     @property
     def ids(self) -> list[str]:
@@ -65,7 +67,8 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
     ids = {device["id"] for device in chosen}
     behind = tuple(d for d in everything if d["gateway_id"] in ids)
     gateways = {d["id"]: d["gateway_id"] for d in everything if d["gateway_id"] is not None}
-    return Cast(community, tuple(chosen), behind, gateways)
+    kinds = {d["id"]: d["kind"] for d in everything}
+    return Cast(community, tuple(chosen), behind, gateways, kinds)
 
 
 def _reading_ms(device: Json) -> float:

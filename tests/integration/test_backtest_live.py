@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,7 +37,7 @@ GOOD = {
 
 
 class Story:
-    """What a community's devices say in a day, with every sort of trouble. Every message arrives at a time of its own."""
+    """What a community's devices say in a day, with every sort of trouble; each message arrives at its own time."""
 
     def __init__(self, start_ms: int, hours: float, seed: int) -> None:
         self.start, self.end = start_ms, start_ms + round(hours * HOUR)
@@ -177,10 +178,10 @@ async def test_backtest_from_log_and_from_tables_says_what_the_live_engine_said(
             await live.live(sent, 10 * MIN, story.end)
         lived = time.process_time() - began
         stored = await stored_alerts(connection)
-        plan = {"community": COMMUNITY, "begin": _at(start_ms), "end": _at(story.end), "warm_up": timedelta(0)}
+        plan = Plan(COMMUNITY, _at(start_ms), _at(story.end), warm_up=timedelta(0), settle_ms=0)
         for way in (Way.LOG, Way.TABLES):
             began = time.process_time()
-            done = await backtest(connection, Plan(**plan, way=way, settle_ms=0), [default_rulebook()], KINDS)
+            done = await backtest(connection, replace(plan, way=way), [default_rulebook()], KINDS)
             said = {str(alert.id): told(alert) for alert in done.books[0].alerts}
             wrong = list(_differences(stored, said))
             took = time.process_time() - began
@@ -201,7 +202,8 @@ def _differences(stored: dict[str, dict[str, Any]], said: dict[str, dict[str, An
         else:
             for name, value in stored[id].items():
                 if said[id][name] != value and not _ended_by_heartbeat(name, value, stored[id], said[id]):
-                    yield f"{stored[id]['rule']} {stored[id]['subject']}: {name} {value!r} live, {said[id][name]!r} backtest"
+                    what = f"{stored[id]['rule']} {stored[id]['subject']}: {name}"
+                    yield f"{what} {value!r} live, {said[id][name]!r} backtest"
 
 
 def _ended_by_heartbeat(name: str, value: Any, stored: dict[str, Any], said: dict[str, Any]) -> bool:
@@ -211,7 +213,7 @@ def _ended_by_heartbeat(name: str, value: Any, stored: dict[str, Any], said: dic
     """
     if name != "cleared_ms" or not stored["rule"].endswith(".offline") or None in (value, said[name]):
         return False
-    return 0 <= value - said[name] <= MIN
+    return bool(0 <= value - said[name] <= MIN)
 
 
 def _at(ms: int) -> datetime:

@@ -369,7 +369,8 @@ def test_offline_is_late_by_no_more_than_the_tick_and_is_not_said_of_what_is_ove
     draw = random.Random(seed)
     until = T0 + 12 * HOUR
     build = world(rule("offline", p.OfflineParameters(3)))
-    at, items = T0, []
+    at = T0
+    items: list[Item] = []
     positions = {name: place for place, name in enumerate(METRICS)}
     while at < until - 2 * HOUR:
         at += draw.choice([MIN] * 8 + [10 * MIN, 30 * MIN, 2 * HOUR])

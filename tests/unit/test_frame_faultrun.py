@@ -80,7 +80,7 @@ def test_faultrun_table_has_a_line_for_each_row_and_names_what_is_wrong() -> Non
 
 def test_faultrun_takes_rows_by_number_and_range() -> None:
     assert [row.number for row in chosen("1-3,9")] == [1, 2, 3, 9]
-    assert [row.number for row in chosen("22-26")] == [22, 24, 26]
+    assert [row.number for row in chosen("22-26")] == [22, 23, 24, 25, 26]
     assert [row.number for row in chosen("")] == list(NEEDED)
     with pytest.raises(ValueError, match="no such row: 99"):
         chosen("99")

@@ -39,7 +39,9 @@ def alert_row(**more: Any) -> dict[str, Any]:
         "severity": "critical", "team": "patrol", "life_safety": True, "state": "firing", "title_zh": "燃气",
         "title_en": "Gas", "why_zh": "心率 140", "why_en": "heart rate 140", "place": "1号楼", "device_id": "d",
         "building_id": None, "onset_at": NOW, "fired_at": NOW, "last_at": NOW, "cleared_at": None, "occurrences": 1,
-        "trigger": {"value": 140}, "correlation": "d@1", "order_id": None, "grid_id": "g1", **more,
+        "trigger": {"value": 140}, "correlation": "d@1", "order_id": None, "grid_id": "g1", "held": [],
+        "held_since": None, "released_at": None, "suppressed": False, "shadow": False, "group_key": None,
+        "acknowledged_at": None, "acknowledged_by": None, **more,
     }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class Engine:
             elif change.shape and change.shape != rule.shape:
                 self._forget(owner, rule, owner.facts.line.heard_ms, OTHER_WATCH)
             else:
-                owner.states[change.rule_id] = change.state
+                owner.remember(change.rule_id, change.state)
                 self.remembers += 1
                 self._wind(owner, rule)
         for subject in self.roster.devices.values():
@@ -315,7 +315,7 @@ class Engine:
                 self.remembers -= 1
             else:
                 self.remembers += before is None
-                subject.states[rule_id] = state
+                subject.remember(rule_id, state)
         if outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)
         elif rule_id in subject.dues and not (state is None and one.kind.starts):
