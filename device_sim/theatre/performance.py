@@ -132,7 +132,9 @@ class _Performance:
         for name in sorted(self.story.expected.commands):
 
             async def look(name: str = name) -> bool:
-                found = [c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)]
+                found = [
+                    c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)
+                ]
                 return bool(found) and found == ["done"] * len(found)
 
             done = await until(asyncio.get_running_loop().time() + COMMAND_S, look)
@@ -342,8 +344,8 @@ async def perform(
     stage: WireStage | None = None
     try:
         witness = witness_of(api.accounts)
+        chosen = await cast(api, community, witness, story, time.time_ns() // 1_000_000)
         began = datetime.fromtimestamp(time.time()).astimezone()
-        chosen = await cast(api, community, witness, story, int(began.timestamp() * 1000))
         outcome.devices = chosen.ids
         stage = WireStage(
             broker, community, credentials, chosen.gateways, held, kinds=chosen.kinds, with_status=story.need.status
