@@ -12,9 +12,10 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 import psutil
@@ -101,11 +102,14 @@ class RuleFigures:
     us_per_reading_by_rules_elsewhere: dict[str, float] = field(default_factory=dict)
     us_per_reading_by_rules_that_apply: dict[str, float] = field(default_factory=dict)
     evaluations_per_s_by_rules_that_apply: dict[str, int] = field(default_factory=dict)
+    start_us_per_device_by_devices: dict[str, float] = field(default_factory=dict)
+    """From rows of the registry to an engine that listens, CPU."""
     bytes_per_device: int = 0
     bytes_per_state: int = 0
 
 
 def device(number: int, kind: str) -> DeviceRow:
+    """Devices of one place share its names, as those do that are loaded from the registry."""
     house = number // 40
     return DeviceRow(
         device_no=DeviceNo(number),
@@ -114,14 +118,14 @@ def device(number: int, kind: str) -> DeviceRow:
         partition=Partition(0),
         kind=kind,
         gateway_no=None,
-        building_id=f"b{house}",
+        building_id=intern(f"b{house}"),
         unit_id=None,
-        household_id=f"h{number // 4}",
-        grid_id=f"g{house % 16}",
-        person_tags=frozenset({ELDER_LIVING_ALONE}) if number % 10 == 0 else _NONE,
+        household_id=intern(f"h{number // 4}"),
+        grid_id=intern(f"g{house % 16}"),
+        person_tags=_ELDER if number % 10 == 0 else _NONE,
         tags=_NONE,
         interval_s=BY_NAME[kind].interval_s,
-        place=f"{house}号楼",
+        place=intern(f"{house}号楼"),
         x=0.0,
         y=0.0,
         floor=1,
@@ -132,21 +136,36 @@ def device(number: int, kind: str) -> DeviceRow:
 
 
 _NONE: frozenset[str] = frozenset()
+_ELDER = frozenset({ELDER_LIVING_ALONE})
+_LARGE = 100_000
+Say = Callable[[str], None]
 
 
 class Town:
     """Devices in the order of their numbers, their engine, and the log they write round by round."""
 
-    def __init__(self, devices: int, rulebook: Rulebook, mix: Mapping[str, int] = MIX) -> None:
+    def __init__(
+        self, devices: int, rulebook: Rulebook, mix: Mapping[str, int] = MIX, say: Say = lambda text: None
+    ) -> None:
         deck = [kind for kind, share in mix.items() for _ in range(share)]
         random.Random(1).shuffle(deck)
         self.kinds = [deck[number % len(deck)] for number in range(devices)]
+        began, start = time.process_time(), _rss()
         rows = [device(number + 1, kind) for number, kind in enumerate(self.kinds)]
+        read = time.process_time()
+        say(f"  {devices:,} rows of the registry: {read - began:.1f} s")
         communities = [CommunityRow(COMMUNITY, "town", Partition(0), 29.7, 116.0, "Asia/Shanghai")]
         buildings = [BuildingRow(f"b{house}", f"{house}号楼", "g", 0.0, 0.0) for house in range(devices // 40 + 1)]
         roster = build_roster(BY_NAME, rulebook, communities, rows, buildings, {}, Line())
         self.engine = Engine(roster)
+        built = time.process_time()
+        say(f"  roster: {built - read:.1f} s")
         self.engine.restore([], {row.device_no: Seen(T0, True, T0, 0, 0) for row in rows})
+        self.build_s = time.process_time() - read
+        del rows, buildings
+        self.bytes = _rss() - start
+        say(f"  engine started: {time.process_time() - built:.1f} s; {self.bytes / devices:,.0f} bytes a device")
+        self._say = say
         self._draw = random.Random(2)
         self._used: dict[str, float] = {}
         self._templates = {kind: self._template(kind) for kind in set(self.kinds)}
@@ -180,6 +199,8 @@ class Town:
         for number in range(1, warm_up + 1):
             for row in self.round(number):
                 apply_readings(engine, row)
+            if len(self.kinds) >= _LARGE:
+                self._say(f"  round {number} of {warm_up} before measuring")
         engine.take()
         evaluated, number = engine.evaluations, warm_up
         while read < readings:
@@ -225,25 +246,26 @@ def own_rule(number: int, parameters: Any, scope: Scope | None = None) -> Rule:
     return Rule(id, title, Severity.MINOR, Team.GENERAL, parameters, scope=scope or Scope(), opens_order=False)
 
 
-def measure(*, quick: bool = False, say: Any = lambda text: None) -> RuleFigures:
+def measure(*, quick: bool = False, say: Say = lambda text: None) -> RuleFigures:
     """`quick`: no town of a million, fewer readings."""
     readings = 60_000 if quick else 300_000
     sizes = [1_000, 10_000] if quick else [1_000, 10_000, 100_000, 1_000_000]
     by_devices: dict[str, float] = {}
+    build_us: dict[str, float] = {}
     whole: Cost | None = None
     memory = (0, 0)
     for size in sizes:
         say(f"{size:,} devices")
-        before = _rss()
-        town = Town(size, default_rulebook())
+        town = Town(size, default_rulebook(), say=say if size >= _LARGE else lambda text: None)
         built = _rss()
+        build_us[f"{size:,}"] = round(town.build_s / size * 1e6, 1)
         cost = town.run(max(readings, size), warm_up=3 if size <= 100_000 else 2)
         by_devices[f"{size:,}"] = cost.us_per_reading
         say(f"{size:,} devices: {cost.us_per_reading} us a reading, {cost.evaluations_per_s:,} evaluations/s")
         if size in (10_000, 100_000):
             whole = cost
             states = max(town.engine.remembers, 1)
-            memory = ((built - before) // size, max(0, _rss() - built) // states)
+            memory = (town.bytes // size, max(0, _rss() - built) // states)
         del town
         gc.collect()
     assert whole is not None
@@ -263,6 +285,7 @@ def measure(*, quick: bool = False, say: Any = lambda text: None) -> RuleFigures
         others,
         {str(n): cost.us_per_reading for n, cost in costs.items()},
         {str(n): cost.evaluations_per_s for n, cost in costs.items()},
+        build_us,
         *memory,
     )
 
@@ -287,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small towns: shows that it works")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
-    figures = measure(quick=given.quick, say=lambda text: print(text, file=sys.stderr))
+    figures = measure(quick=given.quick, say=lambda text: print(text, file=sys.stderr, flush=True))
     if given.json:
         print(json.dumps(asdict(figures)))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from device_sim.scenarios import (
+    band_removed,
     bin_overflow,
     ebike_in_lift,
     elder_fall,
@@ -13,7 +14,9 @@ from device_sim.scenarios import (
     power_cut_storm,
     smoke_fire,
     sos,
+    vitals_high,
     water_burst,
+    water_edge,
 )
 from device_sim.theatre.story import Story
 
@@ -22,12 +25,15 @@ STORIES: tuple[Story, ...] = (
     smoke_fire.STORY,
     elder_fall.STORY,
     sos.STORY,
+    vitals_high.STORY,
+    band_removed.STORY,
     bin_overflow.STORY,
     high_throw.STORY,
     manhole_open.STORY,
     ebike_in_lift.STORY,
     fire_lane_blocked.STORY,
     water_burst.STORY,
+    water_edge.STORY,
     power_cut_storm.STORY,
 )
 BY_NAME: dict[str, Story] = {story.name: story for story in STORIES}

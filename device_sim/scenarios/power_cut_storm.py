@@ -1,4 +1,4 @@
-"""停电: a building goes dark. Each gateway alerts once, the meters behind it do not; power returns, the orders stay."""
+"""停电: a building goes dark. Each gateway alerts once in one order, the meters behind do not; power returns, the order stays."""
 
 from __future__ import annotations
 

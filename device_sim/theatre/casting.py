@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Cast:
     devices: tuple[Json, ...]
     behind: tuple[Json, ...]
     gateways: dict[str, str]
+    kinds: dict[str, str]
+    """Of every device of the community."""
 
     @property
     def ids(self) -> list[str]:
@@ -42,8 +45,8 @@ async def busy(api: Api, community: str, witness: str) -> tuple[set[str], set[st
     return devices, buildings
 
 
-async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int) -> Cast:
-    """Raises StoryError when there are not enough free devices."""
+async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int, *, patient: bool = True) -> Cast:
+    """Raises StoryError when there are not enough free devices; that they fall quiet is waited for once."""
     need = story.need
     everything = await api.pages(f"communities/{community}/devices", as_user=witness)
     busy_devices, busy_buildings = await busy(api, community, witness)
@@ -55,6 +58,12 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
     ]
     quiet = [d for d in free if now_ms - _reading_ms(d) >= need.quiet_s * 1000]
     chosen = _choose(quiet, everything, busy_devices, need)
+    if chosen is None and patient and need.quiet_s and len(free) >= need.count:
+        # Where everything has just been switched on, all have spoken within the last minute.
+        spoke_ms = sorted(_reading_ms(device) for device in free)[need.count - 1]
+        wait_ms = min(need.quiet_s * 1000, spoke_ms + need.quiet_s * 1000 - now_ms) + 1000
+        await asyncio.sleep(wait_ms / 1000)
+        return await cast(api, community, witness, story, now_ms + round(wait_ms), patient=False)
     if chosen is None:
         tagged = f" tagged {need.tag}" if need.tag else ""
         raise StoryError(
@@ -65,7 +74,8 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
     ids = {device["id"] for device in chosen}
     behind = tuple(d for d in everything if d["gateway_id"] in ids)
     gateways = {d["id"]: d["gateway_id"] for d in everything if d["gateway_id"] is not None}
-    return Cast(community, tuple(chosen), behind, gateways)
+    kinds = {d["id"]: d["kind"] for d in everything}
+    return Cast(community, tuple(chosen), behind, gateways, kinds)
 
 
 def _reading_ms(device: Json) -> float:

@@ -16,6 +16,9 @@ from device_sim.theatre.stage import WireStage
 from device_sim.theatre.story import Story, StoryError
 
 ORDER_S = 3.0
+SETTLING_S = 45.0
+"""An engine that has just come back keeps orders that are not of life safety waiting for half a minute."""
+COMMAND_S = 5.0
 JOIN_S = 5.0
 CLEAR_S = 10.0
 OPEN_STATES = ("created", "dispatched", "accepted", "arrived", "resolved", "verified", "paused", "returned")
@@ -109,17 +112,42 @@ class _Performance:
         """The one open order of an alert."""
 
         async def look() -> list[Json]:
-            fresh = await self.api.get(f"alerts/{alert['id']}", as_user=self.witness)
-            if fresh["order_id"] is None:
+            alert.update(await self.api.get(f"alerts/{alert['id']}", as_user=self.witness))
+            if alert["order_id"] is None:
                 return []
-            return [await self.api.get(f"orders/{fresh['order_id']}", as_user=self.witness)]
+            return [await self.api.get(f"orders/{alert['order_id']}", as_user=self.witness)]
 
         found = await until(asyncio.get_running_loop().time() + ORDER_S, look)
-        what = found[0]["number"] if found else "none was opened"
+        if not found and alert["held"] == ["settling"]:
+            found = await until(asyncio.get_running_loop().time() + SETTLING_S, look)
+        why = f", held: {', '.join(alert['held'])}" if alert["held"] else ""
+        what = found[0]["number"] if found else f"none was opened{why}"
         self.check(f"{alert['rule_id']}: an order", bool(found), what, vital=True)
         order: Json = found[0]
         self.check("the order is open", order["state"] in OPEN_STATES, order["state"])
         return order
+
+    async def carried_out(self, alert: Json, device: str) -> None:
+        """The plan of the alert tells the device what to do, which does it and answers; the answer ends the command."""
+        for name in sorted(self.story.expected.commands):
+
+            async def look(name: str = name) -> bool:
+                found = [
+                    c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)
+                ]
+                return bool(found) and found == ["done"] * len(found)
+
+            done = await until(asyncio.get_running_loop().time() + COMMAND_S, look)
+            said = ", ".join(f"{c['device_id']} {c['name']}: {c['state']}" for c in await self.commands(alert))
+            self.check(f"{device}: {name} is carried out within {COMMAND_S:g} s", bool(done), said or "no command")
+
+    async def commands(self, alert: Json) -> list[Json]:
+        """Of every run of a plan that the alert set off."""
+        runs = await self.api.pages(
+            f"communities/{self.cast.community}/plan-runs", as_user=self.witness, alert_id=alert["id"]
+        )
+        details = [await self.api.get(f"plan-runs/{run['id']}", as_user=self.witness) for run in runs]
+        return [command for detail in details for command in detail["commands"]]
 
     async def orders(self) -> list[Json]:
         """Open orders since the story began that concern its devices or its building."""
@@ -157,6 +185,8 @@ class _Performance:
         order = await self.order(alert)
         self.check(f"its team is {expected.team}", order["team"] == expected.team, order["team"])
         await self._alone(order)
+        if device is not None:
+            await self.carried_out(alert, device)
         if self.story.again is not None:
             before = await self._shared(order)
             await self.story.again(self.stage, self.cast.ids)
@@ -243,7 +273,7 @@ class _Performance:
         raise AssertionError
 
     async def _dark(self) -> None:
-        """A power cut: each device its own alert and order, those behind none; back again, the orders stay."""
+        """A power cut: each device its own alert, those behind none, one order a kind; back again, the orders stay."""
         loop = asyncio.get_running_loop()
         if self.story.beforehand is not None:
             await self.story.beforehand(self.stage, [device["id"] for device in self.cast.behind])
@@ -258,9 +288,12 @@ class _Performance:
             order = await self.order(alert)
             self.check(f"its team is {expected.team}", order["team"] == expected.team, order["team"])
             raised.append((alert, order))
-        ids = {order["id"] for _, order in raised}
+        ids = {order["id"]: order for _, order in raised}
+        kinds = {alert["rule_id"] for alert, _ in raised}
         found = await self.orders()
-        self.check("one order each", {o["id"] for o in found} == ids and len(found) == len(raised), len(found))
+        right = {o["id"] for o in found} == set(ids) and len(found) == len(kinds)
+        numbers = ", ".join(f"{o['number']} ({o['kind']})" for o in found)
+        self.check("one order for what is of one kind in the building", right, numbers)
         await asyncio.sleep(max(0.0, since + self.story.silent_s - loop.time()))
         behind = {device["id"] for device in self.cast.behind}
         noise = [
@@ -281,7 +314,7 @@ class _Performance:
             await self._cleared(alert)
             fresh = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
             self.check(f"order {fresh['number']} stays open", fresh["state"] == order["state"], fresh["state"])
-        for _, order in raised:
+        for order in ids.values():
             await self.finish(await self.api.get(f"orders/{order['id']}", as_user=self.witness))
 
     async def _cleared(self, alert: Json) -> None:
@@ -311,10 +344,12 @@ async def perform(
     stage: WireStage | None = None
     try:
         witness = witness_of(api.accounts)
+        chosen = await cast(api, community, witness, story, time.time_ns() // 1_000_000)
         began = datetime.fromtimestamp(time.time()).astimezone()
-        chosen = await cast(api, community, witness, story, int(began.timestamp() * 1000))
         outcome.devices = chosen.ids
-        stage = WireStage(broker, community, credentials, chosen.gateways, held, with_status=story.need.status)
+        stage = WireStage(
+            broker, community, credentials, chosen.gateways, held, kinds=chosen.kinds, with_status=story.need.status
+        )
         await stage.open(chosen.ids)
         await _Performance(api, story, chosen, stage, witness, began, outcome).play()
     except _Stop:

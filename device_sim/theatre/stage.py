@@ -6,19 +6,24 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from device_sim.broker import Broker
 from device_sim.held import Held
 from device_sim.theatre.api import Unreachable
 from device_sim.theatre.story import StoryError
-from device_sim.uplink import Uplink
+from device_sim.uplink import Command, Uplink
+from services.domain.devices import BY_NAME
 
 ACK_S = 10.0
 
 
 class WireStage:
-    """`gateways`: device to the gateway that speaks for it. A running fleet lets go of the devices held here."""
+    """`gateways`: device to the gateway that speaks for it; `kinds`: device to its kind, so that it knows its commands.
+
+    A running fleet lets go of the devices held here.
+    """
 
     def __init__(
         self,
@@ -28,10 +33,12 @@ class WireStage:
         gateways: Mapping[str, str],
         held: Held | None = None,
         *,
+        kinds: Mapping[str, str] | None = None,
         with_status: bool = False,
     ) -> None:
         self._broker, self._community, self._credentials = broker, community, credentials
         self._gateways, self._held, self._with_status = gateways, held, with_status
+        self._kinds = kinds or {}
         self._uplinks: dict[str, Uplink] = {}
         self._ticking: asyncio.Task[None] | None = None
 
@@ -51,7 +58,12 @@ class WireStage:
             self._held.hold(speakers)
         for speaker in speakers:
             self._uplinks[speaker] = Uplink(
-                self._broker, self._community, speaker, self._credentials[speaker], with_status=self._with_status
+                self._broker,
+                self._community,
+                speaker,
+                self._credentials[speaker],
+                on_command=partial(self._obey, speaker),
+                with_status=self._with_status,
             )
             await self._connect(speaker)
         self._ticking = asyncio.create_task(self._tick())
@@ -64,6 +76,16 @@ class WireStage:
                 f"the broker at {self._broker.host}:{self._broker.port} does not let {speaker} in: "
                 f"{error or type(error).__name__}"
             ) from error
+
+    def _obey(self, speaker: str, command: Command) -> tuple[bool, str]:
+        """Whatever a device of its kind can do is done; (ok, detail)."""
+        device, name = str(command.get("device", speaker)), str(command.get("command"))
+        kind = BY_NAME.get(self._kinds.get(device, ""))
+        if kind is None or self._speaker(device) != speaker:
+            return False, f"{device} is not behind {speaker}"
+        if name not in {known.name for known in kind.commands}:
+            return False, f"{kind.name} has no command {name}"
+        return True, "done"
 
     async def _tick(self) -> None:
         while True:

@@ -64,6 +64,8 @@ class Expected:
     """Of the alert of the device beside, where that is another kind's."""
     also: frozenset[str] = frozenset()
     """Rules of the single devices whose alerts are worked on in the same order."""
+    commands: frozenset[str] = frozenset()
+    """What the plan of this alert tells the first device to do, which must do it and say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Story:
     """What those behind the devices say first."""
     calm: Script | None = None
     silent_s: float = 0.0
-    """With this, each device is cut off and must raise an alert of its own, while those behind it, silent for so long,
+    """With this, each device is cut off and must raise an alert of its own, those of one kind sharing one order, while
 
-    raise none; `calm` brings the power back, clears the alerts, and leaves the orders open.
+    those behind it, silent for so long, raise none; `calm` brings the power back, clears the alerts, and leaves the
+    orders open.
     """

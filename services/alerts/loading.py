@@ -32,6 +32,8 @@ class Loaded:
     engine: Engine
     checkpoints: dict[int, int]
     """Lane → the last seq whose consequences are committed."""
+    away: bool
+    """Whether this partition was evaluated before, or has entries older than `settling_s` that nobody has looked at."""
 
 
 async def load_roster(
@@ -55,9 +57,11 @@ async def load_engine(
     partition: int,
     catalogue: Mapping[str, DeviceKind],
     on_fault: OnFault,
+    settling_s: float = 0.0,
 ) -> Loaded:
     """One snapshot, so that what was seen fits to what is still to be read."""
-    await connection.execute(Q["start_checkpoints"], consumer, partition)
+    first = bool(await connection.fetch(Q["start_checkpoints"], consumer, partition))
+    away = not first or await connection.fetchval(Q["log_began_before"], partition, settling_s)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows = await connection.fetch(Q["load_checkpoints"], consumer, partition)
         checkpoints = {row["lane"]: row["seq"] for row in rows}
@@ -94,7 +98,7 @@ async def load_engine(
         ]
     engine = Engine(roster, opened, on_fault)
     engine.restore(states, seen)
-    return Loaded(engine, checkpoints)
+    return Loaded(engine, checkpoints, away)
 
 
 def _value(stored: Any) -> Any:

@@ -107,14 +107,18 @@ class PartitionWorker:
             return
 
     async def _load(self) -> None:
+        settling_s = self._settings.alerts_settling_s
         async with self._pool.acquire() as connection:
-            loaded = await load_engine(connection, CONSUMER, self.lease.partition, self._catalogue, self._fault)
+            loaded = await load_engine(
+                connection, CONSUMER, self.lease.partition, self._catalogue, self._fault, settling_s
+            )
         self._engine = loaded.engine
         self._reader.start(loaded.checkpoints)
         self._look = True
         started_ms = self._clock.now_ms()
         self._engine.listen(started_ms, round(self._settings.alerts_settle_s * 1000))
-        self._engine.alerts.book.start = Start(started_ms, round(self._settings.alerts_settling_s * 1000))
+        if loaded.away:
+            self._engine.alerts.book.start = Start(started_ms, round(settling_s * 1000))
         self._steps = self._clock.steps
         self.registry_changed = False
         log.info(

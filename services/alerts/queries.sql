@@ -26,7 +26,11 @@ WHERE consumer = $1 AND partition = $2 AND lane = $3 AND seq = $5
 -- name: start_checkpoints
 INSERT INTO checkpoint (consumer, partition, lane, seq)
 SELECT $1, $2, lane, 0 FROM generate_series(0, 1) AS lane
-ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING RETURNING lane
+
+-- name: log_began_before
+SELECT coalesce(min(committed_at) < now() - make_interval(secs => $2), false) FROM generate_series(0, 1) AS l (lane),
+LATERAL (SELECT committed_at FROM ingest_log g WHERE g.partition = $1 AND g.lane = l.lane ORDER BY seq LIMIT 1) AS oldest
 
 -- name: load_checkpoints
 SELECT lane, seq FROM checkpoint WHERE consumer = $1 AND partition = $2 ORDER BY lane

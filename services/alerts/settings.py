@@ -23,7 +23,10 @@ class AlertSettings(ServiceSettings):
     """Where commands are put to the broker, as svc-alerts; without it they stay requested until they expire."""
     alerts_pool_size: int = Field(default=6, ge=2)
     alerts_settling_s: float = Field(default=30.0, ge=0)
-    """After a start, orders that are not of life safety wait so long, and are opened if the alert still stands."""
+    """After a start that was not the first, orders that are not of life safety wait so long, and are opened if the
+
+    alert still stands.
+    """
     alerts_settle_s: float = Field(default=3600.0, ge=0)
     """After a start, silence counts anew for three intervals of the device, for so long at most; 0: not at all."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.adapters.history.backtest import Backtested, Plan, backtest
-from services.adapters.history.books import named
+from services.adapters.history.books import BadRules, named
 from services.adapters.history.stream import Way
 from services.adapters.rules import KINDS
 from services.cli.home import tr
@@ -36,15 +37,19 @@ from services.cli.rules_history import (
     stopper,
     time_of,
 )
+from services.domain.ids import CommunityId
 from services.domain.proof.backtest import Difference, difference, figures, told
+from services.domain.rules.rulebook import Rulebook
 
 _SHOWN = 40
 
 
-def result(done: Backtested, at: Time, private: bool = True) -> dict[str, Any]:
+def result(
+    done: Backtested, at: Time, private: bool = True, pairs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """As JSON, `exit` apart: whether they differ."""
     a, b = done.books
-    found = difference(a.alerts, b.alerts, at.span)
+    found = difference(a.alerts, b.alerts, at.span, pairs)
     return {
         "community": done.community.id,
         "from": at.begin.isoformat(),
@@ -77,6 +82,26 @@ def _counts(found: Difference) -> dict[str, int]:
     }
 
 
+def pairs_of(written: Sequence[str]) -> dict[str, str]:
+    """`trial=live` → of B and of A. Raises BadParameter."""
+    pairs: dict[str, str] = {}
+    for one in written:
+        trial, equals, live = one.partition("=")
+        if not (trial and equals and live):
+            raise typer.BadParameter(f"{one!r}: write TRIAL=LIVE, two rules")
+        pairs[trial] = live
+    return pairs
+
+
+def _check_pairs(pairs: Mapping[str, str], a: Rulebook, b: Rulebook, community: str) -> None:
+    """Raises BadRules where a rule that is named is not there: else nothing would differ, and look well."""
+    for side, book, named in (("B", b, pairs.keys()), ("A", a, pairs.values())):
+        kinds = {*book.defaults, *book.communities.get(community, {})}
+        known = {rule.id for kind in kinds for rule in book.of_kind(CommunityId(community), kind)}
+        if unknown := sorted(set(named) - known):
+            raise BadRules("\n".join(f"{rule}: there is no such rule in {side}" for rule in unknown))
+
+
 def register(rules: typer.Typer) -> None:
     @rules.command("diff")
     def command(
@@ -91,9 +116,16 @@ def register(rules: typer.Typer) -> None:
         lines: LinesOption = False,
         sample: SampleOption = None,
         memory_mb: MemoryOption = None,
+        pair: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="TRIAL=LIVE", help="试运行规则与正式规则对比 · Compare a rule of B with one of A of another name."
+            ),
+        ] = None,
     ) -> None:
         """What B would have said otherwise than A: alerts added, removed, moved, changed. Exit 1 where they differ."""
         bound(memory_mb)
+        pairs = pairs_of(pair or ())
         stop = stopper(deadline)
 
         async def work(connection: Connection) -> tuple[Backtested, Time]:
@@ -101,14 +133,15 @@ def register(rules: typer.Typer) -> None:
             at = time_of(begin, end, zone)
             first, only_a = await named(connection, where, a)
             second, only_b = await named(connection, where, b)
+            _check_pairs(pairs, first, second, where)
             # Both name single rules: only their devices can differ.
-            only = only_a | only_b if only_a and only_b else None
+            only = only_a | only_b if only_a and only_b and not pairs else None
             with moving(tr("diff", "比较"), lines) as progress:
                 plan = Plan(where, at.begin, at.end, way, only=only, sample=sample)
                 return await backtest(connection, plan, [first, second], KINDS, progress, stop), at
 
         done, at = run(work)
-        said = result(done, at, private=not lines)
+        said = result(done, at, private=not lines, pairs=pairs)
         if as_json or lines:
             typer.echo(json.dumps({"result": said} if lines else said, ensure_ascii=False))
         else:

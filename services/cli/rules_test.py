@@ -109,7 +109,7 @@ def register(rules: typer.Typer) -> None:
             _show(tested, broken, coverage, ours)
         if broken:
             raise typer.Exit(2)
-        if any(not one.ran.passed for one in tested) or (ours and coverage.missing):
+        if any(not one.ran.passed for one in tested) or (ours and (coverage.missing or coverage.kinds < coverage.all_kinds)):
             raise typer.Exit(1)
 
 
@@ -127,6 +127,7 @@ def _told(tested: Sequence[Shown], broken: Sequence[str], coverage: Coverage) ->
         "missing": {rule: list(what) for rule, what in coverage.missing.items()},
         "kinds": len(coverage.all_kinds),
         "kinds_covered": len(coverage.kinds),
+        "kinds_missing": sorted(coverage.all_kinds - coverage.kinds),
     }
 
 
@@ -142,6 +143,8 @@ def _show(tested: Sequence[Shown], broken: Sequence[str], coverage: Coverage, ou
     if ours:
         for rule, what in coverage.missing.items():
             errors.print(f"{rule}: {tr('no case shows that it', '没有用例证明其')} {', '.join(what)}", markup=False)
+        for kind in sorted(coverage.all_kinds - coverage.kinds):
+            errors.print(f"{kind}: {tr('no case of this rule kind', '没有此规则类型的用例')}", markup=False)
     failed = sum(not one.ran.passed for one in tested)
     typer.echo(
         tr(

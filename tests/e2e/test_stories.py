@@ -19,7 +19,8 @@ from device_sim import main as simulator
 from device_sim.fleet import Fleet
 from device_sim.scenarios import BY_NAME, STORIES
 from device_sim.settings import SimSettings
-from device_sim.theatre.api import Unreachable
+from device_sim.theatre.api import Api, Unreachable, until
+from device_sim.theatre.performance import witness_of
 from device_sim.theatre.places import Places, find_places
 from services.alerts import main as alerts_main
 from services.alerts.settings import AlertSettings
@@ -65,7 +66,7 @@ async def system(database_url: str, mqtt: Mqtt, home: Path, *, with_alerts: bool
         worker=f"e2e-{secrets.token_hex(4)}",
         mqtt_client_prefix=client_prefix(database_url),
     )
-    alerts = AlertSettings(database_url=database_url)
+    alerts = AlertSettings(database_url=database_url, mqtt_url=mqtt.account_url("svc-alerts"))
     api = ApiSettings(database_url=database_url, http_port=0, secret_key=SecretStr(SECRET_KEY))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(service(lambda stop, ready: ingest_main.run(ingest, stop, ready)))
@@ -101,12 +102,32 @@ async def fleet(places: Places, home: Path) -> AsyncIterator[Fleet]:
         await asyncio.wait_for(life, 30)
 
 
+async def valve_of_that_flat_is_closed(places: Places, alarm: str) -> None:
+    """The plan told the flat's gas meter through the broker to close; it did so, answered, and reports its valve closed."""
+    async with Api(places.api_url, places.accounts) as api:
+        desk, community = witness_of(api.accounts), f"communities/{places.community}"
+        (alert,) = (await api.get(f"{community}/alerts", as_user=desk, state="all", device_id=alarm))["items"]
+        (run,) = (await api.get(f"{community}/plan-runs", as_user=desk, alert_id=alert["id"]))["items"]
+        commands = (await api.get(f"plan-runs/{run['id']}", as_user=desk))["commands"]
+        told = {command["device_id"]: command for command in commands if command["name"] == "valve_close"}
+        (meter,) = told.keys() - {alarm}
+        assert {told[meter]["state"], told[alarm]["state"]} == {"done"}
+        assert told[meter]["sent_at"] is not None and told[meter]["detail"] == "done"
+
+        async def closed() -> bool:
+            device = await api.get(f"devices/{meter}", as_user=desk)
+            return bool(device["kind"] == "gas_meter" and device["values"].get("valve") == 1.0)
+
+        assert await until(asyncio.get_running_loop().time() + 10, closed)
+
+
 async def test_stories_beside_a_living_fleet_each_cause_the_alert_and_the_order_they_must(
     database_url: str, mqtt: Mqtt, home: Path
 ) -> None:
     said = Console(file=io.StringIO(), width=160)
     async with system(database_url, mqtt, home) as places, fleet(places, home) as living:
         outcomes = await play(places, STORIES, home, said)
+        await valve_of_that_flat_is_closed(places, next(o for o in outcomes if o.story == "gas_leak").devices[0])
         assert living.progress.traffic.rejected == 0
         assert living.progress.traffic.refused == ""
     show_failures(outcomes, said)

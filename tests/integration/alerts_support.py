@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import asyncpg
 
 from services.adapters.log_rows import pack
 from services.adapters.postgres import open_pool
+from services.adapters.steady_clock import SteadyClock
 from services.alerts.settings import AlertSettings
 from services.alerts.worker import AlertWorker
 from services.domain.devices import BY_NAME
@@ -105,6 +106,13 @@ class World:
         await self._append(1, numbers=[self.number(device)], ts=[at], rows=[row])
         return at
 
+    async def series(self, device: str, kind: str, points: Sequence[tuple[int, dict[str, float]]]) -> None:
+        """Readings as (epoch ms, values), each received when it was taken; committed as one row of the log."""
+        names = [metric.name for metric in BY_NAME[kind].metrics]
+        times = [at for at, _ in points]
+        rows = [[values.get(name) for name in names] for _, values in points]
+        await self._append(1, numbers=[self.number(device)] * len(times), ts=times, rows=rows, received=times)
+
     async def _append(
         self,
         lane: int,
@@ -113,6 +121,7 @@ class World:
         ts: list[int] | None = None,
         rows: list[list[float | None]] | None = None,
         torn: bool = False,
+        received: list[int] | None = None,
     ) -> None:
         self._seq[lane] += 1
         async with self.pool.acquire() as connection, connection.transaction():
@@ -124,7 +133,9 @@ class World:
                 lane,
                 self._seq[lane],
                 len(ts or []),
-                pack(numbers or [], ts or [], [now_ms() for _ in ts or []], rows or [])[: -3 if torn else None],
+                pack(numbers or [], ts or [], received or [now_ms() for _ in ts or []], rows or [])[
+                    : -3 if torn else None
+                ],
                 body,
             )
             await connection.execute("SELECT pg_notify('ingest_log', $1)", f"{PARTITION}:{lane}:{self._seq[lane]}")
@@ -178,11 +189,13 @@ def settings(url: str, **more: Any) -> AlertSettings:
 
 
 @asynccontextmanager
-async def engine(world: World, name: str = "one", **more: Any) -> AsyncIterator[AlertWorker]:
-    """An alert engine of its own pool, stopped in order at the end."""
+async def engine(
+    world: World, name: str = "one", *, clock: SteadyClock | None = None, **more: Any
+) -> AsyncIterator[AlertWorker]:
+    """An alert engine of its own pool, stopped in order at the end; with `clock`, it lives by that one."""
     config = settings(world.url, **more)
     pool = await open_pool(world.url, name=f"alerts-{name}", max_size=4)
-    worker = AlertWorker(pool, config, BY_NAME, name)
+    worker = AlertWorker(pool, config, BY_NAME, name, clock=clock)
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     try:

@@ -477,6 +477,44 @@ async def test_messages_that_waited_long_are_an_alert_of_their_own_until_the_eng
     assert "10" in delay["why_zh"]
 
 
+async def test_delay_that_stands_after_a_start_is_sent_once_settled_and_cleared_when_caught_up(world: World) -> None:
+    """Rows keep coming that were received two minutes before they were committed, as while ingest drains its spool."""
+    drained = asyncio.Event()
+
+    async def drain() -> None:
+        while not drained.is_set():
+            late = now_ms() - 120_000
+            await world.events(*(world.entry("gate-1", "noticed", late + n) | {"received_ms": late} for n in range(20)))
+
+    await world.events(world.entry("gate-1", "noticed", now_ms() - 120_000, now_ms() - 120_000))
+    async with engine(world, alerts_settling_s=1.5, alerts_tick_s=30.0):
+        draining = asyncio.create_task(drain())
+        try:
+            first = (await until(lambda: world.alerts("rule_id = 'platform.delay'")))[0]
+            assert first["held"] == ["settling"] and first["order_id"] is None
+            sent = (await until(lambda: world.alerts("rule_id = 'platform.delay' AND order_id IS NOT NULL")))[0]
+            assert sent["state"] == "firing"
+            assert 120 <= sent["trigger"]["value"] < 180
+        finally:
+            drained.set()
+            await draining
+    # The next owner finds nothing left to read.
+    async with engine(world, alerts_settling_s=60):
+        await until(lambda: world.alerts(f"id = '{sent['id']}' AND state = 'cleared'"))
+    assert len(await world.orders("kind = 'platform'")) == 1
+
+
+async def test_delay_of_a_short_restart_is_recorded_and_sends_nobody(world: World) -> None:
+    long_ago = now_ms() - 90_000
+    await world.events(world.entry("sos_button-1", "pressed", long_ago, long_ago))
+    async with engine(world, alerts_settling_s=60):
+        delay = (await until(lambda: world.alerts("rule_id = 'platform.delay' AND state = 'cleared'")))[0]
+        assert delay["order_id"] is None
+        # A call for help that waited as long is answered at once.
+        assert await until(lambda: world.orders("kind = 'sos_button'"))
+    assert not await world.orders("kind = 'platform'")
+
+
 async def test_idle_engine_asks_once_for_all_partitions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(*_: Any) -> Any:
         raise AssertionError("a partition looks for itself")

@@ -177,7 +177,24 @@ async def test_release_that_fails_to_commit_is_made_again_once(
     assert await occurrences(world) == ["raised", "released"]
 
 
-async def test_settling_waits_after_a_start_but_not_for_a_call_for_help(world: World) -> None:
+async def test_the_very_first_start_has_nothing_to_settle(world: World) -> None:
+    async with engine(world, alerts_settling_s=60):
+        await overflow(world)
+        alert = await the_alert(world, "kind = 'bin' AND order_id IS NOT NULL")
+        assert alert["held"] == []
+
+
+async def test_a_first_start_settles_where_the_log_is_older(world: World) -> None:
+    await world.event("sos_button-1", "pressed")
+    await world.pool.execute("UPDATE ingest_log SET committed_at = now() - interval '61 s'")
+    async with engine(world, alerts_settling_s=60):
+        await overflow(world)
+        assert (await the_alert(world, "kind = 'bin'"))["held"] == ["settling"]
+
+
+async def test_settling_waits_after_a_restart_but_not_for_a_call_for_help(world: World) -> None:
+    async with engine(world):
+        await until(lambda: world.pool.fetch("SELECT FROM checkpoint HAVING count(*) = 32"))
     async with engine(world, alerts_settling_s=2):
         await overflow(world)
         await world.event("sos_button-1", "pressed")

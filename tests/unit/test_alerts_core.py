@@ -241,7 +241,7 @@ def poison(engine: Engine, number: int, rule: str) -> None:
     """What the rule remembers of the device is something it stumbles over."""
     subject = engine.roster.devices[DeviceNo(number)]
     assert rule in subject.rules.by_id
-    subject.states[RuleId(rule)] = {"phase": "?"}
+    subject.remember(RuleId(rule), {"phase": "?"})
 
 
 def test_core_failing_rule_is_set_aside_for_its_subject_and_tried_again() -> None:
@@ -282,7 +282,7 @@ def test_core_life_safety_rule_is_never_set_aside() -> None:
     faults: list[tuple[str, str]] = []
     engine = Engine(roster(), on_fault=lambda rule, subject, _error: faults.append((rule, subject)))
     poison(engine, 2, "smoke_detector.alarm")
-    engine.roster.devices[DeviceNo(2)].states[RuleId("smoke_detector.alarm")] = {"onset": "?"}
+    engine.roster.devices[DeviceNo(2)].remember(RuleId("smoke_detector.alarm"), {"onset": "?"})
     decided(engine, event(2, "alarm", T0), event(2, "alarm", T0 + S))
     assert len(faults) == 2
     found = decided(engine, event(2, "alarm", T0 + 2 * S))

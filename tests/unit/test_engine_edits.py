@@ -202,7 +202,7 @@ def test_edit_of_words_alone_changes_nothing(swap: Swap) -> None:
 def test_edit_ends_the_pause_of_a_failing_rule() -> None:
     engine = engine_of(RULE)
     subject = engine.roster.devices[MANHOLE]  # type: ignore[index]
-    subject.states[RULE.id] = {"phase": "?"}
+    subject.remember(RULE.id, {"phase": "?"})
     decided(engine, tilted(0))
     assert len(engine.aside)
     assert running(engine, RULE).aside

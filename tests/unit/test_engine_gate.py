@@ -25,6 +25,7 @@ from services.domain.rules import BY_PARAMETERS
 from services.domain.rules.evaluation import Item, Line
 from services.domain.rules.guards import GuardError
 from services.domain.rules.parameters import (
+    Aggregate,
     BaselineParameters,
     Compare,
     ConsumptionParameters,
@@ -32,7 +33,11 @@ from services.domain.rules.parameters import (
     EventParameters,
     OfflineParameters,
     Parameters,
+    RateParameters,
+    SequenceParameters,
+    SilenceParameters,
     ThresholdParameters,
+    WindowParameters,
 )
 from services.domain.rules.rule import During, Rule
 from services.domain.rules.rulebook import Rulebook
@@ -179,6 +184,35 @@ def test_gate_what_a_kind_knows_it_goes_on_learning_outside_the_hours() -> None:
     said(night, *minutes(at("2026-11-22T12:00:00"), 0, 130))
     state = night.roster.devices[DeviceNo(1)].states[RuleId("test")]
     assert state is not None and state["samples"]
+
+
+def test_gate_windows_and_rates_are_followed_outside_the_hours() -> None:
+    """What was seen before eight counts at eight: neither begins with an empty memory."""
+    start = at("2026-11-22T06:00:00")
+    items = [reading(1, METER, start + n * MIN, power=1000.0 + 10 * n) for n in range(130)]
+    for parameters in (
+        WindowParameters("power", Aggregate.RANGE, 3600.0, Compare.AT_LEAST, 500.0),
+        RateParameters("power", Compare.AT_LEAST, 500.0, 3600.0),
+    ):
+        one = engine(rule(parameters, during=During(from_hour=8, to_hour=9)))
+        assert said(one, *items) == [(at("2026-11-22T08:00:00"), "Raise")], parameters
+
+
+def test_gate_answer_that_does_not_count_is_heard_and_may_overtake_its_question() -> None:
+    asks = SequenceParameters("opened", "closed", 300.0)
+    start = at("2026-11-22T08:00:00")
+    asked, answer = event(1, "opened", start, 12 * S), event(1, "closed", start + 10 * S)
+    for items, fires in (([answer, asked], False), ([asked], True)):
+        one = engine(rule(asks, guard='event == "opened"'), "door_magnet")
+        decided = [d for step in replay(one, items, start + HOUR) for d in step.decisions]
+        assert any(isinstance(d, Raise) for d in decided) is fires
+
+
+def test_gate_silence_is_only_pending_and_begins_with_the_hours() -> None:
+    one = engine(rule(SilenceParameters("power", 1800.0), during=During(from_hour=8, to_hour=20)))
+    start = at("2026-11-22T07:00:00")
+    items = [reading(1, METER, start + n * MIN, voltage=228.0) for n in range(120)]
+    assert said(one, *items) == [(at("2026-11-22T08:30:00"), "Raise")]
 
 
 # guards

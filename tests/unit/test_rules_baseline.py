@@ -332,3 +332,30 @@ def test_baseline_does_not_learn_from_what_it_is_about_to_flag() -> None:
     for ts in range(MONDAY, end, HOUR_MS):
         assert line.read(ts, power=100.0) == []
     assert [line.read(end + n * HOUR_MS, power=3000.0) for n in range(3)] == [[], [], ["fire"]]
+
+
+@pytest.mark.parametrize("hours", [1, 2, 3])
+def test_baseline_of_a_flat_line_fires_after_hours_of_pending(hours: int) -> None:
+    """What is off from one reading to the next is pending over whole hours; none of them teaches the one beside it."""
+    line = Timeline(replace(RULE, for_s=hours * 3600), Facts(interval_ms=EVERY))
+    end = MONDAY + 4 * WEEK_MS
+    assert live(line, MONDAY, end, lambda ts: 100.0) == []
+    start = end + 30 * MIN
+    assert live(line, end, start, lambda ts: 100.0) == []
+    assert live(line, start, start + 6 * HOUR_MS, lambda ts: 3000.0) == [(start + hours * HOUR_MS, "fire")]
+
+
+def test_baseline_of_a_flat_line_follows_no_excursion_that_was_over_before_it_fired() -> None:
+    """Three quarters of an hour off, then back: the hour was pending, and is not what is usual from now on."""
+    line = Timeline(replace(RULE, for_s=3600), Facts(interval_ms=EVERY))
+    end = MONDAY + 4 * WEEK_MS
+    assert live(line, MONDAY, end, lambda ts: 100.0) == []
+    assert live(line, end, end + 45 * MIN, lambda ts: 3000.0) == []
+    assert live(line, end + 45 * MIN, end + HOUR_MS + EVERY, lambda ts: 100.0) == []
+    assert line.state is not None
+    taught = cell(line.state["cells"], bucket_of(end, FACTS))
+    assert taught.level == pytest.approx(105.0)
+    assert taught.spread < 10
+    # The hour beside, and this one a week on, are judged as before.
+    start = end + HOUR_MS + EVERY
+    assert live(line, start, start + 2 * HOUR_MS, lambda ts: 400.0) == [(start + HOUR_MS, "fire")]

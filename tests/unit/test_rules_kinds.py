@@ -14,7 +14,7 @@ import pytest
 from services.domain import rules
 from services.domain.ids import DeviceNo
 from services.domain.rules import BY_PARAMETERS, KINDS, parameters
-from services.domain.rules.evaluation import Clock, Event, Facts, Flood, Item, Line, Reading, Signal, State, Status
+from services.domain.rules.evaluation import Clock, Event, Facts, Flood, Item, Line, Reading, Reply, Signal, State, Status
 from services.domain.rules.parameters import (
     AbsenceParameters,
     ClockParameters,
@@ -594,6 +594,25 @@ def test_clock_fires_beyond_the_limit_and_clears_when_right_again() -> None:
     assert line.read(T0 - HOUR, delay=HOUR + 2 * S, x=1) == []
     assert line.read(T0 + 3 * S, x=1) == ["clear"]
     assert line.said[0].onset_ms == T0
+
+
+def test_clock_is_believed_again_by_a_new_connection_or_an_answer_that_the_device_stamped_itself() -> None:
+    def wrong() -> Timeline:
+        line = Timeline(ClockParameters(300))
+        assert line.give(Clock(NO, T0 + 301 * S, T0, 301 * S)) == ["fire"]
+        return line
+
+    assert wrong().give(Status(NO, T0 + HOUR - S, T0 + HOUR, True, 2)) == ["clear"]
+    assert wrong().give(Status(NO, T0 + HOUR - 300 * S, T0 + HOUR, True, 2)) == ["clear"]
+    assert wrong().give(Status(NO, T0 + HOUR - 300 * S - 1, T0 + HOUR, True, 2)) == []
+    assert wrong().give(Status(NO, T0 - 1, T0, True, 2)) == [], "no newer than what showed that it is wrong"
+    assert wrong().give(Status(NO, T0 + HOUR - S, T0 + HOUR, False, 2)) == [], "a last will is as old as its connection"
+    assert wrong().give(Status(NO, T0 + HOUR, T0 + HOUR, True, 2)) == [], "stamped as it arrived"
+    assert wrong().give(Reply(NO, T0 + HOUR - S, T0 + HOUR)) == ["clear"]
+    assert wrong().give(Reply(NO, T0 + HOUR - 301 * S, T0 + HOUR)) == []
+    behind = wrong()
+    behind.facts.gateway = Facts(60_000)
+    assert behind.give(Reply(NO, T0 + HOUR - S, T0 + HOUR)) == [], "the gateway's clock, not the device's"
 
 
 # flood

@@ -21,18 +21,21 @@ def test_scenario_files_are_all_in_the_tuple() -> None:
     assert files == {story.name for story in STORIES}
 
 
-def test_scenarios_are_the_eleven_of_the_product() -> None:
+def test_scenarios_are_those_of_the_product() -> None:
     assert {story.name for story in STORIES} == {
         "gas_leak",
         "smoke_fire",
         "elder_fall",
         "sos",
+        "vitals_high",
+        "band_removed",
         "bin_overflow",
         "high_throw",
         "manhole_open",
         "ebike_in_lift",
         "fire_lane_blocked",
         "water_burst",
+        "water_edge",
         "power_cut_storm",
     }
 

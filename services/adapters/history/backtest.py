@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from services.adapters.history.holding import load_holding
 from services.adapters.history.stream import Q, Source, Way, choose, ms, pieces, silences
 from services.adapters.registry import load_communities, load_devices
 from services.domain.devices.kind import DeviceKind
@@ -90,6 +91,9 @@ async def backtest(
             build_roster(catalogue, book, [community], rows, buildings, away, Line()) for book in books
         ]  # each its own: an engine keeps its subjects' states in them
         warm_from = plan.begin - (plan.warm_up if plan.warm_up is not None else _warm_up(rosters))
+        holding = await load_holding(connection, community, warm_from, plan.end)
+        for roster in rosters:
+            roster.holding = holding
         source = Source(await choose(connection, plan.way, [community.partition], warm_from))
         source.silences_since = await connection.fetchval(Q["delays_since"])
         quiet = await silences(connection, sorted(rosters[0].devices), warm_from, plan.end)

@@ -66,3 +66,14 @@ SELECT household_id, (extract(epoch FROM min(away_until)) * 1000)::bigint AS awa
 FROM person WHERE community_id = $1 AND household_id IS NOT NULL
 GROUP BY household_id
 HAVING bool_and(away_until IS NOT NULL AND away_until > now())
+
+-- name: held_back
+SELECT id, community_id, sort, matcher, greatest(starts_at, created_at) AS starts_at, ends_at, ended_at, recurs
+FROM silence
+WHERE community_id = $1 AND least(ends_at, coalesce(ended_at, ends_at)) > $2
+  AND greatest(starts_at, created_at) < $3
+
+-- name: caps
+SELECT c.alert_caps, count(d.device_no)::integer AS devices
+FROM community AS c LEFT JOIN device AS d ON d.community_id = c.id AND d.retired_at IS NULL
+WHERE c.id = $1 GROUP BY c.id

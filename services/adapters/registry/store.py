@@ -27,10 +27,15 @@ class RegistryError(Exception):
 async def load_devices(connection: asyncpg.Connection[Any], partitions: Sequence[int] | None = None) -> list[DeviceRow]:
     """All devices, the retired too, of these partitions (None: of all), by device number."""
     rows = await connection.fetch(Q["load_devices"], None if partitions is None else list(partitions))
-    return [
-        DeviceRow(**{**row, "person_tags": frozenset(row["person_tags"]), "tags": frozenset(row["tags"])})
-        for row in rows
-    ]
+    shared: dict[Any, Any] = {}
+    return [DeviceRow(**{name: _shared(shared, value) for name, value in row.items()}) for row in rows]
+
+
+def _shared(known: dict[Any, Any], value: Any) -> Any:
+    """One object for all that are equal: hundreds of thousands of devices name the same buildings, kinds and tags."""
+    if isinstance(value, list):
+        value = frozenset(value)
+    return known.setdefault(value, value) if isinstance(value, str | frozenset) else value
 
 
 async def load_communities(

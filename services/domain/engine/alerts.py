@@ -23,18 +23,11 @@ from services.domain.engine.edits import NO_RULE
 from services.domain.engine.hold.book import Book
 from services.domain.engine.hold.capping import RULE as SUMMARY
 from services.domain.engine.subjects import Compiled, Roster, Subject, building_key, device_key
+from services.domain.engine.trigger import trigger_of
 from services.domain.ids import AlertId, alert_id
 from services.domain.rules.evaluation import Event, Item, Reading, Signal, What
-from services.domain.rules.parameters import (
-    Compare,
-    CorrelationParameters,
-    EventParameters,
-    NOfMParameters,
-    OfflineParameters,
-    Parameters,
-    ThresholdParameters,
-)
-from services.domain.rules.reasons import is_health, why
+from services.domain.rules.parameters import CorrelationParameters, EventParameters
+from services.domain.rules.reasons import why
 from services.domain.rules.rule import Mode, Rule
 from services.domain.vocabulary import Label
 
@@ -293,40 +286,9 @@ def _draft(
         onset_ms=signal.onset_ms,
         last_ms=signal.ts_ms,
         fired_ms=now_ms,
-        trigger=_trigger(one, signal, item),
+        trigger=trigger_of(one, signal, item),
         correlation=correlation,
         joins=joins,
         absorbs=absorbs,
         cause=_cause(item),
     )
-
-
-def _trigger(one: Compiled, signal: Signal, item: Item | None) -> dict[str, Any]:
-    """What set it off: the rule, the device's own time, the value against the limit, all values of the reading."""
-    parameters: Parameters = one.rule.parameters
-    trigger: dict[str, Any] = {"rule": one.rule.id, "rule_version": one.rule.version, "ts_ms": signal.ts_ms}
-    metric = getattr(parameters, "metric", None)
-    if metric is not None:
-        trigger["metric"] = metric
-        trigger["limit"] = getattr(parameters, "limit", None)
-        trigger["compare"] = getattr(parameters, "compare", Compare.AT_LEAST).value
-        trigger["unit"] = next((known.unit for known in one.device_kind.metrics if known.name == metric), "")
-    if isinstance(parameters, ThresholdParameters) and parameters.for_s:
-        trigger["for_s"] = parameters.for_s
-    if isinstance(parameters, NOfMParameters):
-        trigger["n"], trigger["m"] = parameters.n, parameters.m
-    if isinstance(parameters, OfflineParameters):
-        trigger["missed"] = parameters.missed
-    if signal.value is not None:
-        trigger["value"] = signal.value
-    if signal.data:
-        trigger["data"] = dict(signal.data)
-    if isinstance(item, Event):
-        trigger["event"] = item.event
-    if isinstance(item, Reading):
-        private = is_health(one.device_kind, parameters)
-        names = (known.name for known in one.device_kind.metrics if private or not known.health)
-        trigger["values"] = {name: value for name in names if (value := item.value(name)) is not None}
-    if is_health(one.device_kind, parameters):
-        trigger["health"] = True
-    return trigger

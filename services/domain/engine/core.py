@@ -31,7 +31,7 @@ from services.domain.ids import DeviceNo, RuleId, correlation_id
 from services.domain.rules.evaluation import NOTHING, Clock, Event, Gathered, Item, Lag, Outcome, Reading, State, What
 from services.domain.rules.rule import Mode
 
-DEVICE_BYTES = 1_700
+DEVICE_BYTES = 1_300
 STATE_BYTES = 1_000
 """What a device with its dues and a state take in memory, about (python -m bench.rules)."""
 _RINGS = 200_000
@@ -88,7 +88,7 @@ class Engine:
             elif change.shape and change.shape != rule.shape:
                 self._forget(owner, rule, owner.facts.line.heard_ms, OTHER_WATCH)
             else:
-                owner.states[change.rule_id] = change.state
+                owner.remember(change.rule_id, change.state)
                 self.remembers += 1
                 self._wind(owner, rule)
         for subject in self.roster.devices.values():
@@ -173,6 +173,9 @@ class Engine:
     def lagged(self, now_ms: int, delay_ms: int) -> None:
         """How long what was read just now had lain since it was received; 0 when the log is read to its end."""
         self.happened(Lag(NOBODY, now_ms, now_ms, max(0, delay_ms)))
+        for key in self._watched_places.get(Lag, ()) if delay_ms > 0 else ():
+            for one in self.roster.places[key].rules.reads[Lag]:
+                self.alerts.book.overdue((one.family, key), now_ms)
 
     def happened(self, item: Item) -> None:
         """Something about the platform: it concerns every community of the partition."""
@@ -315,7 +318,7 @@ class Engine:
                 self.remembers -= 1
             else:
                 self.remembers += before is None
-                subject.states[rule_id] = state
+                subject.remember(rule_id, state)
         if outcome.due_ms is not None:
             self._clocks.set(subject, one, outcome.due_ms)
         elif rule_id in subject.dues and not (state is None and one.kind.starts):

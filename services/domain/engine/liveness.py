@@ -34,10 +34,12 @@ class Liveness:
             if not item.online:
                 return
         first = facts.seen_ms is None
-        facts.seen_ms = max(facts.seen_ms or 0, item.received_ms)
+        if facts.seen_ms is None or item.received_ms > facts.seen_ms:
+            facts.seen_ms = item.received_ms
         if first:
             self._begin(subject, item.received_ms)
-        facts.line.heard_ms = max(facts.line.heard_ms, item.received_ms)
+        if item.received_ms > facts.line.heard_ms:
+            facts.line.heard_ms = item.received_ms
         if not facts.online and not any(
             state is not None and "off" in state and item.received_ms <= state["off"]
             for state in (subject.states.get(one.rule.id) for one in subject.rules.starts)

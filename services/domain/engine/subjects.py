@@ -18,8 +18,21 @@ from services.domain.engine.platform import PLATFORM
 from services.domain.ids import CommunityId, DeviceNo, RuleId
 from services.domain.registered import CommunityRow, DeviceRow
 from services.domain.rules.evaluation import Facts, Line, State
-from services.domain.rules.rule import Rule
+from services.domain.rules.rule import Rule, Scope
 from services.domain.rules.rulebook import Rulebook, applies
+
+_EVERYWHERE = Scope()
+
+
+class _None(dict[RuleId, State]):
+    """Empty, and stays so; a million subjects at rest share it."""
+
+    def __setitem__(self, key: RuleId, value: State) -> None:
+        raise TypeError("shared by all that remember nothing: use Subject.remember")
+
+
+NO_STATES: dict[RuleId, State] = _None()
+_NO_PLACES: Mapping[str, Subject] = {}
 
 
 @dataclass(slots=True)
@@ -40,14 +53,20 @@ class Subject:
     positions: Mapping[str, int] = field(default_factory=dict)
     newest_ms: int = 0
     """The device's own time of its newest telemetry; what is older than that comes too late to mean anything now."""
-    states: dict[RuleId, State] = field(default_factory=dict)
+    states: dict[RuleId, State] = field(default_factory=lambda: NO_STATES)
+    """Changed by `remember` alone: those that have none share one."""
     dues: dict[RuleId, int] = field(default_factory=dict)
     soonest_ms: int = NEVER
     """The soonest of `dues`, those that are judged late left out."""
     drift: Drift | None = None
     """What its delays say of the device's clock; None while they say nothing."""
-    places: Mapping[str, Subject] = field(default_factory=dict)
+    places: Mapping[str, Subject] = field(default_factory=lambda: _NO_PLACES)
     """Sort of place → the subject of that place this device lies in, where rules watch it."""
+
+    def remember(self, rule_id: RuleId, state: State) -> None:
+        if self.states is NO_STATES:
+            self.states = {}
+        self.states[rule_id] = state
 
     @property
     def name(self) -> str:
@@ -122,29 +141,30 @@ def build_roster(
     """`away`: household → until when nobody is at home, epoch ms. Retired devices and unknown kinds are left out."""
     by_id = {community.id: community for community in communities}
     roster = Roster(line)
-    sets: dict[tuple[str, tuple[int, ...]], RuleSet] = {}
+    # The rules beside their set: an object that is gone would lend its identity to another.
+    sets: dict[tuple[str, tuple[int, ...]], tuple[tuple[Rule, ...], RuleSet]] = {}
+    intervals: dict[int, int] = {}
     positions = {name: metric_positions(kind) for name, kind in catalogue.items()}
     books = _Books(rulebook)
     for row in devices:
         if row.retired or row.kind not in catalogue or row.community_id not in by_id:
             continue
-        kind = catalogue[row.kind]
         rules = books.of_device(row)
         key = (row.kind, tuple(map(id, rules)))
         if key not in sets:
-            sets[key] = compile_rules(kind, rules)
+            sets[key] = rules, compile_rules(catalogue[row.kind], rules)
         roster.devices[row.device_no] = Subject(
             key=device_key(row.device_no),
             facts=_facts(
                 by_id[row.community_id],
-                row.interval_s * 1000,
+                intervals.setdefault(row.interval_s, row.interval_s * 1000),
                 away.get(row.household_id) if row.household_id else None,
                 line,
             ),
             community_id=row.community_id,
             building_id=row.building_id,
             place=row.place,
-            rules=sets[key],
+            rules=sets[key][1],
             grid_id=row.grid_id,
             x=row.x,
             y=row.y,
@@ -177,7 +197,8 @@ class _Books:
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
         self._kinds: dict[tuple[str, str], tuple[Rule, ...]] = {}
-        self._kept: list[tuple[Rule, ...]] = []
+        self._scoped: dict[tuple[str, str], tuple[bool, ...]] = {}
+        """Which of those rules do not hold for every device; empty where all do."""
 
     def of_kind(self, community_id: str, kind: str) -> tuple[Rule, ...]:
         key = (community_id, kind)
@@ -190,13 +211,17 @@ class _Books:
         return self.of_kind(community_id, PLATFORM.name)
 
     def of_device(self, device: DeviceRow) -> tuple[Rule, ...]:
-        rules = tuple(
-            self._rulebook.fitted(rule, device)
-            for rule in self.of_kind(device.community_id, device.kind)
-            if applies(rule, device)
-        )
-        # An object that is gone would lend its identity to another rule.
-        self._kept.append(rules)
+        rules = self.of_kind(device.community_id, device.kind)
+        key = (device.community_id, device.kind)
+        if key not in self._scoped:
+            scoped = tuple(rule.scope != _EVERYWHERE for rule in rules)
+            self._scoped[key] = scoped if any(scoped) else ()
+        if scoped := self._scoped[key]:
+            pairs = zip(rules, scoped, strict=True)
+            rules = tuple([rule for rule, narrow in pairs if not narrow or applies(rule, device)])
+        overrides = self._rulebook.overrides
+        if overrides and (f"device:{device.id}" in overrides or f"person:{device.person_id}" in overrides):
+            rules = tuple(self._rulebook.fitted(rule, device) for rule in rules)
         return rules
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -149,21 +149,32 @@ class Difference:
     """The same alert with another severity, end, number of occurrences, or held back otherwise."""
 
 
-def difference(a: Sequence[Alerted], b: Sequence[Alerted], span: Span) -> Difference:
-    """Alerts are the same where their ids are: rule, subject and onset. A rule on trial is compared by what it says."""
-    of_a = {alert.id: alert for alert in a if span.counts(alert)}
-    of_b = {alert.id: alert for alert in b if span.counts(alert)}
+def difference(
+    a: Sequence[Alerted], b: Sequence[Alerted], span: Span, pairs: Mapping[str, str] | None = None
+) -> Difference:
+    """Alerts are the same where rule, subject and onset are. A rule on trial is compared by what it says.
+
+    `pairs`: rules of B → the rule of A that they are compared with; of the others nothing is looked at then.
+    """
+    pairs = pairs or {}
+
+    def key(alert: Alerted, named: Mapping[str, str]) -> _Key:
+        return named.get(alert.raised_by, alert.raised_by), alert.subject, alert.onset_ms
+
+    of_a = {key(one, {}): one for one in a if span.counts(one) and (not pairs or one.raised_by in pairs.values())}
+    of_b = {key(one, pairs): one for one in b if span.counts(one) and (not pairs or one.raised_by in pairs)}
     both = of_a.keys() & of_b.keys()
-    changed = tuple((of_a[id], of_b[id]) for id in of_a if id in both and _outcome(of_a[id]) != _outcome(of_b[id]))
-    gone = [alert for id, alert in of_a.items() if id not in both]
-    came = [alert for id, alert in of_b.items() if id not in both]
+    changed = tuple((of_a[one], of_b[one]) for one in of_a if one in both and not _same(of_a[one], of_b[one]))
+    gone = [one for one in of_a if one not in both]
+    came = [one for one in of_b if one not in both]
     moved: list[tuple[Alerted, Alerted]] = []
     by_place: dict[tuple[str, str], list[Alerted]] = {}
-    for alert in came:
-        by_place.setdefault((alert.raised_by, alert.subject), []).append(alert)
+    for rule, subject, onset in came:
+        by_place.setdefault((rule, subject), []).append(of_b[rule, subject, onset])
     removed: list[Alerted] = []
-    for before in sorted(gone, key=lambda alert: alert.fired_ms):
-        candidates = by_place.get((before.raised_by, before.subject), [])
+    for one in sorted(gone, key=lambda one: of_a[one].fired_ms):
+        before = of_a[one]
+        candidates = by_place.get(one[:2], [])
         nearest = min(candidates, key=lambda alert: abs(alert.fired_ms - before.fired_ms), default=None)
         if nearest is None or abs(nearest.fired_ms - before.fired_ms) > _MOVED_WITHIN_MS:
             removed.append(before)
@@ -174,6 +185,18 @@ def difference(a: Sequence[Alerted], b: Sequence[Alerted], span: Span) -> Differ
     return Difference(len(both) - len(changed), tuple(added), tuple(removed), tuple(moved), changed)
 
 
-def _outcome(alert: Alerted) -> tuple[object, ...]:
-    severities = tuple(severity for _, severity in alert.severities)
-    return severities, alert.cleared_ms, alert.occurrences, alert.orders, alert.held, alert.shadow
+_Key = tuple[str, str, int]
+"""Rule, subject, onset."""
+
+
+def _same(a: Alerted, b: Alerted) -> bool:
+    """What it sends is compared only between two that may send: one on trial sends nobody by its nature."""
+    return _said(a) == _said(b) and (a.shadow is not b.shadow or _sent(a) == _sent(b))
+
+
+def _said(alert: Alerted) -> tuple[object, ...]:
+    return tuple(severity for _, severity in alert.severities), alert.cleared_ms, alert.occurrences
+
+
+def _sent(alert: Alerted) -> tuple[object, ...]:
+    return alert.orders, alert.held

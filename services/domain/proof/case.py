@@ -85,6 +85,7 @@ class WrittenEvent(_Said):
 class WrittenStatus(_Said):
     online: bool
     session: int = 1
+    arrives: Moment | None = None
 
 
 class WrittenClock(_Said):
@@ -99,6 +100,23 @@ class WrittenFlood(_Said):
 
 class WrittenReply(_Said):
     """The answer to a command: a sign of life without a value."""
+
+    arrives: Moment | None = None
+
+
+class WrittenLag(_Written):
+    """Messages of the community reached the rules `delay` after they were received; `delay: 0`: up to date."""
+
+    at: Moment
+    delay: Span
+
+
+class WrittenHappening(_Written):
+    """An event of the platform itself (`log_gap`)."""
+
+    at: Moment
+    event: str
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class WrittenAlert(_Written):
@@ -145,6 +163,8 @@ class WrittenCase(_Written):
     clocks: tuple[WrittenClock, ...] = ()
     floods: tuple[WrittenFlood, ...] = ()
     replies: tuple[WrittenReply, ...] = ()
+    lags: tuple[WrittenLag, ...] = ()
+    platform: tuple[WrittenHappening, ...] = ()
     expect: tuple[WrittenAlert, ...] = ()
 
 

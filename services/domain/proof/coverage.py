@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from services.domain.proof.run import Ran
+from services.domain.rules.document import BY_WORD
 from services.domain.rules.rule import Rule
 
 FIRES, SILENT, CLEARS = "fires", "stays silent", "clears"
@@ -13,7 +14,8 @@ FIRES, SILENT, CLEARS = "fires", "stays silent", "clears"
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """`missing`: rule → what no case shows of it. `kinds`: rule kinds (by their parameters) that some case is about."""
+    """`missing`: rule → what no case shows of it. `kinds`: the rule kinds of which some case shows a rule that fires and
+    some case one that stays silent; `all_kinds`: all that there are, whether a default rule is of them or not."""
 
     rules: int
     missing: Mapping[str, tuple[str, ...]]
@@ -30,9 +32,12 @@ def cover(rules: Iterable[Rule], cases: Iterable[Ran]) -> Coverage:
     fires: set[str] = set()
     silent: set[str] = set()
     clears: set[str] = set()
+    kinds_fire: set[str] = set()
+    kinds_silent: set[str] = set()
     for case in cases:
         if not case.passed:
             continue
+        (kinds_fire if set(case.about) <= case.fired else kinds_silent).update(case.kinds)
         for rule in case.about:
             (fires if rule in case.fired else silent).add(rule)
             if rule in case.cleared:
@@ -44,9 +49,4 @@ def cover(rules: Iterable[Rule], cases: Iterable[Ran]) -> Coverage:
         lacking = tuple(what for what, there in shown.items() if not there)
         if lacking:
             missing[one.id] = lacking
-    return Coverage(
-        len(rules),
-        missing,
-        frozenset(type(one.parameters).__name__ for one in rules if one.id in fires | silent),
-        frozenset(type(one.parameters).__name__ for one in rules),
-    )
+    return Coverage(len(rules), missing, frozenset(kinds_fire & kinds_silent), frozenset(BY_WORD))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.core import Engine
-from services.domain.engine.replay import replay
+from services.domain.engine.decisions import Decided
+from services.domain.engine.replay import Heard, replay
 from services.domain.engine.subjects import Subject, building_key, device_key
 from services.domain.proof.case import WrittenAlert, WrittenCase, WrittenFile, moment_ms
 from services.domain.proof.tally import Alerted, of_all
 from services.domain.proof.world import BadCase, Staged, stage
+from services.domain.rules.document import kind_name
+from services.domain.rules.rule import Rule
 from services.domain.rules.rulebook import Rulebook
 
 
@@ -28,6 +31,8 @@ class Ran:
     cleared: frozenset[str]
     alerts: tuple[Alerted, ...]
     wrong: tuple[str, ...]
+    kinds: frozenset[str] = frozenset()
+    """The kinds of the rules that it is about, as they are called in a document."""
 
     @property
     def passed(self) -> bool:
@@ -54,7 +59,7 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
         alive = subject.device is not None and subject.device.device_no in staged.alive
         return now_ms if alive and not gone else None
 
-    alerts = of_all(replay(engine, staged.items, staged.until, heard=heard))
+    alerts = of_all(_played(engine, staged, heard))
     wrong = [*failed, *_compare(case.expect, alerts, staged)]
     spoke = frozenset(rule for alert in alerts for rule in alert.spoke)
     return Ran(
@@ -64,7 +69,25 @@ def run_case(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, Devic
         frozenset(rule for alert in alerts if alert.cleared_ms is not None for rule in alert.spoke),
         tuple(alerts),
         tuple(wrong),
+        frozenset(kind_name(type(one.parameters)) for one in _rules(rulebook) if one.id in case.about),
     )
+
+
+def _rules(rulebook: Rulebook) -> Iterator[Rule]:
+    for rules in rulebook.defaults.values():
+        yield from rules
+
+
+def _played(engine: Engine, staged: Staged, heard: Heard) -> Iterator[Decided]:
+    """What devices say, and at its time what happens to the platform, which no device says."""
+    items = list(staged.items)
+    for happening in staged.platform:
+        before = [item for item in items if item.received_ms <= happening.received_ms]
+        items = items[len(before) :]
+        yield from replay(engine, before, happening.received_ms, heard=heard)
+        engine.happened(happening)
+        yield engine.take()
+    yield from replay(engine, items, staged.until, heard=heard)
 
 
 def _compare(expected: tuple[WrittenAlert, ...], came: list[Alerted], staged: Staged) -> list[str]:

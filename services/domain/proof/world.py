@@ -7,21 +7,25 @@ from dataclasses import dataclass
 
 from services.domain.devices.kind import DeviceKind
 from services.domain.engine.compiled import metric_positions
+from services.domain.engine.platform import NOBODY, PLATFORM
 from services.domain.engine.subjects import BuildingRow, Roster, build_roster
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
 from services.domain.proof.case import (
     Moment,
     WrittenCase,
     WrittenDevice,
+    WrittenEvent,
     WrittenFile,
+    WrittenReply,
     WrittenSeries,
+    WrittenStatus,
     WrittenWorld,
     moment_ms,
     start_ms,
 )
 from services.domain.proof.series import WORDS, BadSeries, read_series
 from services.domain.registered import CommunityRow, DeviceRow
-from services.domain.rules.evaluation import Clock, Event, Flood, Item, Line, Reading, Reply, Status
+from services.domain.rules.evaluation import Clock, Event, Flood, Item, Lag, Line, Reading, Reply, Status
 from services.domain.rules.rulebook import Rulebook
 
 COMMUNITY = CommunityId("case")
@@ -42,6 +46,8 @@ class Staged:
     alive: frozenset[DeviceNo]
     roster: Roster
     items: tuple[Item, ...]
+    platform: tuple[Item, ...]
+    """What happened to the platform itself, in order; of two of one moment this comes after what a device said."""
 
 
 def stage(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, DeviceKind], rulebook: Rulebook) -> Staged:
@@ -60,8 +66,8 @@ def stage(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, DeviceKi
     except ValueError as error:
         raise BadCase(f"start: {error}") from None
     builder = _Builder(case, catalogue, devices, start, world.zone)
-    items = builder.items()
-    until = max((item.received_ms for item in items), default=start)
+    items, platform = builder.items(), builder.platform()
+    until = max((item.received_ms for item in (*items, *platform)), default=start)
     if case.until is not None:
         until = moment_ms(case.until, start, world.zone)
     return Staged(
@@ -72,6 +78,7 @@ def stage(file: WrittenFile, case: WrittenCase, catalogue: Mapping[str, DeviceKi
         alive=frozenset(builder.numbers[name] for name, device in devices.items() if device.alive),
         roster=_roster(world, devices, builder.numbers, catalogue, rulebook, start),
         items=items,
+        platform=platform,
     )
 
 
@@ -138,22 +145,32 @@ class _Builder:
         for series in case.series:
             found += self._readings(series)
         for event in case.events:
-            at = self._at(event.at)
-            arrives = at if event.arrives is None else self._at(event.arrives)
+            at, arrives = self._times(event)
             kind = self._catalogue[self._device(event.device).kind]
             if all(known.name != event.event for known in kind.events):
                 raise BadCase(f"a {kind.name} has no event {event.event}")
             found.append(Event(self._number(event.device), at, arrives, event.event, event.data))
         for status in case.statuses:
-            at = self._at(status.at)
-            found.append(Status(self._number(status.device), at, at, status.online, status.session))
+            found.append(Status(self._number(status.device), *self._times(status), status.online, status.session))
         for clock in case.clocks:
             at = self._at(clock.at)
             found.append(Clock(self._number(clock.device), at + clock.ahead, at, clock.ahead))
         for flood in case.floods:
             at = self._at(flood.at)
             found.append(Flood(self._number(flood.device), at, at, flood.count))
-        found += [Reply(self._number(reply.device), self._at(reply.at), self._at(reply.at)) for reply in case.replies]
+        found += [Reply(self._number(reply.device), *self._times(reply)) for reply in case.replies]
+        return tuple(sorted(found, key=lambda item: item.received_ms))
+
+    def platform(self) -> tuple[Item, ...]:
+        found: list[Item] = []
+        for lag in self._case.lags:
+            at = self._at(lag.at)
+            found.append(Lag(NOBODY, at, at, lag.delay))
+        for happening in self._case.platform:
+            if all(known.name != happening.event for known in PLATFORM.events):
+                raise BadCase(f"the platform has no event {happening.event}")
+            at = self._at(happening.at)
+            found.append(Event(NOBODY, at, at, happening.event, happening.data))
         return tuple(sorted(found, key=lambda item: item.received_ms))
 
     def _readings(self, series: WrittenSeries) -> list[Item]:
@@ -186,6 +203,11 @@ class _Builder:
             values = [row.get(metric.name) for metric in kind.metrics]
             found.append(Reading(self._number(series.device), ts, arrives, values, positions))
         return found
+
+    def _times(self, said: WrittenEvent | WrittenStatus | WrittenReply) -> tuple[int, int]:
+        """When it was said and when it arrived."""
+        at = self._at(said.at)
+        return at, at if said.arrives is None else self._at(said.arrives)
 
     def _at(self, moment: Moment) -> int:
         return moment_ms(moment, self._start, self._zone)

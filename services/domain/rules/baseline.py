@@ -110,19 +110,25 @@ def _band(parameters: BaselineParameters, known: Cell) -> tuple[float, float]:
     return known.level - reach, known.level + reach
 
 
-def learn(known: Cell, samples: Sequence[float]) -> Cell:
-    """One more hour of this sort. The first one is taken as it is, later ones weigh less and less, down to a tenth."""
+def learn(known: Cell, samples: Sequence[float], least: float = 0.0) -> Cell:
+    """One more hour of this sort. The first one is taken as it is, later ones weigh less and less, down to a tenth.
+
+    `least`: spread that steps are measured by where less is known, or none: on a flat line a single excursion, over
+    before it fires, would else be followed as far as it went.
+    """
     middle = median(samples)
     if known.learned == 0:
         spread = sum(abs(value - middle) for value in samples) / len(samples)
         return Cell(middle, TO_SIGMA * spread, 1)
     weight = 1 / min(known.learned + 1, MEMORY)
-    # A level that never moved yet has no spread to measure a step by; the first weeks go unclipped.
-    limit = CLIP * known.spread if known.learned >= STUBBORN and known.spread > 0 else abs(middle - known.level)
+    # The first weeks go unclipped, and what never moved where nobody says by what to measure it.
+    reach = CLIP * max(known.spread, least)
+    clips = known.learned >= STUBBORN and reach > 0
+    limit = reach if clips else abs(middle - known.level)
     step_to = max(-limit, min(limit, middle - known.level))
     off = [abs(value - known.level) for value in samples]
-    if known.learned >= STUBBORN and known.spread > 0:
-        off = [min(value, CLIP * known.spread) for value in off]
+    if clips:
+        off = [min(value, reach) for value in off]
     spread = known.spread + weight * (TO_SIGMA * sum(off) / len(off) - known.spread)
     return Cell(known.level + weight * step_to, spread, known.learned + 1)
 
@@ -140,7 +146,7 @@ def step(parameters: BaselineParameters, state: State, item: Item, facts: Facts,
     slot, bucket = item.ts_ms * SLOTS // HOUR_MS, bucket_of(item.ts_ms, facts)
     known = _begin(item.ts_ms) if state is None else state
     if slot > known["slot"]:
-        known = _sampled(known, slot, bucket, value, facts)
+        known = _sampled(parameters, known, slot, bucket, value, facts)
     return _judge(parameters, known, item, value, bucket, facts)
 
 
@@ -148,11 +154,13 @@ def _begin(ts_ms: int) -> dict[str, Any]:
     return {"cells": _EMPTY, "since": ts_ms, "slot": -1, "bucket": 0, "samples": []}
 
 
-def _sampled(state: dict[str, Any], slot: int, bucket: int, value: float, facts: Facts) -> dict[str, Any]:
+def _sampled(
+    parameters: BaselineParameters, state: dict[str, Any], slot: int, bucket: int, value: float, facts: Facts
+) -> dict[str, Any]:
     """Takes the sample; with the first one of an hour, what the hour before it taught is written down."""
     new = dict(state)
     if slot // SLOTS != state["slot"] // SLOTS:
-        new["cells"] = _taught(state, facts)
+        new["cells"] = _taught(parameters, state, facts)
         new["samples"] = []
         new.pop("flagged", None)
         if "onset" in state:
@@ -162,7 +170,7 @@ def _sampled(state: dict[str, Any], slot: int, bucket: int, value: float, facts:
     return new
 
 
-def _taught(state: dict[str, Any], facts: Facts) -> str:
+def _taught(parameters: BaselineParameters, state: dict[str, Any], facts: Facts) -> str:
     packed, samples = str(state["cells"]), state["samples"]
     # What is off already, and not yet for long enough, would make the hour beside it think that usual.
     if "out" in state or len(samples) < min(ENOUGH, max(1, HOUR_MS // facts.interval_ms)):
@@ -173,7 +181,8 @@ def _taught(state: dict[str, Any], facts: Facts) -> str:
     if "flagged" in state:
         # Flagged week after week: that is how it is now.
         return with_cell(packed, state["bucket"], learn(Cell(0.0, 0.0, 0), samples))
-    return with_cell(packed, state["bucket"], learn(known, samples))
+    least = parameters.floor / parameters.sigmas
+    return with_cell(packed, state["bucket"], learn(known, samples, least))
 
 
 def _judge(

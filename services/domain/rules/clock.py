@@ -10,9 +10,11 @@ from services.domain.rules.evaluation import (
     Item,
     Outcome,
     Reading,
+    Reply,
     RuleKind,
     Signal,
     State,
+    Status,
     What,
 )
 from services.domain.rules.parameters import ClockParameters
@@ -25,7 +27,7 @@ def step(parameters: ClockParameters, state: State, item: Item, facts: Facts, no
             return Outcome(state)
         fired = Signal(What.FIRE, item.received_ms, item.received_ms, item.offset_ms / 1000)
         return Outcome({"onset": item.received_ms, "received": item.received_ms}, (fired,))
-    if state is None or not isinstance(item, Reading | Event) or item.received_ms <= state["received"]:
+    if state is None or not _tells_the_time(item, facts) or item.received_ms <= state["received"]:
         return Outcome(state)
     if abs(item.received_ms - item.ts_ms) > parameters.limit_s * 1000:
         return Outcome(state)
@@ -33,9 +35,23 @@ def step(parameters: ClockParameters, state: State, item: Item, facts: Facts, no
     return Outcome(None, (cleared,))
 
 
+def _tells_the_time(item: Item, facts: Facts) -> bool:
+    """Whether the device's own clock stamped it just now.
+
+    Of a status only that of a new connection: a last will has the time of the connection that it ends. Neither a
+    status nor an answer counts where a gateway gives it for the device, or where the format has no time for it and it
+    was stamped as it arrived.
+    """
+    if isinstance(item, Reading | Event):
+        return True
+    if not isinstance(item, Status | Reply) or (isinstance(item, Status) and not item.online):
+        return False
+    return facts.gateway is None and item.ts_ms != item.received_ms
+
+
 def tick(parameters: ClockParameters, state: State, facts: Facts, now_ms: int) -> Outcome:
     """Time alone mends no clock."""
     return NOTHING if state is None else Outcome(state)
 
 
-KIND = RuleKind(ClockParameters, step, tick, reads=(Clock,), reads_active=(Reading, Event))
+KIND = RuleKind(ClockParameters, step, tick, reads=(Clock,), reads_active=(Reading, Event, Status, Reply))

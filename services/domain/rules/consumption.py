@@ -52,7 +52,8 @@ def step(parameters: ConsumptionParameters, state: State, item: Item, facts: Fac
         return Outcome({**state, "odd": [item.ts_ms, total]})
     if delta < 0:
         return Outcome(_begin(item.ts_ms, total, onset, away))
-    moved = {name: value for name, value in state.items() if name != "odd"}
+    moved = dict(state)
+    moved.pop("odd", None)
     if parameters.every_s is None:
         held, used = _window(parameters, moved, item.ts_ms, delta)
     else:
@@ -112,22 +113,26 @@ def _window(
     it; it meets the limit, or does not, only where both say so.
     """
     window_ms = parameters.window_s * 1000
-    points: list[list[float]] = list(state.get("points") or [[state["ts"], 0.0]])
+    points: list[list[float]] = state.get("points") or [[state["ts"], 0.0]]
     used = state.get("used", 0.0) + delta
     edge = ts_ms - window_ms
-    while len(points) > 1 and points[1][0] <= edge:
-        points.pop(0)
+    gone = 0
+    while len(points) > gone + 1 and points[gone + 1][0] <= edge:
+        gone += 1
+    if gone:
+        points = points[gone:]
     first = points[0]
     high = used - first[1]
     low = high if first[0] == edge else used - points[1][1] if len(points) > 1 else 0.0
     if ts_ms - points[-1][0] >= window_ms / _POINTS:
-        points.append([ts_ms, used])
+        # The list is the state's of before as well: most readings add nothing to it, and copy nothing.
+        points = [*points, [ts_ms, used]]
     state["used"], state["points"] = used, points
     careful = low if parameters.compare is Compare.AT_LEAST else high
     if first[0] > edge:
         return None, careful
-    said = {past(parameters.compare, amount, parameters.limit) for amount in (low, high)}
-    return (said.pop() if len(said) == 1 else None), careful
+    said = past(parameters.compare, low, parameters.limit)
+    return (said if said is past(parameters.compare, high, parameters.limit) else None), careful
 
 
 def _slices(
@@ -140,6 +145,9 @@ def _slices(
         # The slice in which observation began is not whole; the run starts with the next.
         state["slice"], state["slice_used"], state["run"], state["whole"] = began // every, 0.0, 0, began % every == 0
     decided: bool | None = None
+    if began >= state["slice"] * every and ended < (state["slice"] + 1) * every:
+        state["slice_used"] += delta
+        return None, state.get("last", 0.0)
     while True:
         edge = (state["slice"] + 1) * every
         share = delta * (min(ended, edge) - max(began, state["slice"] * every)) / (ended - began)

@@ -76,6 +76,7 @@ def reason(kind: DeviceKind, parameters: GatheringParameters, signal: Signal) ->
     return Label(f"{where.zh} {count} 台设备同时告警", f"{count} devices {where.en} have alerts at the same time")
 
 
+# No `observes`: who is in trouble comes with each item; it remembers nothing but its own alert.
 KIND = RuleKind(
     GatheringParameters, step, tick, reads=(Gathered,), place=lambda parameters: parameters.within, reason=reason
 )

@@ -75,4 +75,5 @@ def rests(parameters: SilenceParameters) -> tuple[str, float, float]:
     return parameters.metric, -math.inf, math.inf
 
 
+# No `observes`: what it remembers is only how long something has been pending, and that begins with the rule's hours.
 KIND = RuleKind(SilenceParameters, step, tick, reads=(Reading,), rests=rests, rests_only_if_sent=True, reason=reason)

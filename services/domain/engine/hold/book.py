@@ -145,6 +145,12 @@ class Book:
             for held in self._gravest_first(self.held.values()):
                 self._look(held)
 
+    def overdue(self, key: Key, now_ms: int) -> None:
+        """Of the alert that the log is not read up to now: nobody ticks while it stands, so it is asked for itself."""
+        held = self.held.get(key)
+        if held is not None and held.due_ms is not None and held.due_ms <= now_ms:
+            self.advance(now_ms)
+
     def next_due(self) -> int | None:
         """When to look again, epoch ms."""
         return self._heap[0][0] if self._heap else None
