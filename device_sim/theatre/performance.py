@@ -132,7 +132,9 @@ class _Performance:
         for name in sorted(self.story.expected.commands):
 
             async def look(name: str = name) -> bool:
-                found = [c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)]
+                found = [
+                    c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)
+                ]
                 return bool(found) and found == ["done"] * len(found)
 
             done = await until(asyncio.get_running_loop().time() + COMMAND_S, look)
