@@ -92,5 +92,5 @@ def unpack(count: int, packed: bytes) -> LogReadings:
 
 
 def device_numbers(packed: bytes) -> set[int]:
-    """Of the device column alone."""
-    return set(_numbers("i", packed))
+    """Of the device column alone; of one that is cut short, those that are whole."""
+    return set(_numbers("i", packed[: len(packed) // 4 * 4]))

@@ -64,6 +64,10 @@ class Happening(Item):
 class Status(Item):
     online: bool
     session: int
+    repeated: bool = False
+    """The broker said again what it had retained: no sign that the device is there now."""
+    heartbeat: bool = False
+    """The device says once more that it is there: nothing new, but a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)

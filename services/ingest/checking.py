@@ -105,6 +105,7 @@ class Checker:
             parts = [Rejected(Reason.MALFORMED, "the decoder failed on this payload", topic.device)]
         if message.retained and source in checked.foreign:
             parts = core.heard_again(parts)
+        known = len(checked.statuses)
         for part in parts:
             if flooded is not None:
                 part = self._admission.sift(part, topic.device, message.received_ms, registry)
@@ -117,6 +118,9 @@ class Checker:
                 log.exception("check_fault", topic=message.topic)
                 fault = Rejected(Reason.MALFORMED, "the check failed on this message", topic.device)
                 core.check(checked, source, message.received_ms, topic, fault, registry)
+        if message.retained:
+            for status in checked.statuses[known:]:
+                status.repeated = True
 
 
 def _flood(source: int, topic: Topic, why: Rejected, keep: bool, registry: Registry) -> Refusal:

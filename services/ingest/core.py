@@ -252,6 +252,7 @@ def order_statuses(statuses: Sequence[Status], known: Mapping[DeviceNo, Session]
         session = (status.session, not status.online)
         if before is not None and session <= before:
             status.outcome = Outcome.DUPLICATE
+            status.heartbeat = status.online and session == before and not status.repeated
         else:
             now[no] = session
     return now

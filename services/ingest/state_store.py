@@ -42,6 +42,8 @@ def fold_batch(fold: StateFold, checked: Checked, numbers: Mapping[int, int], la
     for status in checked.statuses:
         if status.outcome is Outcome.STORED:
             fold.status(status.device.no, status.received_ms, status.online, status.session)
+        elif status.heartbeat:
+            fold.seen(status.device.no, status.received_ms)
     for no, received_ms in checked.forwarders.items():
         fold.seen(no, received_ms, received_ms)
     for clock in checked.clocks:

@@ -217,6 +217,38 @@ async def test_ingest_orders_status_by_session_and_ignores_a_retained_replay(
     assert [(item["session"], item["online"]) for item in await db.log_bodies()] == [(2, True), (2, False)]
 
 
+async def test_a_status_said_again_is_a_sign_of_life_and_a_retained_replay_is_none(
+    db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
+) -> None:
+    """A camera has no readings: that it says the same once more is all there is to hear of it."""
+    device, said = f"{home}-environment-1", {"online": True, "session": 2}
+    topic = f"sc/{home}/{device}/up/status"
+
+    async def seen_ms() -> float:
+        return float((await until(lambda: db.state(device)))["last_seen_at"].timestamp() * 1000)
+
+    async with ingest(database_url, mqtt.url, worker=f"t-{home[:8]}"):
+        wire.send(topic, {"ts": now_ms(), **said}, retain=True)
+        await db.received(1)
+        first = await seen_ms()
+        await asyncio.sleep(0.01)
+        again = now_ms()
+        wire.send(topic, {"ts": again, **said}, retain=True)
+        await db.received(2)
+
+        async def moved() -> bool:
+            return await seen_ms() >= again > first
+
+        await until(moved)
+    heard = await seen_ms()
+    async with ingest(database_url, mqtt.url, mqtt_client_prefix=f"t-{home}-anew"):
+        ledger = await db.received(3)
+        wire.send(topic, b"", retain=True)
+    assert (ledger["stored"], ledger["duplicate"]) == (1, 2)
+    assert await seen_ms() == heard
+    assert len(await db.log_bodies()) == 1
+
+
 async def test_ingest_numbers_the_log_without_gaps_over_restarts(
     db: Database, database_url: str, mqtt: Mqtt, wire: Wire, home: str
 ) -> None:

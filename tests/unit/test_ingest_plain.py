@@ -240,6 +240,7 @@ def test_log_readings_come_back_as_they_went(rows: list[Any]) -> None:
     assert back.received_ms == [row[2] for row in rows] and back.widths == [len(row[3]) for row in rows]
     assert repr(back.vals) == repr([value for row in rows for value in row[3]])
     assert device_numbers(packed[: 4 * len(rows)]) == set(back.device_nos)
+    assert device_numbers(packed[: max(0, 4 * len(rows) - 1)]) == set(back.device_nos[:-1]), "cut short on the disk"
 
 
 WHOLE = pack([1, 2], [3, 4], [5, 6], [[1.0], [2.0, None]])
