@@ -121,6 +121,8 @@ class Live:
         """Reads the log to its end, then runs the clocks up to a time."""
         self.clock.at_ms = to_ms
         self.worker._next_tick = float("inf")
+        # Live, a poll or a notification says that there may be something, and clocks run only as far as was looked.
+        self.worker._look = True
         while await self.worker._turn():
             pass
         self.worker._next_tick = 0.0
@@ -151,6 +153,7 @@ class Live:
                 if exactly:
                     self.clock.at_ms = sent[taken - 1].received_ms
                     self.worker._next_tick = float("inf")
+                    self.worker._look = True
                     while await self.worker._turn():
                         pass
                     # What has just come may have set a clock that runs out before the window does.
