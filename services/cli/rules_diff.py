@@ -44,9 +44,7 @@ from services.domain.rules.rulebook import Rulebook
 _SHOWN = 40
 
 
-def result(
-    done: Backtested, at: Time, private: bool = True, pairs: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def result(done: Backtested, at: Time, private: bool = True, pairs: Mapping[str, str] | None = None) -> dict[str, Any]:
     """As JSON, `exit` apart: whether they differ."""
     a, b = done.books
     found = difference(a.alerts, b.alerts, at.span, pairs)
@@ -119,7 +117,8 @@ def register(rules: typer.Typer) -> None:
         pair: Annotated[
             list[str] | None,
             typer.Option(
-                metavar="TRIAL=LIVE", help="试运行规则与正式规则对比 · Compare a rule of B with one of A of another name."
+                metavar="TRIAL=LIVE",
+                help="试运行规则与正式规则对比 · Compare a rule of B with one of A of another name.",
             ),
         ] = None,
     ) -> None:
