@@ -44,9 +44,7 @@ from services.domain.rules.rulebook import Rulebook
 _SHOWN = 40
 
 
-def result(
-    done: Backtested, at: Time, private: bool = True, pairs: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def result(done: Backtested, at: Time, private: bool = True, pairs: Mapping[str, str] | None = None) -> dict[str, Any]:
     """As JSON, `exit` apart: whether they differ."""
     a, b = done.books
     found = difference(a.alerts, b.alerts, at.span, pairs)
@@ -95,10 +93,10 @@ def pairs_of(written: Sequence[str]) -> dict[str, str]:
 
 def _check_pairs(pairs: Mapping[str, str], a: Rulebook, b: Rulebook, community: str) -> None:
     """Raises BadRules where a rule that is named is not there: else nothing would differ, and look well."""
-    for side, book, named in (("B", b, pairs.keys()), ("A", a, pairs.values())):
+    for side, book, wanted in (("B", b, pairs.keys()), ("A", a, pairs.values())):
         kinds = {*book.defaults, *book.communities.get(community, {})}
         known = {rule.id for kind in kinds for rule in book.of_kind(CommunityId(community), kind)}
-        if unknown := sorted(set(named) - known):
+        if unknown := sorted(set(wanted) - known):
             raise BadRules("\n".join(f"{rule}: there is no such rule in {side}" for rule in unknown))
 
 
@@ -119,7 +117,8 @@ def register(rules: typer.Typer) -> None:
         pair: Annotated[
             list[str] | None,
             typer.Option(
-                metavar="TRIAL=LIVE", help="试运行规则与正式规则对比 · Compare a rule of B with one of A of another name."
+                metavar="TRIAL=LIVE",
+                help="试运行与正式规则对比 · Compare a rule of B with another one of A.",
             ),
         ] = None,
     ) -> None:

@@ -109,7 +109,9 @@ def register(rules: typer.Typer) -> None:
             _show(tested, broken, coverage, ours)
         if broken:
             raise typer.Exit(2)
-        if any(not one.ran.passed for one in tested) or (ours and (coverage.missing or coverage.kinds < coverage.all_kinds)):
+        if any(not one.ran.passed for one in tested) or (
+            ours and (coverage.missing or coverage.kinds < coverage.all_kinds)
+        ):
             raise typer.Exit(1)
 
 

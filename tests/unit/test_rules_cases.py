@@ -21,7 +21,6 @@ from services.domain.rules import KINDS
 from services.domain.rules.document import kind_name
 
 
-
 @pytest.fixture(scope="module")
 def tested() -> list[Shown]:
     tested, broken = run_files(files_in([OURS]))

@@ -14,7 +14,19 @@ import pytest
 from services.domain import rules
 from services.domain.ids import DeviceNo
 from services.domain.rules import BY_PARAMETERS, KINDS, parameters
-from services.domain.rules.evaluation import Clock, Event, Facts, Flood, Item, Line, Reading, Reply, Signal, State, Status
+from services.domain.rules.evaluation import (
+    Clock,
+    Event,
+    Facts,
+    Flood,
+    Item,
+    Line,
+    Reading,
+    Reply,
+    Signal,
+    State,
+    Status,
+)
 from services.domain.rules.parameters import (
     AbsenceParameters,
     ClockParameters,

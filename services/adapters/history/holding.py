@@ -1,4 +1,4 @@
-"""What people decided about sending in the time of a backtest: its silences and maintenance windows, the caps of now."""
+"""What people decided about sending: silences and maintenance windows of the time of a backtest, caps of now."""
 
 from __future__ import annotations
 

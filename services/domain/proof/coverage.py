@@ -14,8 +14,8 @@ FIRES, SILENT, CLEARS = "fires", "stays silent", "clears"
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """`missing`: rule → what no case shows of it. `kinds`: the rule kinds of which some case shows a rule that fires and
-    some case one that stays silent; `all_kinds`: all that there are, whether a default rule is of them or not."""
+    """`missing`: rule → what no case shows of it. `kinds`: the rule kinds of which a case shows a rule that fires and
+    one a rule that stays silent; `all_kinds`: all that there are, whether a default rule is of them or not."""
 
     rules: int
     missing: Mapping[str, tuple[str, ...]]
