@@ -1,4 +1,4 @@
-"""停电: a building goes dark. Each gateway alerts once in one order, the meters behind do not; power returns, the order stays."""
+"""停电: a building goes dark. Gateways alert once each in one order, meters behind do not; power returns, it stays."""
 
 from __future__ import annotations
 
