@@ -119,14 +119,15 @@ def _window(
     gone = 0
     while len(points) > gone + 1 and points[gone + 1][0] <= edge:
         gone += 1
-    if gone:
-        points = points[gone:]
-    first = points[0]
+    first = points[gone]
     high = used - first[1]
-    low = high if first[0] == edge else used - points[1][1] if len(points) > 1 else 0.0
-    if ts_ms - points[-1][0] >= window_ms / _POINTS:
-        # The list is the state's of before as well: most readings add nothing to it, and copy nothing.
-        points = [*points, [ts_ms, used]]
+    low = high if first[0] == edge else used - points[gone + 1][1] if len(points) > gone + 1 else 0.0
+    adds = ts_ms - points[-1][0] >= window_ms / _POINTS
+    if gone or adds:
+        # The list is that of the state before as well; most readings change nothing in it, and copy nothing.
+        points = points[gone:]
+        if adds:
+            points.append([ts_ms, used])
     state["used"], state["points"] = used, points
     careful = low if parameters.compare is Compare.AT_LEAST else high
     if first[0] > edge:
