@@ -1,4 +1,4 @@
-"""燃气泄漏: a household's gas alarm goes off while the reading climbs; the valve is shut from afar, the patrol goes, the gas falls."""
+"""燃气泄漏: a household's gas alarm goes off; the valve is shut from afar, the patrol goes, the gas falls."""
 
 from __future__ import annotations
 

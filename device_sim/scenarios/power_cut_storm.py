@@ -1,4 +1,4 @@
-"""停电: a building goes dark. Each gateway alerts once in one order, the meters behind do not; power returns, the order stays."""
+"""停电: a building goes dark. Its gateways alert once, in one order, the meters behind do not; power returns."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def fleet(places: Places, home: Path) -> AsyncIterator[Fleet]:
 
 
 async def valve_of_that_flat_is_closed(places: Places, alarm: str) -> None:
-    """The plan told the flat's gas meter through the broker to close; it did so, answered, and reports its valve closed."""
+    """The plan told the flat's gas meter through the broker to close; it did so, answered, and reports it."""
     async with Api(places.api_url, places.accounts) as api:
         desk, community = witness_of(api.accounts), f"communities/{places.community}"
         (alert,) = (await api.get(f"{community}/alerts", as_user=desk, state="all", device_id=alarm))["items"]
