@@ -29,7 +29,7 @@ _FEW = {
     "door_magnet": 4,
     "sos_button": 4,
     "highthrow_camera": 4,
-    "perimeter_camera": 2,
+    "perimeter_camera": 6,
     "ebike_camera": 4,
     "bin": 6,
     "gate": 3,
