@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
@@ -27,6 +28,10 @@ from services.adapters.broker_identity import SERVICE_ACCOUNTS, replace_file, se
 from services.adapters.migrate import migrate
 
 T = TypeVar("T")
+
+# How long one example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("linhub", deadline=None)
+hypothesis.settings.load_profile("linhub")
 
 
 TEST_ACCOUNT = "svc-test"
