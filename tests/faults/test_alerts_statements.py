@@ -6,6 +6,7 @@ What must stand in the database is worked out by the pure engine, which replays 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import time
@@ -83,6 +84,9 @@ class Street(World):
             self.url,
             replace(small, buildings=(first, *buildings), devices=(*small.devices, *devices)),
         )
+        # More troubles in minutes than a community has orders in an hour: here every one of them is to send somebody.
+        caps = json.dumps({"device": 100_000, "community": 100_000})
+        await self.pool.execute("UPDATE community SET alert_caps = $1::text::jsonb", caps)
         rows = await self.pool.fetch("SELECT id, device_no FROM device")
         self.numbers = {r["id"]: r["device_no"] for r in rows}
 
@@ -195,7 +199,8 @@ async def truth(world: Street) -> Truth:
 async def assert_true(world: Street) -> None:
     """The database holds what the undisturbed replay says, each once: alerts, occurrences, orders, announcements."""
     wanted = await truth(world)
-    rows = await world.pool.fetch("SELECT id, rule_id, order_id FROM alert")
+    # How late the engine was is a matter of this machine and of the kills, not of the log.
+    rows = await world.pool.fetch("SELECT id, rule_id, order_id FROM alert WHERE kind <> 'platform'")
     edited = await world.pool.fetchval("SELECT count(*) FROM alert WHERE rule_version > 1")
     assert edited, "no edit of a rule was taken up"
     occurred = Counter(
@@ -204,7 +209,7 @@ async def assert_true(world: Street) -> None:
             for r in await world.pool.fetch(
                 # An engine that catches up holds back until it has read everything: whether it did is its own affair.
                 "SELECT alert_id, what, count(*) AS times FROM alert_occurrence WHERE what NOT IN ('held', 'released') "
-                "GROUP BY alert_id, what"
+                "AND alert_id NOT IN (SELECT id FROM alert WHERE kind = 'platform') GROUP BY alert_id, what"
             )
         }
     )

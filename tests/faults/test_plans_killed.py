@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
+import asyncpg
 import pytest
 
 from services.adapters.postgres import open_pool
@@ -48,6 +50,14 @@ def whole_ledger(request: pytest.FixtureRequest) -> Iterator[None]:
     request.node.user_properties += [("seed", SEED), *take().items()]
 
 
+async def _owner(pool: asyncpg.Pool[Any], engines: Sequence[ServiceProcess]) -> ServiceProcess | None:
+    """The engine that lives and has the partition; None while its lease is still that of one that was killed."""
+    owner = await pool.fetchval(
+        "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", PARTITION
+    )
+    return next((engine for engine in engines if engine.pid == int(owner.split(":")[1])), None)
+
+
 @pytest.mark.fault(row=28)
 async def test_engines_killed_at_random_moments_double_and_lose_no_step_of_a_plan(database_url: str) -> None:
     chance = random.Random(SEED)
@@ -72,10 +82,7 @@ async def test_engines_killed_at_random_moments_double_and_lose_no_step_of_a_pla
             for name in names[turn * ALERTS : (turn + 1) * ALERTS]:
                 await world.event(name, "overheat")
             await asyncio.sleep(chance.uniform(0.0, 2.6))
-            owner = await pool.fetchval(
-                "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", PARTITION
-            )
-            victim = next(engine for engine in engines if engine.pid == int(owner.split(":")[1]))
+            victim = await until(lambda: _owner(pool, engines), 15)
             await victim.kill()
             await victim.start()
 
