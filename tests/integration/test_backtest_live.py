@@ -162,6 +162,16 @@ def start_ms() -> int:
     return round(datetime(day.year, day.month, day.day, 22, tzinfo=UTC).timestamp() * 1000) - 86_400_000
 
 
+@pytest.fixture
+def few_words() -> Iterator[None]:
+    """Hours of a community in a minute would say a great deal; whoever is tested next may want to hear everything."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("few_words")
 async def test_backtest_from_log_and_from_tables_says_what_the_live_engine_said(
     database_url: str, start_ms: int
 ) -> None:
@@ -172,7 +182,6 @@ async def test_backtest_from_log_and_from_tables_says_what_the_live_engine_said(
         await connection.execute("UPDATE device SET interval_s = greatest(interval_s, $1)", LEAST_INTERVAL_S)
         story = Story(start_ms, HOURS, SEED)
         sent = story.tell()
-        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
         began = time.process_time()
         async with living(database_url, COMMUNITY, start_ms) as live:
             await live.live(sent, 10 * MIN, story.end)
