@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from bench.hot_path import Silent
 from services.adapters.mqtt import Inbound
 from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
@@ -49,31 +50,6 @@ class Hand:
 
     async def keep(self, every_s: float = 1.0) -> None:
         await asyncio.Event().wait()
-
-
-class Silent:
-    """A broker that nobody hears."""
-
-    ready, waiting = True, 0
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-    async def receive(self, limit: int, linger_s: float = 0.0) -> list[Inbound]:
-        await asyncio.Event().wait()
-        return []
-
-    def ack(self, messages: Iterable[Inbound]) -> int:
-        return 0
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        return None
-
-    def set_filters(self, wanted: Collection[str], unwanted: Collection[str] = ()) -> None:
-        return None
-
-    async def close(self) -> None:
-        return None
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from services.cli.rules_history import (
     WayOption,
     bound,
     caveats,
+    looked_at,
     moving,
     only_community,
     run,
@@ -55,16 +56,8 @@ def result(done: Backtested, at: Time, private: bool = True) -> dict[str, Any]:
     book = done.books[0]
     counted = [alert for alert in book.alerts if at.span.counts(alert)]
     return {
-        "community": done.community.id,
-        "from": at.begin.isoformat(),
-        "to": at.end.isoformat(),
-        "warmed_up_from": done.warm_from.isoformat(),
-        "until": done.until.isoformat(),
-        "source": done.source.way.value,
-        "items": done.source.items,
-        "all_devices": done.all_devices,
+        **looked_at(done, at),
         "cut": book.cut,
-        "caveats": caveats(done, at),
         **figures(book.alerts, at.span, done.devices),
         "list": [told(alert, private) for alert in counted[:MOST_TOLD]],
     }

@@ -154,6 +154,21 @@ def stopper(deadline_s: float | None) -> Callable[[], bool]:
     return lambda: bool(asked) or (end is not None and time.monotonic() > end)
 
 
+def looked_at(done: Backtested, at: Time) -> dict[str, Any]:
+    """As JSON: which history was read, and what its figures do not know."""
+    return {
+        "community": done.community.id,
+        "from": at.begin.isoformat(),
+        "to": at.end.isoformat(),
+        "warmed_up_from": done.warm_from.isoformat(),
+        "until": done.until.isoformat(),
+        "source": done.source.way.value,
+        "items": done.source.items,
+        "all_devices": done.all_devices,
+        "caveats": caveats(done, at),
+    }
+
+
 def caveats(done: Backtested, at: Time) -> list[str]:
     """What the figures do not know, in the order of its weight."""
     said: list[str] = []

@@ -151,9 +151,6 @@ RETURNING c.id, c.community_id, d.id AS device_id, coalesce(g.id, d.id) AS publi
     (extract(epoch FROM c.requested_at) * 1000)::bigint AS requested_ms,
     (extract(epoch FROM c.expires_at) * 1000)::bigint AS expires_ms
 
--- name: next_send
-SELECT min(send_at) FROM command WHERE partition = ANY ($1::smallint[]) AND send_at IS NOT NULL
-
 -- name: mark_sent
 UPDATE command SET state = 'sent', sent_at = $2 WHERE id = $1 AND state = 'requested'
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -273,7 +273,3 @@ def _as_written(parameters: Parameters, known: Iterable[FieldShape]) -> dict[str
         return [plain(one) for one in value] if isinstance(value, tuple) else getattr(value, "value", value)
 
     return {shape.written: plain(getattr(parameters, shape.name)) for shape in known}
-
-
-def with_version(rule: Rule, version: int) -> Rule:
-    return rule if rule.version == version else replace(rule, version=version)
