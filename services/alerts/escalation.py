@@ -10,56 +10,68 @@ import asyncpg
 import structlog
 
 from services.adapters import outbox
-from services.adapters.orders import OrderRow, append_moves, overdue_orders, used_escalations
+from services.adapters.dispatch import people_at
+from services.adapters.orders import OrderRow, append_moves, due_orders
 from services.alerts import metrics
-from services.domain.orders import Move, MoveRequest, overdue
-from services.domain.orders.clocks import Clock
+from services.domain.orders import Clock, Move, MoveRequest, Owed, overdue
 
 log = structlog.get_logger(__name__)
 
-_LATE: dict[Clock, str] = {"accept": "接单超时", "arrive": "到场超时", "resolve": "处置超时", "verify": "核实超时"}
+_LATE: dict[Clock, str] = {
+    "file": "立案超时",
+    "accept": "接单超时",
+    "arrive": "到场超时",
+    "resolve": "处置超时",
+    "verify": "核实超时",
+}
 
 
 async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime) -> int:
-    """Takes every step that is owed by now and returns how many.
+    """Does everything that time has made due by now and returns how many steps up the ladder that were.
 
     Nothing is kept in memory: what is owed follows from the order's own deadlines, and each step is named by clock,
-    number and deadline, so a restart misses none and two engines take none twice. `now` is the steady clock's: the
+    rung and deadline, so a restart misses none and two engines take none twice. `now` is the steady clock's: the
     deadlines were set by it.
     """
     taken = 0
     async with pool.acquire() as connection:
-        for order in await overdue_orders(connection, partitions, now):
-            taken += await _escalate(connection, order, now)
+        for order in await due_orders(connection, partitions, now):
+            taken += await _act(connection, order, now)
     return taken
 
 
-async def _escalate(connection: asyncpg.Connection[Any], order: OrderRow, now: datetime) -> int:
-    done = await used_escalations(connection, order.id)
-    owed = [step for step in overdue(order, now) if step.key not in done]
-    if not owed:
-        return 0
-    requests = [
-        MoveRequest(
-            Move.ESCALATE,
-            order.version,
-            reason=f"{_LATE[step.clock]} · {step.clock} overdue",
-            clock=step.clock,
-            idempotency_key=step.key,
-        )
-        for step in owed
-    ]
+async def _act(connection: asyncpg.Connection[Any], order: OrderRow, now: datetime) -> int:
     async with connection.transaction():
         locked_version = await connection.fetchval("SELECT version FROM work_order WHERE id = $1 FOR UPDATE", order.id)
         if locked_version != order.version:
             # Somebody moved it in this very moment, perhaps by accepting it: look again at the next round.
             return 0
+        owed = overdue(order, now)
+        requests = [await _request(connection, order, one, now) for one in owed]
         moved, outgoing = await append_moves(connection, order.id, requests, now)
         await outbox.append(connection, outgoing)
-    for step in owed[: len(outgoing)]:
+    steps = [one for one in owed if one.what == "escalate"]
+    for step in steps:
         metrics.ESCALATIONS.labels(step.clock).inc()
-    if outgoing:
+    if steps:
         log.warning(
-            "order_escalated", correlation=order.correlation, order=order.number, rung=moved.rung, clock=owed[0].clock
+            "order_escalated", correlation=order.correlation, order=order.number, rung=moved.rung, clock=steps[0].clock
         )
-    return len(outgoing)
+    return len(steps)
+
+
+async def _request(connection: asyncpg.Connection[Any], order: OrderRow, owed: Owed, now: datetime) -> MoveRequest:
+    people: tuple[str, ...] = ()
+    rung = owed.rung
+    if rung is not None:
+        reached = await people_at(connection, order, rung, now)
+        rung, people = reached.rung, reached.people
+    return MoveRequest(
+        Move(owed.what),
+        order.version,
+        reason=f"{_LATE[owed.clock]} · {owed.clock} overdue",
+        clock=owed.clock,
+        rung=rung,
+        people=people,
+        idempotency_key=owed.key,
+    )

@@ -26,6 +26,20 @@ class Permission(StrEnum):
     ALERTS = "alerts"
     ORDERS = "orders"
     ORDER_MOVES = "order_moves"
+    ORDER_OPEN = "order_open"
+    """To open an order for what somebody saw: patrols, staff, the desk."""
+    ORDER_CLASS_EDIT = "order_class_edit"
+    """To change the classes of orders: their clocks, ladders and needs."""
+    ROSTERS = "rosters"
+    """Who is on duty when."""
+    ROSTER_EDIT = "roster_edit"
+    EVIDENCE = "evidence"
+    """Photos, clips and voice notes of orders."""
+    EVIDENCE_ADD = "evidence_add"
+    REPORT = "report"
+    """To report something (随手拍, 报事报修), to follow it and to rate it."""
+    NOTICES = "notices"
+    """Who was told of what, and whether it arrived."""
     KPIS = "kpis"
     QUARANTINE = "quarantine"
     LEDGER = "ledger"
@@ -58,25 +72,35 @@ _WATCH = _PUBLIC | {
     Permission.RULES,
     Permission.PLANS,
 }
-_WORK = _WATCH | {Permission.ORDER_MOVES}
+_WORK = _WATCH | {
+    Permission.ORDER_MOVES,
+    Permission.ORDER_OPEN,
+    Permission.ROSTERS,
+    Permission.EVIDENCE,
+    Permission.EVIDENCE_ADD,
+}
 _KEEP = _WORK | {
     Permission.QUARANTINE,
     Permission.LEDGER,
     Permission.HEALTH,
     Permission.SILENCES,
     Permission.HOUSEHOLD,
+    Permission.ROSTER_EDIT,
+    Permission.NOTICES,
+    Permission.REPORT,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.RESIDENT: _PUBLIC | {Permission.HOUSEHOLD},
-    Role.MERCHANT: _PUBLIC,
-    Role.VISITOR: _PUBLIC,
+    Role.RESIDENT: _PUBLIC | {Permission.HOUSEHOLD, Permission.REPORT},
+    Role.MERCHANT: _PUBLIC | {Permission.REPORT},
+    Role.VISITOR: _PUBLIC | {Permission.REPORT},
     Role.STAFF: _WORK,
     Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
     Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
-    Role.ADMIN: _KEEP | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT},
+    Role.ADMIN: _KEEP
+    | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT, Permission.ORDER_CLASS_EDIT},
 }
 """The whole matrix; a role that is not here may do nothing."""
 

@@ -38,6 +38,9 @@ class Team(StrEnum):
     GRID = "grid"
     DESK = "desk"
     STREET = "street"
+    DEPARTMENT = "department"
+    """A department of the street or district (部门), above the street office on the ladder; its people have the role of
+    the street office."""
 
 
 class Role(StrEnum):
@@ -70,6 +73,7 @@ TEAM_LABELS: dict[Team, Label] = {
     Team.GRID: Label("网格员", "Grid members"),
     Team.DESK: Label("社区值班", "Community desk"),
     Team.STREET: Label("街道", "Street office"),
+    Team.DEPARTMENT: Label("部门", "Department"),
 }
 
 ROLE_LABELS: dict[Role, Label] = {

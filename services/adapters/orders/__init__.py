@@ -7,13 +7,12 @@ from services.adapters.orders.store import (
     VersionConflict,
     append_moves,
     apply_move,
+    due_orders,
     fetch_history,
     fetch_order,
     insert_order,
     open_order,
     order_row,
-    overdue_orders,
-    used_escalations,
 )
 
 __all__ = [
@@ -23,11 +22,10 @@ __all__ = [
     "VersionConflict",
     "append_moves",
     "apply_move",
+    "due_orders",
     "fetch_history",
     "fetch_order",
     "insert_order",
     "open_order",
     "order_row",
-    "overdue_orders",
-    "used_escalations",
 ]

@@ -11,27 +11,43 @@ FROM work_order_history WHERE order_id = $1 ORDER BY version
 -- name: key_used
 SELECT EXISTS (SELECT FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2)
 
--- name: used_keys
-SELECT idempotency_key FROM work_order_history
-WHERE order_id = $1 AND idempotency_key LIKE 'escalate:%'
-
 -- name: insert_order
 INSERT INTO work_order (
-    id, community_id, source, alert_id, parent_id, device_no, building_id, grid_id, kind, severity,
-    title_zh, title_en, place, x, y, team, state, version, created_at, correlation,
-    assignee_id, rung, returns, dispatched_at, accepted_at, arrived_at, resolved_at, resolved_by, verified_at,
-    closed_at, paused_at, accept_due, arrive_due, resolve_due, verify_due
-) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35
-) RETURNING *
+    id, community_id, source, alert_id, parent_id, device_no, building_id, grid_id, kind, title_zh, title_en,
+    place, x, y, created_at, correlation, severity, team, state, version, assignee_id, rung, returns,
+    dispatched_at, accepted_at, arrived_at, resolved_at, resolved_by, verified_at, closed_at, paused_at,
+    accept_due, arrive_due, resolve_due, verify_due, category, external_id, terms, mode, offered, forced, reworks,
+    urges, taken, photos_before, photos_after, signatures, on_site, pause_reason, pause_until, paused_s,
+    merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s, resolve_s, verify_s, attention_at
+)
+SELECT
+    r.id, r.community_id, r.source, r.alert_id, r.parent_id, r.device_no, r.building_id, r.grid_id, r.kind,
+    r.title_zh, r.title_en, r.place, r.x, r.y, r.created_at, r.correlation, r.severity, r.team, r.state, r.version,
+    r.assignee_id, r.rung, r.returns, r.dispatched_at, r.accepted_at, r.arrived_at, r.resolved_at, r.resolved_by,
+    r.verified_at, r.closed_at, r.paused_at, r.accept_due, r.arrive_due, r.resolve_due, r.verify_due, r.category,
+    r.external_id, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken, r.photos_before,
+    r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s, r.merged_into, r.rating,
+    r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s, r.attention_at
+FROM jsonb_populate_record(NULL::work_order, $1::text::jsonb) r
+RETURNING *
 
 -- name: update_order
-UPDATE work_order SET
-    severity = $3, team = $4, state = $5, version = $6, assignee_id = $7, rung = $8, returns = $9,
-    dispatched_at = $10, accepted_at = $11, arrived_at = $12, resolved_at = $13, resolved_by = $14,
-    verified_at = $15, closed_at = $16, paused_at = $17,
-    accept_due = $18, arrive_due = $19, resolve_due = $20, verify_due = $21
+UPDATE work_order SET (
+    severity, team, state, version, assignee_id, rung, returns, dispatched_at, accepted_at, arrived_at,
+    resolved_at, resolved_by, verified_at, closed_at, paused_at, accept_due, arrive_due, resolve_due, verify_due,
+    terms, mode, offered, forced, reworks, urges, taken, photos_before, photos_after, signatures, on_site,
+    pause_reason, pause_until, paused_s, merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s,
+    resolve_s, verify_s, attention_at
+) = (
+    SELECT
+    r.severity, r.team, r.state, r.version, r.assignee_id, r.rung, r.returns, r.dispatched_at, r.accepted_at,
+    r.arrived_at, r.resolved_at, r.resolved_by, r.verified_at, r.closed_at, r.paused_at, r.accept_due,
+    r.arrive_due, r.resolve_due, r.verify_due, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken,
+    r.photos_before, r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s,
+    r.merged_into, r.rating, r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s,
+    r.attention_at
+    FROM jsonb_populate_record(NULL::work_order, $3::text::jsonb) r
+)
 WHERE id = $1 AND version = $2
 RETURNING *
 
@@ -43,26 +59,9 @@ INSERT INTO work_order_history (
 -- name: audit
 SELECT audit_append($1, $2, $3, $4, $5, $6::text::jsonb)
 
--- name: overdue_orders
--- Those with no step left to take are not among them: there may be any number, and they would stand before the others.
+-- name: due_orders
 SELECT o.* FROM work_order o
 JOIN community c ON c.id = o.community_id
-JOIN unnest($4::text[], $5::integer[], $6::integer[]) AS clock (severity, accept_s, arrive_s) ON clock.severity = o.severity,
-LATERAL (
-    SELECT
-        CASE WHEN o.accepted_at IS NULL THEN o.accept_due ELSE o.arrive_due END AS due,
-        CASE WHEN o.accepted_at IS NULL THEN clock.accept_s ELSE clock.arrive_s END * interval '1 s' AS again,
-        CASE WHEN o.accepted_at IS NULL THEN 'escalate:accept:%' ELSE 'escalate:arrive:%' END AS keys
-) AS running
-WHERE o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged', 'paused', 'resolved', 'verified')
-    AND c.partition = ANY ($1::smallint[])
-    AND o.rung < $3
-    AND (o.accepted_at IS NULL OR o.arrived_at IS NULL)
-    AND running.due <= $2
-    AND (
-        SELECT count(*) FROM work_order_history h
-        WHERE h.order_id = o.id AND h.idempotency_key LIKE running.keys
-            AND abs(split_part(h.idempotency_key, ':', 4)::bigint - extract(epoch FROM running.due) * 1000) <= 1
-    ) < CASE WHEN running.due + running.again <= $2 THEN 2 ELSE 1 END
-ORDER BY coalesce(o.accept_due, o.arrive_due), o.id
+WHERE o.attention_at <= $2 AND c.partition = ANY ($1::smallint[])
+ORDER BY o.attention_at, o.id
 LIMIT 200

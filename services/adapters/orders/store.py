@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,25 +12,29 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters import outbox
+from services.adapters.dispatch import choose
+from services.adapters.orders.classes import terms_for
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
 from services.domain.orders import (
     SYSTEM,
-    TOP_RUNG,
     Actor,
     Draft,
     Entry,
+    Mode,
     Move,
     MoveRequest,
     Order,
     OrderState,
     Refused,
     Source,
+    Terms,
+    attention_at,
     created,
     decide,
     fold,
+    plain_terms,
 )
-from services.domain.orders.clocks import CLOCKS
 from services.domain.orders.order import apply
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -72,14 +76,20 @@ class MoveRefused(Exception):
 def order_row(row: Mapping[str, Any]) -> OrderRow:
     """From a whole `work_order` record."""
     values: dict[str, Any] = {
-        field.name: row[field.name] for field in fields(OrderRow) if field.name not in ("title", "severity")
+        field.name: row[field.name] for field in fields(OrderRow) if field.name not in ("title", "severity", "terms")
     }
+    severity = Severity(row["severity"])
+    terms = row["terms"] if isinstance(row["terms"], dict) else json.loads(row["terms"])
     return OrderRow(
         **{
             **values,
+            "terms": Terms.from_detail(terms) if terms else plain_terms(severity),
+            "mode": Mode(row["mode"]),
+            "offered": tuple(row["offered"]),
+            "taken": tuple(row["taken"]),
             "source": Source(row["source"]),
             "title": Label(row["title_zh"], row["title_en"]),
-            "severity": Severity(row["severity"]),
+            "severity": severity,
             "team": Team(row["team"]),
             "state": OrderState(row["state"]),
         }
@@ -124,11 +134,23 @@ async def insert_order(
     connection: asyncpg.Connection[Any], draft: Draft, now: datetime
 ) -> tuple[OrderRow, list[Outgoing]]:
     """As `open_order`, for a caller who has more to write before the outbox, which must come last."""
+    if draft.terms is None:
+        draft = replace(draft, terms=await terms_for(connection, draft))
     first = created(draft, now, SYSTEM.id, SYSTEM.role_name)
     opened = fold([first])
-    second = _decided(opened, MoveRequest(Move.DISPATCH, opened.version, team=draft.team), SYSTEM, now)
+    choice = await choose(connection, opened, now)
+    request = MoveRequest(
+        Move.DISPATCH,
+        opened.version,
+        team=draft.team,
+        assignee_id=choice.assignee_id,
+        mode=choice.mode,
+        people=choice.offered,
+        note=choice.why,
+    )
+    second = _decided(opened, request, SYSTEM, now)
     order = apply(opened, second)
-    row = await connection.fetchrow(Q["insert_order"], *_insert_arguments(order))
+    row = await connection.fetchrow(Q["insert_order"], record_of(order))
     stored = order_row(row)
     for entry in (first, second):
         await _insert_history(connection, order.id, entry)
@@ -213,7 +235,7 @@ async def append_moves(
 
 async def _store(connection: asyncpg.Connection[Any], current: OrderRow, entry: Entry) -> OrderRow:
     order = apply(current.order, entry)
-    row = await connection.fetchrow(Q["update_order"], order.id, current.version, *_update_arguments(order))
+    row = await connection.fetchrow(Q["update_order"], order.id, current.version, record_of(order))
     if row is None:
         raise VersionConflict(await fetch_order(connection, order.id))
     await _insert_history(connection, order.id, entry)
@@ -237,80 +259,29 @@ async def _insert_history(connection: asyncpg.Connection[Any], order_id: UUID, e
     )
 
 
-def _insert_arguments(order: Order) -> tuple[Any, ...]:
-    return (
-        order.id,
-        order.community_id,
-        order.source.value,
-        order.alert_id,
-        order.parent_id,
-        order.device_no,
-        order.building_id,
-        order.grid_id,
-        order.kind,
-        order.severity.value,
-        order.title.zh,
-        order.title.en,
-        order.place,
-        order.x,
-        order.y,
-        order.team.value,
-        order.state.value,
-        order.version,
-        order.created_at,
-        order.correlation,
-        *_progress(order),
+def record_of(order: Order) -> str:
+    """The row of an order as JSON, by column name."""
+    values: dict[str, Any] = {
+        field.name: getattr(order, field.name) for field in fields(Order) if field.name not in ("title", "terms")
+    }
+    return json.dumps(
+        values
+        | {
+            "title_zh": order.title.zh,
+            "title_en": order.title.en,
+            "terms": order.terms.as_detail(),
+            "attention_at": attention_at(order),
+        },
+        default=_plain,
+        ensure_ascii=False,
     )
 
 
-def _progress(order: Order) -> tuple[Any, ...]:
-    """How far it has come, in the order in which both statements end."""
-    return (
-        order.assignee_id,
-        order.rung,
-        order.returns,
-        order.dispatched_at,
-        order.accepted_at,
-        order.arrived_at,
-        order.resolved_at,
-        order.resolved_by,
-        order.verified_at,
-        order.closed_at,
-        order.paused_at,
-        order.accept_due,
-        order.arrive_due,
-        order.resolve_due,
-        order.verify_due,
-    )
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _update_arguments(order: Order) -> tuple[Any, ...]:
-    return (
-        order.severity.value,
-        order.team.value,
-        order.state.value,
-        order.version,
-        *_progress(order),
-    )
-
-
-async def overdue_orders(
-    connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime
-) -> list[OrderRow]:
-    """Open orders of these partitions that owe a step up the ladder which they have not taken; at most 200."""
-    rows = await connection.fetch(
-        Q["overdue_orders"],
-        list(partitions),
-        now,
-        TOP_RUNG,
-        [severity.value for severity in CLOCKS],
-        [clocks.accept_s for clocks in CLOCKS.values()],
-        [clocks.arrive_s for clocks in CLOCKS.values()],
-    )
+async def due_orders(connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime) -> list[OrderRow]:
+    """Orders of these partitions on which time has made something due; the oldest 200."""
+    rows = await connection.fetch(Q["due_orders"], list(partitions), now)
     return [order_row(row) for row in rows]
-
-
-async def used_escalations(connection: asyncpg.Connection[Any], order_id: UUID) -> frozenset[str]:
-    """Keys of the steps up the ladder already taken."""
-    rows = await connection.fetch(Q["used_keys"], order_id)
-    return frozenset(row["idempotency_key"] for row in rows)

@@ -1,6 +1,6 @@
 """Work orders (工单): the states, the legal moves, and who may make them. An order is the fold of its history."""
 
-from services.domain.orders.clocks import CLOCKS, Clocks, Overdue, deadlines, overdue
+from services.domain.orders.clocks import Owed, attention_at, deadlines, overdue, running
 from services.domain.orders.moves import (
     SYSTEM,
     TABLE,
@@ -15,6 +15,7 @@ from services.domain.orders.moves import (
 )
 from services.domain.orders.order import TOP_RUNG, Draft, Entry, Order, Source, created, fold
 from services.domain.orders.states import ENDED, Move, OrderState
+from services.domain.orders.terms import CLOCKS, Clock, ClockTerm, Mode, Rung, Span, Step, Terms, plain_terms
 
 __all__ = [
     "CLOCKS",
@@ -23,23 +24,32 @@ __all__ = [
     "TABLE",
     "TOP_RUNG",
     "Actor",
-    "Clocks",
+    "Clock",
+    "ClockTerm",
     "Draft",
     "Entry",
     "Legal",
+    "Mode",
     "Move",
     "MoveRequest",
     "Need",
     "Order",
     "OrderState",
-    "Overdue",
+    "Owed",
     "Refused",
+    "Rung",
     "Source",
+    "Span",
+    "Step",
+    "Terms",
     "Who",
     "allowed_moves",
+    "attention_at",
     "created",
     "deadlines",
     "decide",
     "fold",
     "overdue",
+    "plain_terms",
+    "running",
 ]

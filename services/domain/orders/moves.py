@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any
 from services.domain.ids import CommunityId, OrderId
 from services.domain.orders.order import TOP_RUNG, Entry, Order
 from services.domain.orders.states import Move, OrderState
+from services.domain.orders.terms import Mode, Rung, Terms
 from services.domain.vocabulary import Label, Role, Team
 
 
@@ -47,6 +49,22 @@ class MoveRequest:
     severity: str | None = None
     merge_into: OrderId | None = None
     clock: str | None = None
+    people: tuple[str, ...] = ()
+    """Account ids: whom it is offered to, or who is asked on the next rung."""
+    mode: Mode | None = None
+    forced: bool = False
+    rung: Rung | None = None
+    terms: Terms | None = None
+    """With a graver severity: what the graver class asks for."""
+    on_site: Mapping[str, Any] | None = None
+    """What the check of an arrival found: {"by": "position" | "code", "distance_m": …}."""
+    pause_reason: str | None = None
+    pause_until: datetime | None = None
+    evidence_id: str | None = None
+    sort: str | None = None
+    phase: str | None = None
+    rating: int | None = None
+    outcome: str | None = None
 
 
 class Who(StrEnum):
@@ -125,8 +143,10 @@ TABLE: tuple[Legal, ...] = (
     Legal(Move.FALSE_ALARM, frozenset({S.ARRIVED}), S.FALSE_ALARM, _WORK, _REASON),
     Legal(Move.FALSE_ALARM, _UNRESOLVED - {S.ARRIVED}, S.FALSE_ALARM, frozenset({Who.DESK}), _REASON),
     Legal(Move.MERGE, _UNRESOLVED, S.MERGED, frozenset({Who.SYSTEM}), frozenset({Need.MERGE_INTO})),
-    Legal(Move.ESCALATE, _UNRESOLVED, None, frozenset({Who.SYSTEM, Who.DESK})),
+    Legal(Move.ESCALATE, _OPEN, None, frozenset({Who.SYSTEM, Who.DESK})),
     Legal(Move.REPEAT, _OPEN, None, frozenset({Who.SYSTEM})),
+    Legal(Move.WARN, _OPEN, None, frozenset({Who.SYSTEM})),
+    Legal(Move.BREACH, _OPEN, None, frozenset({Who.SYSTEM})),
 )
 
 
@@ -246,5 +266,18 @@ def _detail(order: Order, request: MoveRequest) -> dict[str, Any]:
         "severity": request.severity,
         "merge_into": str(request.merge_into) if request.merge_into else None,
         "clock": request.clock,
+        "people": list(request.people),
+        "mode": request.mode.value if request.mode else None,
+        "forced": request.forced,
+        "rung": int(request.rung) if request.rung is not None else None,
+        "terms": request.terms.as_detail() if request.terms else None,
+        "on_site": dict(request.on_site) if request.on_site else None,
+        "pause_reason": request.pause_reason,
+        "pause_until": request.pause_until.isoformat() if request.pause_until else None,
+        "evidence_id": request.evidence_id,
+        "sort": request.sort,
+        "phase": request.phase,
+        "rating": request.rating,
+        "outcome": request.outcome,
     }
     return {name: value for name, value in detail.items() if value}

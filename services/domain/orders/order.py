@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from services.domain.ids import AlertId, CommunityId, DeviceNo, OrderId
-from services.domain.orders.clocks import Deadlines, deadlines
+from services.domain.orders.clocks import Deadlines, deadlines, gone, later
 from services.domain.orders.states import ENDED, Move, OrderState
+from services.domain.orders.terms import Mode, Rung, Terms, plain_terms
 from services.domain.vocabulary import Label, Severity, Team
 
-TOP_RUNG = 2
-"""The ladder: 0 the team, 1 the community desk (社区值班), 2 the street office (街道). Nobody stands above it here."""
+TOP_RUNG = max(Rung)
 
 
 class Source(StrEnum):
@@ -48,6 +48,12 @@ class Draft:
     grid_id: str | None = None
     x: float | None = None
     y: float | None = None
+    category: str | None = None
+    """Of what residents and staff report: an entry of the categories (服务类别)."""
+    external_id: str | None = None
+    """What another system calls it."""
+    terms: Terms | None = None
+    """None: the store asks the community's classes."""
 
     def as_detail(self) -> dict[str, Any]:
         """The same as JSON, for the `create` entry: an order needs nothing but its history."""
@@ -68,6 +74,9 @@ class Draft:
             "grid_id": self.grid_id,
             "x": self.x,
             "y": self.y,
+            "category": self.category,
+            "external_id": self.external_id,
+            "terms": self.terms.as_detail() if self.terms else None,
         }
 
 
@@ -110,9 +119,44 @@ class Order:
     version: int
     created_at: datetime
     correlation: str
+    terms: Terms
+    category: str | None = None
+    external_id: str | None = None
     assignee_id: str | None = None
+    mode: Mode = Mode.TEAM
+    offered: tuple[str, ...] = ()
+    """Account ids it was offered to; empty: the whole team."""
+    forced: bool = False
+    """Dispatched again after a return: it cannot be returned once more."""
     rung: int = 0
     returns: int = 0
+    reworks: int = 0
+    """返工: how often it was opened again after it was said to be resolved."""
+    urges: int = 0
+    taken: tuple[str, ...] = ()
+    """Keys (`clocks.Owed.key`) of what time has made due and was done, of the running dispatch."""
+    photos_before: int = 0
+    photos_after: int = 0
+    signatures: int = 0
+    on_site: str | None = None
+    """How the arrival was checked: position, code, or None (said only)."""
+    pause_reason: str | None = None
+    pause_until: datetime | None = None
+    paused_s: float = 0.0
+    """Seconds of its class's calendar spent paused since the dispatch."""
+    merged_into: OrderId | None = None
+    rating: int | None = None
+    call_back: str | None = None
+    """What whoever reported it said when asked: satisfied, unsatisfied, unreached."""
+    filed_at: datetime | None = None
+    """立案: its first dispatch."""
+    file_due: datetime | None = None
+    accept_s: float | None = None
+    arrive_s: float | None = None
+    """Seconds of its class's calendar from the first dispatch to the first acceptance and arrival, pauses left out."""
+    resolve_s: float | None = None
+    verify_s: float | None = None
+    """The same of the last dispatch."""
     dispatched_at: datetime | None = None
     accepted_at: datetime | None = None
     arrived_at: datetime | None = None
@@ -145,6 +189,9 @@ def created(draft: Draft, at: datetime, actor_id: str, actor_role: str) -> Entry
 
 def _opened(entry: Entry) -> Order:
     detail = entry.detail
+    severity = Severity(detail["severity"])
+    terms = Terms.from_detail(detail["terms"]) if detail.get("terms") else plain_terms(severity)
+    filing = terms.clocks.get("file")
     return Order(
         id=OrderId(UUID(detail["id"])),
         community_id=CommunityId(detail["community_id"]),
@@ -155,7 +202,7 @@ def _opened(entry: Entry) -> Order:
         building_id=detail["building_id"],
         grid_id=detail["grid_id"],
         kind=detail["kind"],
-        severity=Severity(detail["severity"]),
+        severity=severity,
         title=Label(detail["title"]["zh"], detail["title"]["en"]),
         place=detail["place"],
         x=detail["x"],
@@ -165,6 +212,10 @@ def _opened(entry: Entry) -> Order:
         version=entry.version,
         created_at=entry.at,
         correlation=detail["correlation"],
+        terms=terms,
+        category=detail.get("category"),
+        external_id=detail.get("external_id"),
+        file_due=later(terms, entry.at, filing.due_s) if filing else None,
     )
 
 
@@ -179,51 +230,117 @@ def apply(order: Order | None, entry: Entry) -> Order:
             f"{order.id}: entry {entry.version} from {entry.from_state} follows {order.version} {order.state}"
         )
     order = replace(order, state=entry.to_state, version=entry.version)
-    at = entry.at
+    at, detail = entry.at, entry.detail
     match entry.move:
         case Move.DISPATCH | Move.TRANSFER | Move.REOPEN:
             return _dispatched(order, entry)
+        case Move.ASSIGN:
+            return replace(order, assignee_id=detail.get("assignee_id"), offered=tuple(detail.get("people", ())))
         case Move.ACCEPT:
-            return replace(order, accepted_at=at, assignee_id=entry.actor_id)
+            took = order.accept_s if order.accept_s is not None else _took(order, at)
+            return replace(order, accepted_at=at, assignee_id=entry.actor_id, accept_s=took)
         case Move.ARRIVE:
-            return replace(order, arrived_at=at)
+            took = order.arrive_s if order.arrive_s is not None else _took(order, at)
+            on_site = detail.get("on_site") or {}
+            return replace(order, arrived_at=at, arrive_s=took, on_site=on_site.get("by"))
         case Move.RESOLVE:
-            return replace(order, resolved_at=at, resolved_by=entry.actor_id)
+            return replace(order, resolved_at=at, resolved_by=entry.actor_id, resolve_s=_took(order, at))
         case Move.VERIFY:
-            return replace(order, verified_at=at)
+            return replace(order, verified_at=at, verify_s=_took(order, at))
         case Move.CLOSE | Move.CANCEL | Move.FALSE_ALARM | Move.MERGE:
-            return replace(order, closed_at=at, paused_at=None)
+            into = detail.get("merge_into")
+            return replace(order, closed_at=at, paused_at=None, merged_into=OrderId(UUID(into)) if into else None)
         case Move.RETURN:
-            return replace(order, returns=order.returns + 1, assignee_id=None)
+            # The clock that nobody has answered goes on: whoever waits for help waits on.
+            return replace(order, returns=order.returns + 1, assignee_id=None, offered=(), accepted_at=None)
         case Move.PAUSE:
-            return replace(order, paused_at=at)
+            until = detail.get("pause_until")
+            return replace(
+                order,
+                paused_at=at,
+                pause_reason=detail.get("pause_reason"),
+                pause_until=datetime.fromisoformat(until) if until else None,
+            )
         case Move.RESUME:
             return _resumed(order, at)
         case Move.ESCALATE:
-            return replace(order, rung=min(order.rung + 1, TOP_RUNG))
+            rung = detail.get("rung")
+            # Histories from before the ladder had five rungs: the desk stood above the team, the street above the desk.
+            rung = {0: Rung.DESK, 2: Rung.STREET}.get(order.rung, Rung.STREET) if rung is None else Rung(rung)
+            return replace(order, rung=max(order.rung, rung), taken=_taken(order, entry))
+        case Move.WARN | Move.BREACH:
+            return replace(order, taken=_taken(order, entry))
+        case Move.URGE:
+            return replace(order, urges=order.urges + 1)
+        case Move.EVIDENCE:
+            return _shown(order, entry)
+        case Move.CALL_BACK:
+            return replace(order, call_back=detail.get("outcome"))
+        case Move.RATE:
+            return replace(order, rating=detail.get("rating"))
+        case Move.NOTE:
+            return order
         case Move.REPEAT:
             return _worsened(order, entry)
         case Move.CREATE:
             raise ValueError(f"{order.id}: created twice")
 
 
+def _taken(order: Order, entry: Entry) -> tuple[str, ...]:
+    key = entry.idempotency_key
+    return (*order.taken, key) if key is not None else order.taken
+
+
+def _took(order: Order, at: datetime) -> float | None:
+    """Seconds of the class's calendar since the dispatch, pauses left out."""
+    return None if order.dispatched_at is None else gone(order.terms, order.dispatched_at, at) - order.paused_s
+
+
+def _shown(order: Order, entry: Entry) -> Order:
+    """`phase` says of a photo or clip whether it shows the place before or after the work."""
+    if entry.detail.get("sort") == "signature":
+        return replace(order, signatures=order.signatures + 1)
+    match entry.detail.get("phase"):
+        case "before":
+            return replace(order, photos_before=order.photos_before + 1)
+        case "after":
+            return replace(order, photos_after=order.photos_after + 1)
+        case _:
+            return order
+
+
 def _dispatched(order: Order, entry: Entry) -> Order:
     """Each dispatch starts the clocks anew, for whoever it goes to."""
+    detail = entry.detail
+    again = entry.move is Move.REOPEN
     anew = replace(
         order,
-        team=Team(entry.detail.get("team") or order.team),
-        assignee_id=entry.detail.get("assignee_id"),
+        team=Team(detail.get("team") or order.team),
+        assignee_id=detail.get("assignee_id"),
+        mode=Mode(detail.get("mode") or Mode.TEAM),
+        offered=tuple(detail.get("people", ())),
+        forced=bool(detail.get("forced")) or (order.forced and entry.move is Move.DISPATCH),
         rung=0,
+        reworks=order.reworks + (1 if again and order.resolved_at is not None else 0),
+        taken=(),
+        photos_after=0 if again else order.photos_after,
+        on_site=None,
+        pause_reason=None,
+        pause_until=None,
+        paused_s=0.0,
+        filed_at=order.filed_at or entry.at,
         dispatched_at=entry.at,
         accepted_at=None,
         arrived_at=None,
         resolved_at=None,
         resolved_by=None,
+        resolve_s=None,
+        verify_s=None,
         verified_at=None,
         closed_at=None,
         paused_at=None,
     )
-    return _due(anew, deadlines(order.severity, entry.at))
+    return _due(anew, deadlines(order.terms, entry.at))
 
 
 def _due(order: Order, clocks: Deadlines) -> Order:
@@ -237,17 +354,25 @@ def _due(order: Order, clocks: Deadlines) -> Order:
 
 
 def _resumed(order: Order, at: datetime) -> Order:
-    """What was paused does not count: every deadline moves back by the length of the pause."""
-    if order.paused_at is None:
+    """What was paused does not count: what was left of each clock when it was paused is left of it now.
+
+    What had run out by then stays run out.
+    """
+    paused_at = order.paused_at
+    if paused_at is None:
         return order
-    pause = at - order.paused_at
 
     def moved(due: datetime | None) -> datetime | None:
-        return None if due is None else due + pause
+        if due is None or due <= paused_at:
+            return due
+        return later(order.terms, at, gone(order.terms, paused_at, due))
 
     return replace(
         order,
         paused_at=None,
+        pause_reason=None,
+        pause_until=None,
+        paused_s=order.paused_s + gone(order.terms, paused_at, at),
         accept_due=moved(order.accept_due),
         arrive_due=moved(order.arrive_due),
         resolve_due=moved(order.resolve_due),
@@ -256,20 +381,29 @@ def _resumed(order: Order, at: datetime) -> Order:
 
 
 def _worsened(order: Order, entry: Entry) -> Order:
-    """A repeat may say that it got worse: then the clocks of the worse class run from now, if they end sooner."""
+    """A repeat may say that it got worse: then the terms of the worse class run from now, where they end sooner."""
     severity = Severity(entry.detail.get("severity") or order.severity)
     if severity.rank <= order.severity.rank:
         return order
+    given = entry.detail.get("terms")
+    terms = Terms.from_detail(given) if given else plain_terms(severity)
+    order = replace(order, severity=severity, terms=terms)
     if order.dispatched_at is None:
-        return replace(order, severity=severity)
-    fresh = deadlines(severity, entry.at)
-    sooner = Deadlines(
-        min(fresh.accept, order.accept_due or fresh.accept),
-        min(fresh.arrive, order.arrive_due or fresh.arrive),
-        min(fresh.resolve, order.resolve_due or fresh.resolve),
-        min(fresh.verify, order.verify_due or fresh.verify),
+        return order
+    fresh = deadlines(terms, entry.at)
+
+    def sooner(new: datetime | None, old: datetime | None) -> datetime | None:
+        return min((due for due in (new, old) if due is not None), default=None)
+
+    return _due(
+        order,
+        Deadlines(
+            sooner(fresh.accept, order.accept_due),
+            sooner(fresh.arrive, order.arrive_due),
+            sooner(fresh.resolve, order.resolve_due),
+            sooner(fresh.verify, order.verify_due),
+        ),
     )
-    return replace(_due(order, sooner), severity=severity)
 
 
 def fold(history: Iterable[Entry]) -> Order:

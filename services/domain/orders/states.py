@@ -39,6 +39,21 @@ class Move(StrEnum):
     ESCALATE = "escalate"
     REPEAT = "repeat"
     """The alert came again; recorded, the state stays."""
+    ASSIGN = "assign"
+    """A person is named for it; the state stays."""
+    WARN = "warn"
+    """A clock is amber: it is about to run out."""
+    BREACH = "breach"
+    """A clock has run out."""
+    URGE = "urge"
+    """督办: whoever watches over it wants it done now."""
+    EVIDENCE = "evidence"
+    """A photo, clip, voice note or signature is kept with it."""
+    NOTE = "note"
+    CALL_BACK = "call_back"
+    """回访: whoever reported it was asked."""
+    RATE = "rate"
+    """评价: whoever reported it says how it was done, 1 to 5."""
 
 
 ENDED = frozenset({OrderState.CLOSED, OrderState.CANCELLED, OrderState.FALSE_ALARM, OrderState.MERGED})

@@ -1,0 +1,2 @@
+-- classes of orders as data
+SELECT 1;

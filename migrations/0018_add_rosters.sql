@@ -1,0 +1,2 @@
+-- who is on duty
+SELECT 1;

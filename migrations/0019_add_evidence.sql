@@ -1,0 +1,2 @@
+-- photos, clips, voice and signatures of orders
+SELECT 1;

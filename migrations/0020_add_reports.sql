@@ -1,0 +1,2 @@
+-- what residents report
+SELECT 1;

@@ -1,0 +1,2 @@
+-- who is told of what, and whether it arrived
+SELECT 1;

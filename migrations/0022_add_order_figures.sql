@@ -1,0 +1,2 @@
+-- what the key figures are counted from
+SELECT 1;
