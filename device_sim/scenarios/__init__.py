@@ -5,15 +5,18 @@ from __future__ import annotations
 from device_sim.scenarios import (
     band_removed,
     bin_overflow,
+    bounced_order,
     ebike_in_lift,
     elder_fall,
     fire_lane_blocked,
     gas_leak,
+    gas_leak_first_of_three,
     high_throw,
     manhole_open,
     power_cut_storm,
     smoke_fire,
     sos,
+    storm,
     vitals_high,
     water_burst,
     water_edge,
@@ -35,5 +38,8 @@ STORIES: tuple[Story, ...] = (
     water_burst.STORY,
     water_edge.STORY,
     power_cut_storm.STORY,
+    gas_leak_first_of_three.STORY,
+    bounced_order.STORY,
+    storm.STORY,
 )
 BY_NAME: dict[str, Story] = {story.name: story for story in STORIES}
