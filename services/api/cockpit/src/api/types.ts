@@ -25,6 +25,14 @@ export type Move =
   | 'merge'
   | 'escalate'
   | 'repeat'
+  | 'assign'
+  | 'warn'
+  | 'breach'
+  | 'urge'
+  | 'evidence'
+  | 'note'
+  | 'call_back'
+  | 'rate'
 
 export type OrderState =
   | 'created'
@@ -172,7 +180,7 @@ export interface Alert {
   order_id: string | null
 }
 
-export type DueFor = 'accept' | 'arrive' | 'resolve' | 'verify'
+export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'
 
 export interface Order {
   id: string
@@ -201,6 +209,18 @@ export interface Order {
   closed_at: string | null
   due: string | null
   due_for: DueFor | null
+  /** When the running clock turns amber, by the order's class; absent: the last quarter of the time. */
+  warn_at?: string | null
+  /** Names of those it was offered to; none: the whole team. */
+  offered?: string[]
+  /** 0 team, 1 leader, 2 desk, 3 street, 4 department. */
+  rung?: number
+  forced?: boolean
+  returns?: number
+  reworks?: number
+  urges?: number
+  rating?: number | null
+  pause_reason?: string | null
   correlation: string
   moves: Move[]
 }
@@ -219,6 +239,8 @@ export interface HistoryItem {
 
 export interface OrderDetail extends Order {
   history: HistoryItem[]
+  /** For which reasons its class lets it be paused. */
+  pause_reasons?: string[]
 }
 
 export interface MoveIn {
@@ -228,6 +250,10 @@ export interface MoveIn {
   note?: string
   place?: string
   team?: string
+  merge_into?: string
+  pause_reason?: string
+  outcome?: string
+  rating?: number
 }
 
 export interface Page<T> {
