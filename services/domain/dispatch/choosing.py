@@ -14,8 +14,7 @@ from services.domain.orders.states import OrderState
 from services.domain.orders.terms import Mode
 
 WALKING_M_S = 1.2
-"""Metres a second on foot; the adult walking speed signal timing is laid out by (MUTCD 2009, 4E.06: 3.5 ft/s is
-1.07 m/s for the slow ones)."""
+"""Metres a second on foot: what crossings are timed for (MUTCD 2003, 4E.10)."""
 IN_HAND_S: Mapping[str, float] = {
     OrderState.DISPATCHED: 300.0,
     OrderState.ACCEPTED: 900.0,

@@ -11,8 +11,8 @@ from services.domain.orders.terms import Rung
 from services.domain.vocabulary import Role, Severity, Team
 
 NIGHT_FROM, NIGHT_TO = 22, 6
-"""In these hours a leader who is not on duty is asked only for what cannot wait (GB 12348-2008, 3.9: night is 22:00 to
-6:00)."""
+"""In these hours a leader who is not on duty is asked only for what cannot wait
+(GB 12348-2008: night is 22:00 to 6:00)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,7 @@ def standing_on(order: Order, rung: Rung, members: Sequence[Member], hour: float
 def _leaders(order: Order, members: Sequence[Member], hour: float) -> tuple[Member, ...]:
     """Leaders on duty, else every leader of the team, wherever they are."""
     team = [one for one in members if one.team is order.team]
-    present = tuple(
-        one for one in team_on_duty(team, order.team) if one.post == "leader" or one.leads
-    )
+    present = tuple(one for one in team_on_duty(team, order.team) if one.post == "leader" or one.leads)
     if present or (_is_night(hour) and not wakes(order)):
         return present
     return tuple(one for one in team if one.leads)

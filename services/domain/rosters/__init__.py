@@ -1,4 +1,4 @@
-"""Duty rosters (值班表): rotas as data, the shifts they make, stand-ins and swaps, who is on duty, and where nobody is."""
+"""Duty rosters (值班表): rotas as data, the shifts they make, stand-ins and swaps, who is on duty, where nobody is."""
 
 from services.domain.rosters.gaps import Stretch, gaps, merged, required, without
 from services.domain.rosters.pattern import EMERGENCY_TEAMS, Cover, Pattern, PatternError, Post, ShiftTime, Turn

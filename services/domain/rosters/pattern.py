@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, time
 from enum import StrEnum
-from typing import Any, Literal, Self
+from itertools import pairwise
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -126,9 +127,6 @@ class Pattern(BaseModel):
             raise PatternError("; ".join(faults)) from None
 
 
-Duty = Literal["member", "leader"]
-
-
 def _overlapping(shifts: tuple[ShiftTime, ...]) -> tuple[str, str] | None:
     """Two shifts of one day, or of one day and the next, that share a minute."""
     stretches = []
@@ -137,7 +135,7 @@ def _overlapping(shifts: tuple[ShiftTime, ...]) -> tuple[str, str] | None:
             start = one.from_.hour * 60 + one.from_.minute + day
             stretches.append((start, start + one.minutes, one.name))
     stretches.sort()
-    for (_, ends, name), (starts, _, other) in zip(stretches, stretches[1:], strict=False):
+    for (_, ends, name), (starts, _, other) in pairwise(stretches):
         if starts < ends:
             return name, other
     return None

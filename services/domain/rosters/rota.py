@@ -50,29 +50,29 @@ def crews_of_day(pattern: Pattern, count: int) -> list[tuple[ShiftTime, tuple[st
 def shifts_of_day(
     pattern: Pattern, pattern_id: str, version: int, community: CommunityId, zone: ZoneInfo, count: int, day: date
 ) -> list[Shift]:
-    found = []
+    found: list[Shift] = []
     for shift, crew in crews_of_day(pattern, count):
         starts, ends = stretch_of(shift, day, zone)
-        for person in crew:
-            found.append(
-                Shift(
-                    id=shift_id(community, pattern_id, version, person, starts),
-                    community_id=community,
-                    team=pattern.team,
-                    user_id=person,
-                    starts_at=starts,
-                    ends_at=ends,
-                    post=Post.LEADER if person in pattern.leaders else Post.MEMBER,
-                    name=shift.name,
-                    pattern_id=pattern_id,
-                    version=version,
-                )
+        found += [
+            Shift(
+                id=shift_id(community, pattern_id, version, person, starts),
+                community_id=community,
+                team=pattern.team,
+                user_id=person,
+                starts_at=starts,
+                ends_at=ends,
+                post=Post.LEADER if person in pattern.leaders else Post.MEMBER,
+                name=shift.name,
+                pattern_id=pattern_id,
+                version=version,
             )
+            for person in crew
+        ]
     return found
 
 
 def shift_id(community: CommunityId, pattern_id: str, version: int, person: str, starts_at: datetime) -> UUID:
-    """Derived, not drawn: making the shifts of a stretch again makes none twice, and revives none that was cancelled."""
+    """Derived, not drawn: making the shifts of a stretch again makes none twice, and revives none cancelled."""
     return uuid5(_NAMESPACE, f"{community}|{pattern_id}|{version}|{person}|{starts_at.astimezone(UTC).isoformat()}")
 
 
