@@ -98,9 +98,7 @@ async def put_pattern(
             raise RosterRefused(Label("排班的队伍不能更改，请另建一份", "a rota keeps its team; make another one"))
         await _check_people(connection, community_id, pattern)
     document = json.dumps(pattern.as_document(), ensure_ascii=False) if pattern is not None else None
-    await connection.execute(
-        Q["insert_pattern"], community_id, pattern_id, current + 1, team.value, document, by, now
-    )
+    await connection.execute(Q["insert_pattern"], community_id, pattern_id, current + 1, team.value, document, by, now)
     return StoredPattern(pattern_id, current + 1, team, pattern, by, now, None)
 
 
@@ -152,9 +150,7 @@ async def make_shifts(
     first = start if start is not None else now - LONGEST_SHIFT
     wanted = [
         shift
-        for shift in planned(
-            stored.pattern, pattern_id, stored.version, CommunityId(community_id), zone, first, until
-        )
+        for shift in planned(stored.pattern, pattern_id, stored.version, CommunityId(community_id), zone, first, until)
         if shift.ends_at > now
     ]
     people = sorted({shift.user_id for shift in wanted})
