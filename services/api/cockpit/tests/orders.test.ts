@@ -34,12 +34,18 @@ describe('pressure', () => {
     expect(pressure(arriving, Date.parse('2026-11-22T02:07:31Z'))).toBe('soon')
   })
 
+  const clock = (warn_at: string | null) => ({
+    name: 'accept' as const,
+    due: '2026-11-22T02:01:00Z',
+    warn_at,
+  })
+
   it('turns amber when the class of the order says so, where the API tells', () => {
-    const one = order('o1', { warn_at: '2026-11-22T02:00:10Z' })
+    const one = order('o1', { clocks: [clock('2026-11-22T02:00:10Z')] })
     expect(pressure(one, Date.parse('2026-11-22T02:00:09Z'))).toBe('calm')
     expect(pressure(one, Date.parse('2026-11-22T02:00:10Z'))).toBe('soon')
     expect(pressure(one, T0 + 60_000)).toBe('over')
-    expect(pressure(order('o2', { warn_at: null }), T0 + 59_999)).toBe('calm')
+    expect(pressure(order('o2', { clocks: [clock(null)] }), T0 + 59_999)).toBe('calm')
   })
 
   it('is none where no deadline runs', () => {
@@ -61,7 +67,7 @@ describe('sortOrders', () => {
   })
 
   it('puts what a field worker can move before everything else', () => {
-    const orders = [order('theirs', { moves: [] }), order('mine', { severity: 'minor' })]
+    const orders = [order('theirs', { moves: ['note', 'urge'] }), order('mine', { severity: 'minor' })]
     expect(sortOrders(orders, T0, true).map((one) => one.id)).toEqual(['mine', 'theirs'])
     expect(sortOrders(orders, T0).map((one) => one.id)).toEqual(['theirs', 'mine'])
   })
@@ -92,7 +98,7 @@ describe('splitMoves', () => {
       others: ['accept', 'urge', 'note'],
     })
     expect(splitMoves([])).toEqual({ forward: null, others: [] })
-    expect(splitMoves(['repeat', 'create', 'warn', 'breach', 'evidence', 'assign'])).toEqual({
+    expect(splitMoves(['repeat', 'create', 'warn', 'breach', 'evidence', 'rate'])).toEqual({
       forward: null,
       others: [],
     })
@@ -122,7 +128,7 @@ describe('MOVE_FIELDS', () => {
       ['pause', 'pause_reason'],
       ['merge', 'merge_into'],
       ['note', 'note'],
-      ['rate', 'rating'],
+      ['assign', 'assignee_id'],
     ]) {
       expect(must.join(' ')).toContain(pair.join(' '))
     }

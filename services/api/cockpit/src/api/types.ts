@@ -182,6 +182,19 @@ export interface Alert {
 
 export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'
 
+export interface Clock {
+  name: DueFor
+  due: string
+  /** When it turns amber, by the order's class; null: it does not run, or never warns. */
+  warn_at: string | null
+}
+
+export interface Person {
+  id: string
+  name: string
+  team: string | null
+}
+
 export interface Order {
   id: string
   number: number
@@ -209,18 +222,21 @@ export interface Order {
   closed_at: string | null
   due: string | null
   due_for: DueFor | null
-  /** When the running clock turns amber, by the order's class; absent: the last quarter of the time. */
-  warn_at?: string | null
-  /** Names of those it was offered to; none: the whole team. */
-  offered?: string[]
+  /** Of each of `moves` what it still asks for (services/domain/orders/needs.py). */
+  needs?: Partial<Record<Move, string[]>>
   /** 0 team, 1 leader, 2 desk, 3 street, 4 department. */
   rung?: number
   forced?: boolean
   returns?: number
   reworks?: number
   urges?: number
-  rating?: number | null
+  photos_before?: number
+  photos_after?: number
   pause_reason?: string | null
+  rating?: number | null
+  call_back?: string | null
+  /** Only of one order opened. */
+  clocks?: Clock[]
   correlation: string
   moves: Move[]
 }
@@ -239,8 +255,11 @@ export interface HistoryItem {
 
 export interface OrderDetail extends Order {
   history: HistoryItem[]
-  /** For which reasons its class lets it be paused. */
-  pause_reasons?: string[]
+  /** Whom it was offered to; nobody: the whole team. */
+  offered?: Person[]
+  /** Who accepted it, arrived or resolved it. */
+  workers?: Person[]
+  order_class?: { id: string; pause_reasons: Named[] } | null
 }
 
 export interface MoveIn {
@@ -253,7 +272,7 @@ export interface MoveIn {
   merge_into?: string
   pause_reason?: string
   outcome?: string
-  rating?: number
+  assignee_id?: string
 }
 
 export interface Page<T> {

@@ -169,6 +169,7 @@ export const WORDS = {
   reason: ['理由', 'Reason'],
   note: ['处置说明', 'What was done'],
   remark: ['备注', 'Note'],
+  person: ['人员', 'Person'],
   merge_into: ['并入工单', 'Merge into'],
   pause_reason: ['挂起原因', 'Why it is paused'],
   pause_waiting_parts: ['等配件', 'Waiting for parts'],

@@ -1,5 +1,5 @@
 /** What a list of orders says about time: how long is left, how near the breach is, what comes first. */
-import type { Alert, Move, Order } from '../api/types'
+import type { Alert, Move, Order, OrderDetail, Person } from '../api/types'
 import { rank } from './severity'
 
 export type Pressure = 'none' | 'calm' | 'soon' | 'over'
@@ -15,8 +15,9 @@ export function pressure(order: Order, nowMs: number): Pressure {
   const left = leftMs(order, nowMs)
   if (left === null || order.due === null) return 'none'
   if (left <= 0) return 'over'
-  if (order.warn_at !== undefined) {
-    return order.warn_at !== null && nowMs >= Date.parse(order.warn_at) ? 'soon' : 'calm'
+  const running = order.clocks?.find((one) => one.name === order.due_for)
+  if (running) {
+    return running.warn_at !== null && nowMs >= Date.parse(running.warn_at) ? 'soon' : 'calm'
   }
   // Every deadline of an order is counted from its dispatch.
   const allowed = Date.parse(order.due) - Date.parse(order.dispatched_at ?? order.created_at)
@@ -27,7 +28,7 @@ export function pressure(order: Order, nowMs: number): Pressure {
 export function sortOrders(orders: Iterable<Order>, nowMs: number, mineFirst = false): Order[] {
   const keyed = Array.from(orders, (order) => ({
     order,
-    mine: mineFirst && order.moves.length > 0 ? 1 : 0,
+    mine: mineFirst && order.moves.some((move) => FORWARD.includes(move)) ? 1 : 0,
     over: pressure(order, nowMs) === 'over' ? 1 : 0,
     due: order.due === null ? Infinity : Date.parse(order.due),
   }))
@@ -51,14 +52,14 @@ export function sortAlerts(alerts: Iterable<Alert>): Alert[] {
 
 /** What a move asks for; those of `CHOICES` are chosen, the others written. */
 export type Field =
-  'reason' | 'note' | 'place' | 'team' | 'merge_into' | 'pause_reason' | 'outcome' | 'rating'
+  'reason' | 'note' | 'place' | 'team' | 'merge_into' | 'pause_reason' | 'outcome' | 'assignee_id'
 
 export const CHOICES: ReadonlySet<Field> = new Set<Field>([
   'team',
   'merge_into',
   'pause_reason',
   'outcome',
-  'rating',
+  'assignee_id',
 ])
 
 export const PAUSE_REASONS = [
@@ -86,22 +87,22 @@ export const MOVE_FIELDS: Partial<Record<Move, { field: Field; must: boolean }>>
   note: { field: 'note', must: true },
   merge: { field: 'merge_into', must: true },
   call_back: { field: 'outcome', must: true },
-  rate: { field: 'rating', must: true },
+  assign: { field: 'assignee_id', must: true },
   transfer: { field: 'team', must: true },
   dispatch: { field: 'team', must: false },
 }
 
 const FORWARD: readonly Move[] = ['accept', 'arrive', 'resolve', 'verify', 'close', 'resume', 'dispatch']
-/** Moves a button can carry; the others are made by the system, or need a person or a picture to be chosen. */
+/** Moves a button can carry; the others are made by the system, or need a picture. */
 const SIDEWAYS: readonly Move[] = [
   'urge',
   'note',
   'return',
+  'assign',
   'transfer',
   'pause',
   'escalate',
   'call_back',
-  'rate',
   'reopen',
   'merge',
   'false_alarm',
@@ -115,6 +116,12 @@ export function splitMoves(moves: readonly Move[]): { forward: Move | null; othe
   const forward = FORWARD.find((move) => moves.includes(move) && !(taken && move === 'accept')) ?? null
   const others = [...FORWARD, ...SIDEWAYS].filter((move) => moves.includes(move) && move !== forward)
   return { forward, others }
+}
+
+/** Who can be named for an order: whom it was offered to, and who has had a hand in it. */
+export function assignable(order: OrderDetail): Person[] {
+  const people = new Map([...(order.offered ?? []), ...(order.workers ?? [])].map((one) => [one.id, one]))
+  return [...people.values()]
 }
 
 /** Orders this one may become part of: open, of the same community, the likeliest first. */
