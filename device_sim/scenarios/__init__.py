@@ -13,6 +13,7 @@ from device_sim.scenarios import (
     gas_leak_first_of_three,
     high_throw,
     manhole_open,
+    nobody_accepts,
     power_cut_storm,
     smoke_fire,
     sos,
@@ -39,6 +40,7 @@ STORIES: tuple[Story, ...] = (
     water_edge.STORY,
     power_cut_storm.STORY,
     gas_leak_first_of_three.STORY,
+    nobody_accepts.STORY,
     bounced_order.STORY,
     storm.STORY,
 )
