@@ -32,14 +32,13 @@ _WEIGHS = frozenset({Mode.ASSIGN, Mode.ROTATE, Mode.FIRST})
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whom an order is dispatched to: account ids, best first. Nobody named: the whole team. `climbs`: nobody of the
-    team is on duty, and this is who is asked at once instead."""
+    """Whom an order is dispatched to: account ids, best first. Nobody named: the whole team, and nobody of it is known
+    to be on duty."""
 
     mode: Mode
     offered: tuple[str, ...] = ()
     assignee_id: str | None = None
     why: str | None = None
-    climbs: Reached | None = None
 
 
 async def choose(connection: asyncpg.Connection[Any], order: Order, now: datetime) -> Choice:
@@ -51,19 +50,13 @@ async def choose(connection: asyncpg.Connection[Any], order: Order, now: datetim
         async with connection.transaction():
             candidates = await _candidates(connection, order, now)
             chosen = domain.choose(order, candidates)
-            if chosen.offered:
-                return Choice(chosen.mode, chosen.offered, chosen.assignee_id, chosen.why)
-            reached = await _reach(connection, order, Rung.TEAM, now)
+            return Choice(chosen.mode, chosen.offered, chosen.assignee_id, chosen.why)
     except Exception as error:
         if connection.is_closed():
             raise
         metrics.UNCHOSEN.inc()
         log.error("choosing_failed", correlation=order.correlation, order=str(order.id), why=str(error), exc_info=error)
         return Choice(Mode.TEAM)
-    return Choice(chosen.mode, why=NOBODY, climbs=reached)
-
-
-NOBODY = "本队无人在岗 · nobody of the team is on duty"
 
 
 async def people_at(connection: asyncpg.Connection[Any], order: Order, rung: Rung, now: datetime) -> Reached:
@@ -83,7 +76,7 @@ async def people_at(connection: asyncpg.Connection[Any], order: Order, rung: Run
 
 
 async def _candidates(connection: asyncpg.Connection[Any], order: Order, now: datetime) -> Sequence[Candidate]:
-    weighs = order.returns > 0 or order.terms.mode in _WEIGHS
+    weighs = order.forced or order.terms.mode in _WEIGHS
     rows = await connection.fetch(
         Q["candidates"],
         order.community_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from services.adapters.rosters.common import (
     Connection,
@@ -35,6 +35,11 @@ class StoredPattern:
     author: str
     at: datetime
     until: datetime | None
+
+    def in_force(self, day: date) -> bool:
+        """Whether it says who is on duty on this local day."""
+        one = self.pattern
+        return one is not None and one.from_day <= day and (one.until_day is None or day <= one.until_day)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,11 @@ class _Look:
 def choose(order: Order, candidates: Sequence[Candidate]) -> Chosen:
     """By the mode of the order's terms. Once it was returned it is a forced assignment: to one, and not to whoever
     returned it, unless they are alone."""
-    forced = order.returns > 0
+    forced = order.forced
     mode = Mode.ASSIGN if forced else order.terms.mode
     people = in_grid(team_on_duty(candidates, order.team), order.team, order.grid_id)
     if not people:
-        return Chosen(mode)
+        return Chosen(Mode.TEAM, why="本队无人在岗 · nobody of the team is on duty")
     if forced and (others := tuple(one for one in people if not one.returned)):
         people = others
     match mode:
