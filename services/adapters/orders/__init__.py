@@ -1,6 +1,7 @@
 """Work orders in the database: opened, moved, read; every change is a line of history first."""
 
 from services.adapters.orders.store import (
+    Due,
     MoveRefused,
     OrderNotFound,
     OrderRow,
@@ -13,9 +14,11 @@ from services.adapters.orders.store import (
     insert_order,
     open_order,
     order_row,
+    refresh_attention,
 )
 
 __all__ = [
+    "Due",
     "MoveRefused",
     "OrderNotFound",
     "OrderRow",
@@ -28,4 +31,5 @@ __all__ = [
     "insert_order",
     "open_order",
     "order_row",
+    "refresh_attention",
 ]

@@ -130,7 +130,7 @@ TABLE: tuple[Legal, ...] = (
     ),
     Legal(Move.TRANSFER, _UNRESOLVED - {S.CREATED}, S.DISPATCHED, _DISPATCHERS, frozenset({Need.TEAM})),
     Legal(Move.PAUSE, frozenset({S.ACCEPTED, S.ARRIVED}), S.PAUSED, _WORK, _REASON),
-    Legal(Move.RESUME, frozenset({S.PAUSED}), None, _WORK),
+    Legal(Move.RESUME, frozenset({S.PAUSED}), None, _WORK | {Who.SYSTEM}),
     Legal(
         Move.REOPEN,
         frozenset({S.RESOLVED, S.VERIFIED}),
