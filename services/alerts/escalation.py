@@ -1,4 +1,4 @@
-"""The durable clock of work orders: amber before a deadline, told when it is past, and the next rung is asked for help."""
+"""The durable clock of work orders: amber before a deadline, said when it is past, and then the next rung is asked."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class NoWorkingTime(ValueError):
 
 
 def add(spans: tuple[Span, ...], zone: str, start: datetime, seconds: float) -> datetime:
-    """When so many seconds of working time have gone by since start, the first such moment. No spans: all time works."""
+    """When so many seconds of working time have gone by since start, the first such moment. No spans: always."""
     if not spans:
         return start + timedelta(seconds=seconds)
     return _moment(_hours(spans, zone).after(_us(start), round(seconds * 1e6)))

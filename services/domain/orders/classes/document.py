@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from services.domain import calendar
 from services.domain.devices import BY_NAME
 from services.domain.engine.platform import PLATFORM
 from services.domain.orders import working_time
-from services.domain.orders.classes.classes import ALWAYS, ClassClock, Classes, Match, OrderClass, Pause
+from services.domain.orders.classes.classes import ALWAYS, ClassClock, Classes, NIGHTS, Match, OrderClass, Pause
 from services.domain.orders.order import Source
 from services.domain.orders.pauses import REASONS
 from services.domain.orders.states import Move
@@ -130,7 +131,7 @@ def _span(given: Any, path: Path, faults: Faults) -> Span | None:
 
 
 def _nights(given: Mapping[str, Any], faults: Faults) -> Span:
-    usual = Classes(()).nights
+    usual = NIGHTS
     if "nights" not in given:
         return usual
     return _span(given["nights"], ("nights",), faults) or usual
@@ -281,7 +282,7 @@ def _ladder(given: Any, path: Path, faults: Faults) -> tuple[Step, ...]:
             continue
         found[RUNGS[name]] = seconds
     steps = tuple(Step(found[rung], rung) for rung in sorted(found))
-    for lower, higher in zip(steps, steps[1:], strict=False):
+    for lower, higher in pairwise(steps):
         if higher.after_s < lower.after_s:
             said = higher.rung.name.lower()
             faults.add((*path, said), "上级不能早于下级", f"{said} comes before the rung below it")
