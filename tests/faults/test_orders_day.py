@@ -39,7 +39,7 @@ from tests.fault_rows import CAMPAIGN, note, row
 from tests.ingest_kit import Database, Wire, database, until
 from tests.orders_kit import Books, Outage, Phone, judge, moves_told
 
-ORDERS = int(os.environ.get("LINHUB_ORDERS", "2000" if CAMPAIGN else "40"))
+ORDERS = int(os.environ.get("LINHUB_ORDERS", "2000" if CAMPAIGN else "24"))
 VICTIMS = ("alerts", "postgres", "api", "ingest", "broker")
 KILLED = max(len(VICTIMS), KILLS) if CAMPAIGN else len(VICTIMS)
 A_SECOND = float(os.environ.get("LINHUB_ORDERS_A_SECOND", "8"))
@@ -49,7 +49,11 @@ SCALE = 0.04
 WITHIN_S = 6.0
 """Whatever time has made due is done by then, from the restart where it fell into an outage."""
 MEMBERS = 4
-"""Phones of 网格 members; one in ten orders is looked at only after its first deadlines."""
+"""Phones of 网格 members."""
+UNHURRIED = 0.25
+"""Of the orders so many are left alone for a while, so that deadlines run out."""
+BY_HAND = ORDERS // 4
+"""Orders that staff open themselves, beside those of the alarms."""
 SETTLED_S = 240.0 if CAMPAIGN else 40.0
 
 
@@ -64,6 +68,7 @@ class Day:
     buttons: list[str]
     phones: list[Phone]
     desk: Phone
+    patrol: Phone
     books: Books = field(default_factory=Books)
     outages: list[Outage] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
@@ -71,17 +76,18 @@ class Day:
     """Order → the time, on the loop's clock, before which nobody takes it."""
 
     async def kill(self, victim: str, chance: random.Random) -> None:
+        """Kills it, starts it again after a moment, and waits until it works again, whatever else is away by then."""
+        self.kills[victim] += 1
         began = datetime.now(UTC)
         if victim in self.parts:
             self.parts[victim].kill()
-            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
             await revive(self.parts[victim])
         else:
             await self.services[victim].kill()
-            await asyncio.sleep(chance.uniform(0.0, 0.5))
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
             await self.services[victim].start()
-        await asyncio.gather(*(service.ready(60) for service in self.services.values()))
-        self.kills[victim] += 1
+        await self.services["alerts" if victim in self.parts else victim].ready(60)
         if victim in ("alerts", "postgres"):
             self.outages.append(Outage(began, datetime.now(UTC)))
 
@@ -129,11 +135,12 @@ async def day(servers: Servers, chance: random.Random) -> AsyncIterator[tuple[Da
             said = Stubborn(wire, home, [f"{home}-environment-1"], f"{home}-sos_button-1")
             phones = [Phone(base, f"{home}-member{n}", books, chance) for n in range(MEMBERS)]
             desk = Phone(base, f"{home}-desk", books, chance)
-            for phone in (*phones, desk):
+            patrol = Phone(base, f"{home}-patrol1", books, chance)
+            for phone in (*phones, desk, patrol):
                 stack.push_async_callback(phone.close)
             parts: dict[str, Part] = {"postgres": servers.stack.postgres, "broker": servers.stack.mosquitto}
             buttons = [f"{home}-button-{n}" for n in range(ORDERS)]
-            yield Day(home, services, parts, said, buttons, phones, desk, books), url
+            yield Day(home, services, parts, said, buttons, phones, desk, patrol, books), url
     finally:
         wire.close()
 
@@ -154,7 +161,7 @@ async def staff(it: Day, phone: Phone, chance: random.Random) -> None:
     orders = await phone.orders(it.home)
     chance.shuffle(orders)
     for order in orders:
-        wait = 5.0 if chance.random() < 0.1 else 0.0
+        wait = chance.uniform(1.0, 7.0) if chance.random() < UNHURRIED else 0.0
         if loop.time() < it.unhurried.setdefault(order["id"], loop.time() + wait):
             continue
         if move := next((one for one in ("accept", "arrive", "resolve") if one in order["moves"]), None):
@@ -186,15 +193,28 @@ async def press(it: Day) -> None:
         await asyncio.sleep(1 / A_SECOND)
 
 
+async def seen(it: Day) -> None:
+    """Staff open orders of their own, through whatever is away."""
+    for number in range(BY_HAND):
+        await it.patrol.open(
+            it.home, source="patrol", title=f"巡查发现 {number}", severity="critical", team="grid", place="1号楼"
+        )
+        await asyncio.sleep(ORDERS / A_SECOND / BY_HAND)
+
+
 async def killer(it: Day, chance: random.Random) -> None:
     """Each victim in turn, in an order of chance, at moments of chance over the whole day."""
-    pause = ORDERS / A_SECOND / KILLED
+    pause = 1.5 * ORDERS / A_SECOND / KILLED
     victims: list[str] = []
     while len(victims) < KILLED:
         victims += chance.sample(VICTIMS, len(VICTIMS))
-    for victim in victims[:KILLED]:
-        await asyncio.sleep(chance.uniform(0.2, 1.0) * pause)
-        await it.kill(victim, chance)
+    coming: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as tasks:
+        for victim in victims[:KILLED]:
+            await asyncio.sleep(chance.uniform(0.2, 1.8) * pause)
+            if victim in coming:
+                await coming[victim]
+            coming[victim] = tasks.create_task(it.kill(victim, chance))
 
 
 @row(41)
@@ -215,7 +235,9 @@ async def test_day_of_orders_with_everything_killed_loses_and_doubles_no_move(br
             tasks.create_task(busy(desk))
             pressing = tasks.create_task(press(it))
             killing = tasks.create_task(killer(it, chance))
-            await asyncio.gather(pressing, killing)
+            opening = tasks.create_task(seen(it))
+            await asyncio.gather(pressing, killing, opening)
+            await asyncio.gather(*(service.ready() for service in it.services.values()))
             again = await it.said.until_acknowledged()
             await until(lambda: all_ended(url), SETTLED_S)
             stop.set()
@@ -226,13 +248,13 @@ async def test_day_of_orders_with_everything_killed_loses_and_doubles_no_move(br
 
 
 async def all_ended(url: str) -> bool:
-    """Every button has its order, and every order was closed by people."""
+    """Everything has its order, and every order was closed by people."""
     async with database(url) as db:
         counts = await db.connection.fetchrow(
             "SELECT count(*) AS orders, count(*) FILTER (WHERE state = 'closed') AS closed FROM work_order"
         )
         assert counts is not None
-        return bool(counts["orders"] >= ORDERS and counts["closed"] == counts["orders"])
+        return bool(counts["orders"] >= ORDERS + BY_HAND and counts["closed"] == counts["orders"])
 
 
 async def assert_day(it: Day, db: Database) -> None:
@@ -242,8 +264,10 @@ async def assert_day(it: Day, db: Database) -> None:
         "WHERE d.id = ANY ($1) GROUP BY d.id",
         it.buttons,
     )
-    without = [r["id"] for r in rows if r["orders"] == 0]
-    several = [r["id"] for r in rows if r["orders"] > 1]
+    by_hand = {str(r["id"]) for r in await db.connection.fetch("SELECT id FROM work_order WHERE source = 'patrol'")}
+    told = set(it.books.opened.values())
+    without = [*(r["id"] for r in rows if r["orders"] == 0), *(told - by_hand)]
+    several = [*(r["id"] for r in rows if r["orders"] > 1), *(by_hand - told)]
     verdict = await judge(db.connection, datetime.now(UTC), it.outages, WITHIN_S)
     note(orders=verdict.orders, moves=verdict.moves, told=len(it.books.moves), moves_sent_again=it.books.again)
     note(by_time=verdict.by_time, wrong_clocks=verdict.wrong_clocks, latest_s=verdict.latest_s)
@@ -253,5 +277,6 @@ async def assert_day(it: Day, db: Database) -> None:
     assert not doubled and not several, (doubled[:3], several[:3])
     assert not verdict.torn, verdict.torn[:5]
     assert not verdict.wrong_clocks, (verdict.early[:3], verdict.late[:3], verdict.missed[:3], verdict.unasked[:3])
+    assert len(told) == BY_HAND
     assert verdict.by_time > 0, "no deadline came near: nothing was shown"
     assert set(it.kills) == set(VICTIMS)
