@@ -14,6 +14,17 @@ HELD = Gauge("linhub_alerts_held", "Alerts held back now, by reason", ["partitio
 RELEASED = Counter("linhub_alerts_released_total", "Alerts that were held back and went out after all")
 SUPPRESSED = Counter("linhub_alerts_suppressed_total", "Alerts that were over before they sent anybody", ["reason"])
 ESCALATIONS = Counter("linhub_alerts_escalations_total", "Steps up the ladder", ["clock"])
+CLOCKS = Counter(
+    "linhub_alerts_order_clocks_total",
+    "What time made due on orders and was done: warn, breach, escalate, resume",
+    ["what", "clock", "class_id"],
+)
+NOBODY = Counter(
+    "linhub_alerts_nobody_on_duty_total", "Rungs of the ladder on which nobody was on duty, passed over", ["rung"]
+)
+CLOCK_FAULTS = Counter(
+    "linhub_alerts_order_clock_faults_total", "Orders whose clocks could not be dealt with; the others go on"
+)
 PLANS = Counter("linhub_alerts_plans_started_total", "Runs of linkage plans")
 PLAN_FAULTS = Counter("linhub_alerts_plan_faults_total", "Plans that could not be started or taken on; alerts stand")
 COMMANDS = Counter("linhub_alerts_commands_sent_total", "Commands that the broker took, repeats included")
