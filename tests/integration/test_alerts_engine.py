@@ -407,7 +407,18 @@ async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
     start = order["dispatched_at"]
-    for seconds, rung in ((44, 0), (59, 0), (60, 1), (119, 1), (120, 2), (179, 2), (180, 3), (299, 3), (300, 4), (590, 4)):
+    for seconds, rung in (
+        (44, 0),
+        (59, 0),
+        (60, 1),
+        (119, 1),
+        (120, 2),
+        (179, 2),
+        (180, 3),
+        (299, 3),
+        (300, 4),
+        (590, 4),
+    ):
         for _ in range(2):
             await escalate_due(world.pool, [PARTITION], start + timedelta(seconds=seconds))
         assert (await world.orders())[0]["rung"] == rung, seconds
