@@ -25,7 +25,7 @@ from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
 from services.domain.vocabulary import Role, Team
-from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, until
+from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, staffed, until
 
 DESK = Actor("desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
 PATROL = Actor("patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
@@ -403,6 +403,7 @@ async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) ->
 
 
 async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
@@ -430,6 +431,7 @@ async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world
 
 
 async def test_escalation_missed_while_down_is_made_up_whole(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
