@@ -23,9 +23,6 @@ CLOCKS = Counter(
     "What time made due on orders and was done: warn, breach, escalate, resume",
     ["what", "clock", "class_id"],
 )
-NOBODY = Counter(
-    "linhub_alerts_rungs_passed_over_total", "Rungs of the ladder on which nobody was on duty, passed over", ["rung"]
-)
 CLOCK_FAULTS = Counter(
     "linhub_alerts_order_clock_faults_total", "Orders whose clocks could not be dealt with; the others go on"
 )
