@@ -18,9 +18,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
+
 from deploy.embedded.part import Part
 from deploy.embedded.postgres import DATABASE
-from services.domain.ids import CommunityId, DeviceId
+from services.domain.ids import CommunityId, DeviceId, partition_of
 from services.domain.registry import Account
 from services.domain.vocabulary import Role, Team
 from tests.api_server import KEY
@@ -62,6 +64,7 @@ class Day:
     """Everything that runs, and what it has come to."""
 
     home: str
+    url: str
     services: dict[str, ServiceProcess]
     parts: dict[str, Part]
     said: Stubborn
@@ -87,9 +90,27 @@ class Day:
             await self.services[victim].kill()
             await asyncio.sleep(chance.uniform(0.0, 1.0))
             await self.services[victim].start()
-        await self.services["alerts" if victim in self.parts else victim].ready(60)
         if victim in ("alerts", "postgres"):
+            await until(self.evaluated, 60)
             self.outages.append(Outage(began, datetime.now(UTC)))
+        else:
+            await self.services["ingest" if victim in self.parts else victim].ready(60)
+
+    async def evaluated(self) -> bool:
+        """Whether an engine that runs now holds the partition, and has said so since the database came back."""
+        engine = self.services["alerts"]
+        if not engine.alive:
+            return False
+        try:
+            async with database(self.url) as db:
+                owner = await db.connection.fetchval(
+                    "SELECT owner FROM worker_lease "
+                    "WHERE consumer = 'alerts' AND partition = $1 AND expires_at > now() + interval '0.5 s'",
+                    partition_of(CommunityId(self.home)),
+                )
+        except (OSError, asyncpg.PostgresError):
+            return False
+        return owner is not None and int(owner.split(":")[1]) == engine.pid
 
 
 def town(home: str, buttons: int) -> Any:
@@ -107,7 +128,7 @@ def town(home: str, buttons: int) -> Any:
 
 
 @asynccontextmanager
-async def day(servers: Servers, chance: random.Random) -> AsyncIterator[tuple[Day, str]]:
+async def day(servers: Servers, chance: random.Random) -> AsyncIterator[Day]:
     assert servers.stack is not None
     url, home = with_database(servers.database_url, DATABASE), "home"
     await put_community(url, town(home, ORDERS))
@@ -140,7 +161,7 @@ async def day(servers: Servers, chance: random.Random) -> AsyncIterator[tuple[Da
                 stack.push_async_callback(phone.close)
             parts: dict[str, Part] = {"postgres": servers.stack.postgres, "broker": servers.stack.mosquitto}
             buttons = [f"{home}-button-{n}" for n in range(ORDERS)]
-            yield Day(home, services, parts, said, buttons, phones, desk, patrol, books), url
+            yield Day(home, url, services, parts, said, buttons, phones, desk, patrol, books)
     finally:
         wire.close()
 
@@ -221,7 +242,7 @@ async def killer(it: Day, chance: random.Random) -> None:
 async def test_day_of_orders_with_everything_killed_loses_and_doubles_no_move(breakable: Servers) -> None:
     chance = random.Random(SEED)
     began = time.monotonic()
-    async with day(breakable, chance) as (it, url):
+    async with day(breakable, chance) as it:
         stop = asyncio.Event()
 
         async def busy(work: Any, *more: Any) -> None:
@@ -239,9 +260,9 @@ async def test_day_of_orders_with_everything_killed_loses_and_doubles_no_move(br
             await asyncio.gather(pressing, killing, opening)
             await asyncio.gather(*(service.ready() for service in it.services.values()))
             again = await it.said.until_acknowledged()
-            await until(lambda: all_ended(url), SETTLED_S)
+            await until(lambda: all_ended(it.url), SETTLED_S)
             stop.set()
-        async with database(url) as db:
+        async with database(it.url) as db:
             await assert_day(it, db)
             await assert_each_once(db, it.said)
         note(kills=sum(it.kills.values()), sent_again=again, seconds=time.monotonic() - began)
