@@ -12,6 +12,7 @@ from device_sim.broker import Broker
 from device_sim.held import Held
 from device_sim.theatre.api import AccountInfo, Api, ApiRefused, Json, until
 from device_sim.theatre.casting import WITNESS_ROLE, Cast, cast
+from device_sim.theatre.evidence import photo
 from device_sim.theatre.stage import WireStage
 from device_sim.theatre.story import Story, StoryError
 
@@ -20,6 +21,12 @@ SETTLING_S = 45.0
 """An engine that has just come back keeps orders that are not of life safety waiting for half a minute."""
 COMMAND_S = 5.0
 JOIN_S = 5.0
+PICTURES = {
+    "photo_before": ("photo", "before"),
+    "photo_after": ("photo", "after"),
+    "signature": ("signature", "after"),
+}
+"""What a class may ask for (services.domain.orders.needs), and as what it is sent."""
 OPEN_STATES = ("created", "dispatched", "accepted", "arrived", "resolved", "verified", "paused", "returned")
 
 
@@ -264,11 +271,29 @@ class Performance:
         )
         left = [step for step in steps if done[f"{step[2]}_at"] is None]
         for move, who, state in left:
+            await self.prepare(order, move, who)
             order = await self.api.move(order["id"], move, as_user=who, note=f"{self.story.label.zh} {move}")
             self.check(f"{who}: {move}", order["state"] == state, order["state"], vital=True)
         detail = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
         by = {entry["move"]: entry["actor"] for entry in detail["history"]}
         self.check("verified by somebody else", by.get("verify") != by.get("resolve"), by.get("verify"))
+
+    async def prepare(self, order: Json, move: str, who: str) -> None:
+        """The pictures and signatures that the class of the order asks for before this move."""
+        seen = await self.api.get(f"orders/{order['id']}", as_user=who)
+        for need in (seen.get("needs") or {}).get(move, ()):
+            if need not in PICTURES:
+                continue
+            sort, phase = PICTURES[need]
+            picture = photo(f"{order['id']} {need}")
+            await self.api.call(
+                "POST",
+                f"orders/{order['id']}/evidence",
+                as_user=who,
+                params={"sort": sort, "phase": phase},
+                files={"file": (f"{need}.png", picture, "image/png")},
+            )
+            self.check(f"{who}: {need}", True, f"{len(picture)} bytes")
 
     async def worker(self, order: Json) -> str:
         """Somebody who may accept it. Ends the performance where nobody may."""
