@@ -106,6 +106,12 @@ class Uplink:
         if self.connected and self._client:
             self._publish(self._client, "status", self._status(ts_ms, True), retain=True)
 
+    def say_status(self, device: str, online: bool, ts_ms: int) -> None:
+        """Of a device behind this one: whether it answers on its bus. Not retained, and not said again."""
+        if self.connected and self._client:
+            body = {"device": device, "ts": ts_ms, "online": online, "session": ts_ms}
+            self._publish(self._client, "status", json.dumps(body).encode())
+
     async def stored(self, message_id: str, timeout_s: float) -> bool:
         """Waits for the application ack: True stored (or a duplicate), False rejected. Raises TimeoutError."""
         future = self._acks.setdefault(message_id, self._loop.create_future())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from device_sim.theatre.acts.dark import dark as act
 from device_sim.theatre.story import Expected, Need, Stage, Story
 from services.domain.registry import GATEWAY_KIND
 from services.domain.vocabulary import Label, Severity, Team
@@ -31,6 +32,7 @@ STORY = Story(
     beforehand=alive,
     script=dark,
     calm=light,
+    act=act,
     # three intervals of the stairwell's meter, and a little
     silent_s=36.0,
     expected=Expected(

@@ -21,9 +21,10 @@ class Unreachable(Exception):
 class ApiRefused(Exception):
     """The API answered, and said no."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, detail: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class Api:
                 "is services/api running?"
             ) from error
         if answer.is_error:
-            raise ApiRefused(f"{method} {path} said {answer.status_code}: {_detail(answer)}", answer.status_code)
-        body = answer.json()
+            said = _detail(answer)
+            raise ApiRefused(f"{method} {path} said {answer.status_code}: {said}", answer.status_code, said)
+        body = answer.json() if answer.content else {}
         return body if isinstance(body, dict) else {"items": body}
 
     async def _token(self, username: str) -> str:
@@ -90,18 +92,37 @@ class Api:
             if cursor is None:
                 return items
 
-    async def move(self, order_id: str, move: str, *, as_user: str, note: str) -> Json:
+    async def call(
+        self, method: str, path: str, *, as_user: str, json: Any = None, key: str | None = None, **more: Any
+    ) -> Json:
+        """Anything else; `key` is the Idempotency-Key, a fresh one where none is given."""
+        headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": key or str(uuid4())}
+        return await self._send(method, path, headers=headers, json=json, **more)
+
+    async def move(self, order_id: str, move: str, *, as_user: str, note: str | None = None, **fields: Any) -> Json:
         """One move as a person makes it: who is told that the order has changed meanwhile, looks again."""
-        headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": str(uuid4())}
+        key = str(uuid4())
         for attempt in range(5):
             seen = await self.get(f"orders/{order_id}", as_user=as_user)
-            body = {"move": move, "version": seen["version"], "note": note}
             try:
-                return await self._send("POST", f"orders/{order_id}/moves", headers=headers, json=body)
+                return await self.press(
+                    order_id, move, as_user=as_user, version=seen["version"], key=key, note=note, **fields
+                )
             except ApiRefused as refused:
                 if refused.status != httpx.codes.CONFLICT or attempt == 4:
                     raise
         raise AssertionError
+
+    async def press(
+        self, order_id: str, move: str, *, as_user: str, version: int, key: str | None = None, **fields: Any
+    ) -> Json:
+        """The same once, by what the person saw: whoever was faster wins, and this raises ApiRefused."""
+        body = {
+            "move": move,
+            "version": version,
+            **{name: value for name, value in fields.items() if value is not None},
+        }
+        return await self.call("POST", f"orders/{order_id}/moves", as_user=as_user, json=body, key=key)
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +65,8 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
         wait_ms = min(need.quiet_s * 1000, spoke_ms + need.quiet_s * 1000 - now_ms) + 1000
         await asyncio.sleep(wait_ms / 1000)
         return await cast(api, community, witness, story, now_ms + round(wait_ms), patient=False)
+    if chosen is not None and need.extras:
+        chosen = _extras(chosen, everything, busy_devices, need)
     if chosen is None:
         tagged = f" tagged {need.tag}" if need.tag else ""
         raise StoryError(
@@ -82,7 +85,35 @@ def _reading_ms(device: Json) -> float:
     return datetime.fromisoformat(device["ts"]).timestamp() * 1000 if device["ts"] else 0.0
 
 
+def _extras(chosen: list[Json], everything: Sequence[Json], taken: set[str], need: Need) -> list[Json] | None:
+    """With those that play beside them; None where there are too few."""
+    for kind, count in need.extras:
+        free = [d for d in everything if d["kind"] == kind and d["id"] not in taken]
+        if len(free) < count:
+            return None
+        chosen = [*chosen, *random.sample(free, count)]
+    return chosen
+
+
+def _with_behind(free: Sequence[Json], everything: Sequence[Json], need: Need) -> list[Json] | None:
+    """Building by building, until so many devices are behind them."""
+    homes: dict[str | None, list[Json]] = {}
+    for device in free:
+        homes.setdefault(device["building_id"], []).append(device)
+    buildings = list(homes)
+    random.shuffle(buildings)
+    behind = Counter(device["gateway_id"] for device in everything)
+    chosen: list[Json] = []
+    for building in buildings:
+        if sum(behind[device["id"]] for device in chosen) >= need.behind:
+            break
+        chosen += homes[building]
+    return chosen if len(chosen) >= need.count else None
+
+
 def _choose(free: Sequence[Json], everything: Sequence[Json], taken: set[str], need: Need) -> list[Json] | None:
+    if need.behind:
+        return _with_behind(free, everything, need)
     if not need.one_building:
         return random.sample(list(free), need.count) if len(free) >= need.count else None
     homes: dict[str, list[Json]] = {}

@@ -12,6 +12,7 @@ from device_sim.broker import Broker
 from device_sim.held import Held
 from device_sim.theatre.api import AccountInfo, Api, ApiRefused, Json, until
 from device_sim.theatre.casting import WITNESS_ROLE, Cast, cast
+from device_sim.theatre.evidence import photo
 from device_sim.theatre.stage import WireStage
 from device_sim.theatre.story import Story, StoryError
 
@@ -20,7 +21,12 @@ SETTLING_S = 45.0
 """An engine that has just come back keeps orders that are not of life safety waiting for half a minute."""
 COMMAND_S = 5.0
 JOIN_S = 5.0
-CLEAR_S = 10.0
+PICTURES = {
+    "photo_before": ("photo", "before"),
+    "photo_after": ("photo", "after"),
+    "signature": ("signature", "after"),
+}
+"""What a class may ask for (services.domain.orders.needs), and as what it is sent."""
 OPEN_STATES = ("created", "dispatched", "accepted", "arrived", "resolved", "verified", "paused", "returned")
 
 
@@ -48,12 +54,12 @@ class Outcome:
         return next((f"{check.what}: {check.found}" for check in self.checks if not check.ok), None)
 
 
-class _Stop(Exception):
+class Stopped(Exception):
     """What comes after would make no sense."""
 
 
 @dataclass(slots=True)
-class _Performance:
+class Performance:
     api: Api
     story: Story
     cast: Cast
@@ -65,7 +71,7 @@ class _Performance:
     def check(self, what: str, ok: bool, found: object = "", *, vital: bool = False) -> None:
         self.outcome.checks.append(Check(what, ok, str(found)))
         if vital and not ok:
-            raise _Stop
+            raise Stopped
 
     # ── what the witness sees ──
 
@@ -102,7 +108,7 @@ class _Performance:
                 False,
                 f"no alert within {within:g} s; is services/alerts running? GET {path} said: {instead}",
             )
-            raise _Stop
+            raise Stopped
         if self.outcome.alert_s is None:
             self.outcome.alert_s = seconds
         self.check(f"{subject}: {found['rule_id']} within {within:g} s", seconds <= within, f"{seconds:.2f} s")
@@ -170,45 +176,53 @@ class _Performance:
     # ── the stories ──
 
     async def play(self) -> None:
-        if self.story.silent_s:
-            await self._dark()
-        else:
-            await self._one_order()
+        await (self.story.act or Performance.one_order)(self)
 
-    async def _one_order(self) -> None:
-        expected, loop = self.story.expected, asyncio.get_running_loop()
-        since = loop.time()
+    async def opening(self) -> tuple[Json, Json]:
+        """The script, and the alert and the one order that must come of it."""
+        expected, since = self.story.expected, asyncio.get_running_loop().time()
         await self.story.script(self.stage, self.cast.ids)
-        device = None if expected.of_building else self.cast.ids[0]
-        alert = await self.alert(device, expected.rules, since)
-        self._right(alert)
+        alert = await self.alert(None if expected.of_building else self.cast.ids[0], expected.rules, since)
+        self.right(alert)
         order = await self.order(alert)
         self.check(f"its team is {expected.team}", order["team"] == expected.team, order["team"])
-        await self._alone(order)
+        await self.alone(order)
+        return alert, order
+
+    async def one_order(self) -> None:
+        expected = self.story.expected
+        alert, order = await self.opening()
+        device = None if expected.of_building else self.cast.ids[0]
         if device is not None:
             await self.carried_out(alert, device)
         if self.story.again is not None:
-            before = await self._shared(order)
+            before = await self.shared(order)
             await self.story.again(self.stage, self.cast.ids)
             if self.story.repeats:
-                await self._joined(before, order)
-            await self._alone(order)
+                await self.joined(before, order)
+            await self.alone(order)
+        await self.ending(order)
+
+    async def ending(self, order: Json, worker: str | None = None) -> None:
+        """The devices calm down, people end what is left of the order, and nothing is left over."""
+        expected = self.story.expected
         if self.story.calm is not None:
             await self.story.calm(self.stage, self.cast.ids)
-        await self.finish(order)
+        await self.finish(order, worker)
+        device = None if expected.of_building else self.cast.ids[0]
         alerts = [a for a in await self.alerts_of(device) if a["rule_id"] in expected.rules]
         self.check("one alert in all", len(alerts) == 1, len(alerts))
         left = await self.orders()
         self.check("no order left open", not left, ", ".join(str(item["number"]) for item in left) or "none")
 
-    def _right(self, alert: Json) -> None:
+    def right(self, alert: Json) -> None:
         expected = self.story.expected
         self.check(f"its severity is {expected.severity}", alert["severity"] == expected.severity, alert["severity"])
         self.check(f"it goes to {expected.team}", alert["team"] == expected.team, alert["team"])
         self.check("life safety", alert["life_safety"] == expected.life_safety, alert["life_safety"])
         self.check("it says where", bool(alert["place"]), alert["place"])
 
-    async def _alone(self, order: Json) -> None:
+    async def alone(self, order: Json) -> None:
         """One order, whatever else was raised; the alerts of single devices are worked on in it."""
 
         async def look() -> list[Json]:
@@ -225,107 +239,77 @@ class _Performance:
                     if other["rule_id"] in self.story.expected.also:
                         self.check(f"{device} shares it", other["order_id"] == order["id"], other["order_id"])
 
-    async def _shared(self, order: Json) -> dict[str, tuple[int, str]]:
+    async def shared(self, order: Json) -> dict[str, tuple[int, str]]:
         """How often and when last each alert that is worked on in this order came."""
         found = await self.alerts_of(None) if self.story.expected.of_building else []
         for device in self.cast.ids:
             found += await self.alerts_of(device)
         return {item["id"]: (item["occurrences"], item["last_at"]) for item in found if item["order_id"] == order["id"]}
 
-    async def _joined(self, before: dict[str, tuple[int, str]], order: Json) -> None:
+    async def joined(self, before: dict[str, tuple[int, str]], order: Json) -> None:
         """The repeat shows on the alerts of this order, and brings no new one."""
 
         async def look() -> bool:
-            now = await self._shared(order)
+            now = await self.shared(order)
             return any(now[alert] > was for alert, was in before.items() if alert in now)
 
         seen = await until(asyncio.get_running_loop().time() + JOIN_S, look)
         self.check("the repeat joins", bool(seen), "yes" if seen else "occurrences and last_at stand still")
-        now = await self._shared(order)
+        now = await self.shared(order)
         self.check("no further alert", set(now) == set(before), f"{len(before)} before, {len(now)} now")
 
-    async def finish(self, order: Json) -> None:
-        """Somebody of the team accepts, arrives and resolves; the desk, another person, verifies and closes."""
-        worker = await self._worker(order)
-        path = (
-            ("accept", worker),
-            ("arrive", worker),
-            ("resolve", worker),
-            ("verify", self.witness),
-            ("close", self.witness),
+    async def finish(self, order: Json, worker: str | None = None) -> None:
+        """Somebody of the team does what is left of it, `worker` where given; the desk, another person, checks it."""
+        worker = worker or await self.worker(order)
+        done = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
+        steps = (
+            ("accept", worker, "accepted"),
+            ("arrive", worker, "arrived"),
+            ("resolve", worker, "resolved"),
+            ("verify", self.witness, "verified"),
+            ("close", self.witness, "closed"),
         )
-        ends = ("accepted", "arrived", "resolved", "verified", "closed")
-        for (move, who), state in zip(path, ends, strict=True):
+        left = [step for step in steps if done[f"{step[2]}_at"] is None]
+        for move, who, state in left:
+            await self.prepare(order, move, who)
             order = await self.api.move(order["id"], move, as_user=who, note=f"{self.story.label.zh} {move}")
             self.check(f"{who}: {move}", order["state"] == state, order["state"], vital=True)
         detail = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
         by = {entry["move"]: entry["actor"] for entry in detail["history"]}
         self.check("verified by somebody else", by.get("verify") != by.get("resolve"), by.get("verify"))
 
-    async def _worker(self, order: Json) -> str:
-        for account in self.api.accounts.values():
-            if account.team != order["team"] or account.role not in ("staff", "grid"):
+    async def prepare(self, order: Json, move: str, who: str) -> None:
+        """The pictures and signatures that the class of the order asks for before this move."""
+        seen = await self.api.get(f"orders/{order['id']}", as_user=who)
+        for need in (seen.get("needs") or {}).get(move, ()):
+            if need not in PICTURES:
                 continue
-            seen = await self.api.get(f"orders/{order['id']}", as_user=account.username)
-            if "accept" in seen["moves"]:
-                return account.username
-        self.check(f"somebody of {order['team']} may accept", False, "nobody", vital=True)
-        raise AssertionError
-
-    async def _dark(self) -> None:
-        """A power cut: each device its own alert, those behind none, one order a kind; back again, the orders stay."""
-        loop = asyncio.get_running_loop()
-        if self.story.beforehand is not None:
-            await self.story.beforehand(self.stage, [device["id"] for device in self.cast.behind])
-        since, expected = loop.time(), self.story.expected
-        await self.story.script(self.stage, self.cast.ids)
-        raised: list[tuple[Json, Json]] = []
-        for device in self.cast.devices:
-            rule = f"{device['kind']}.offline"
-            alert = await self.alert(device["id"], frozenset({rule}), since)
-            severity = expected.severity if device["kind"] == self.story.need.kind else expected.severity_beside
-            self.check(f"its severity is {severity}", alert["severity"] == severity, alert["severity"])
-            order = await self.order(alert)
-            self.check(f"its team is {expected.team}", order["team"] == expected.team, order["team"])
-            raised.append((alert, order))
-        ids = {order["id"]: order for _, order in raised}
-        kinds = {alert["rule_id"] for alert, _ in raised}
-        found = await self.orders()
-        right = {o["id"] for o in found} == set(ids) and len(found) == len(kinds)
-        numbers = ", ".join(f"{o['number']} ({o['kind']})" for o in found)
-        self.check("one order for what is of one kind in the building", right, numbers)
-        await asyncio.sleep(max(0.0, since + self.story.silent_s - loop.time()))
-        behind = {device["id"] for device in self.cast.behind}
-        noise = [
-            a
-            for a in await self.api.pages(
-                f"communities/{self.cast.community}/alerts", as_user=self.witness, state="open"
+            sort, phase = PICTURES[need]
+            picture = photo(f"{order['id']} {need}")
+            await self.api.call(
+                "POST",
+                f"orders/{order['id']}/evidence",
+                as_user=who,
+                params={"sort": sort, "phase": phase},
+                files={"file": (f"{need}.png", picture, "image/png")},
             )
-            if a["device_id"] in behind and datetime.fromisoformat(a["fired_at"]) >= self.began
-        ]
-        self.check(
-            f"{len(behind)} meters behind them, silent for {self.story.silent_s:g} s, raise none",
-            not noise,
-            ", ".join(f"{a['device_id']} {a['rule_id']}" for a in noise) or "none",
-        )
-        if self.story.calm is not None:
-            await self.story.calm(self.stage, self.cast.ids)
-        for alert, order in raised:
-            await self._cleared(alert)
-            fresh = await self.api.get(f"orders/{order['id']}", as_user=self.witness)
-            self.check(f"order {fresh['number']} stays open", fresh["state"] == order["state"], fresh["state"])
-        for order in ids.values():
-            await self.finish(await self.api.get(f"orders/{order['id']}", as_user=self.witness))
+            self.check(f"{who}: {need}", True, f"{len(picture)} bytes")
 
-    async def _cleared(self, alert: Json) -> None:
-        async def look() -> bool:
-            fresh = await self.api.get(f"alerts/{alert['id']}", as_user=self.witness)
-            return bool(fresh["state"] == "cleared")
+    async def worker(self, order: Json) -> str:
+        """Somebody who may accept it. Ends the performance where nobody may."""
+        found = await self.workers(order)
+        self.check(f"somebody of {order['team']} may accept", bool(found), ", ".join(found) or "nobody", vital=True)
+        return found[0]
 
-        done = await until(asyncio.get_running_loop().time() + CLEAR_S, look)
-        self.check(
-            f"{alert['device_id']}: the alert clears", bool(done), "cleared" if done else f"not in {CLEAR_S:g} s"
-        )
+    async def workers(self, order: Json) -> list[str]:
+        """Everybody of its team who may accept it now."""
+        found: list[str] = []
+        for account in self.api.accounts.values():
+            if account.team == order["team"] and account.role in ("staff", "grid"):
+                seen = await self.api.get(f"orders/{order['id']}", as_user=account.username)
+                if "accept" in seen["moves"]:
+                    found.append(account.username)
+        return found
 
 
 def witness_of(accounts: Mapping[str, AccountInfo]) -> str:
@@ -351,8 +335,8 @@ async def perform(
             broker, community, credentials, chosen.gateways, held, kinds=chosen.kinds, with_status=story.need.status
         )
         await stage.open(chosen.ids)
-        await _Performance(api, story, chosen, stage, witness, began, outcome).play()
-    except _Stop:
+        await Performance(api, story, chosen, stage, witness, began, outcome).play()
+    except Stopped:
         pass
     except ApiRefused as error:
         outcome.checks.append(Check("the API does what a story asks", False, str(error)))

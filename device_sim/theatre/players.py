@@ -17,6 +17,8 @@ from services.domain.registry import Device
 
 log = logging.getLogger(__name__)
 
+PLAYED = tuple(story for story in STORIES if story.act is None or story.silent_s)
+"""What devices do by themselves; the others are about what people do with it."""
 FIRST_AFTER_S = 10.0
 REST_S = 6 * 3600.0
 """A device that played rests so long: its order is probably still being worked on."""
@@ -45,6 +47,9 @@ class FleetStage:
         if station.own.device.id != device:
             items = [{"device": device, **body}]
         station.uplink.send(channel, items, urgent=channel == "event")
+
+    async def status(self, device: str, online: bool) -> None:
+        self._fleet.station_of(device).uplink.say_status(device, online, self.now_ms())
 
     async def cut(self, devices: Sequence[str]) -> None:
         for device in devices:
@@ -83,7 +88,7 @@ class Players:
                 calming.add(task)
                 task.add_done_callback(calming.discard)
             wait = self._every_s
-            story = self._rng.choice([other for other in STORIES if other is not story])
+            story = self._rng.choice([other for other in PLAYED if other is not story])
         await asyncio.gather(*calming, return_exceptions=True)
 
     async def _calm(self, story: Story, devices: Sequence[str], stop: asyncio.Event) -> None:

@@ -124,6 +124,9 @@ class WireStage:
         if not stored:
             raise StoryError(f"{device}: {channel} was rejected: {uplink.rejections.get(message_id, '')}")
 
+    async def status(self, device: str, online: bool) -> None:
+        self._uplinks[self._speaker(device)].say_status(device, online, self.now_ms())
+
     async def cut(self, devices: Sequence[str]) -> None:
         for device in devices:
             self._uplinks[self._speaker(device)].cut()

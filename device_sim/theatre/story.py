@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from services.domain.vocabulary import Label, Severity, Team
+
+if TYPE_CHECKING:
+    from device_sim.theatre.performance import Performance
 
 
 class Stage(Protocol):
@@ -17,6 +20,9 @@ class Stage(Protocol):
     async def event(self, device: str, name: str, data: Mapping[str, Any], ts_ms: int) -> None: ...
 
     async def reading(self, device: str, values: Mapping[str, Any], ts_ms: int) -> None: ...
+
+    async def status(self, device: str, online: bool) -> None:
+        """Whoever speaks for the device says whether it is there."""
 
     async def cut(self, devices: Sequence[str]) -> None:
         """The power of these devices fails: no good-bye, the broker speaks their last wills."""
@@ -31,6 +37,9 @@ class StoryError(Exception):
 
 Script = Callable[[Stage, Sequence[str]], Awaitable[None]]
 """What the chosen devices do."""
+
+Act = Callable[["Performance"], Awaitable[None]]
+"""How a performance goes, where it is not one alert, one order, and its end (`device_sim.theatre.acts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,10 @@ class Need:
     """No reading newer than this: the story tells of the time since then, and time does not run backwards."""
     status: bool = False
     """They say that they are online when they connect, and leave a last will."""
+    behind: int = 0
+    """So many devices behind those chosen, building by building; all there are where there are fewer."""
+    extras: tuple[tuple[str, int], ...] = ()
+    """(kind, how many) that play beside them, wherever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,6 @@ class Story:
     beforehand: Script | None = None
     """What those behind the devices say first."""
     calm: Script | None = None
+    act: Act | None = None
     silent_s: float = 0.0
-    """With this, each device is cut off and must raise an alert of its own, those of one kind sharing one order, while
-
-    those behind it, silent for so long, raise none; `calm` brings the power back, clears the alerts, and leaves the
-    orders open.
-    """
+    """In `acts.dark`: so long are those behind the devices silent, and raise nothing."""

@@ -53,6 +53,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/alerts/{alert_id}/answer"): P.HOUSEHOLD,
     ("PUT", "/people/{person_id}/away"): P.HOUSEHOLD,
     ("GET", "/communities/{community_id}/orders"): P.ORDERS,
+    ("POST", "/communities/{community_id}/orders"): P.ORDER_OPEN,
+    ("POST", "/communities/{community_id}/orders/moves"): P.ORDER_MOVES,
     ("GET", "/orders/{order_id}"): P.ORDERS,
     ("POST", "/orders/{order_id}/moves"): P.ORDER_MOVES,
     ("GET", "/communities/{community_id}/kpis"): P.KPIS,
@@ -103,11 +105,13 @@ ACCOUNTS = {
     Role.VISITOR: "visitor",
 }
 HEARD = {
+    ("POST", "/communities/{community_id}/orders"): 201,
+    ("POST", "/communities/{community_id}/orders/moves"): 200,
     ("POST", "/communities/{community_id}/silences"): 422,
     ("POST", "/silences/{silence_id}/end"): 409,
     ("POST", "/alerts/{alert_id}/answer"): 409,
 }
-"""Refused, but heard: it would be over already, it is, nobody is being asked."""
+"""Made, or refused, but heard: it would be over already, it is, nobody is being asked."""
 SCOPED = [key for key in ROUTES if "{" in key[1]]
 
 
@@ -271,8 +275,13 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
         more["json"] = {"made_up": {"rule_id": "gas_alarm.alarm", "device_id": f"{path.split('/')[2]}-gas_alarm-1"}}
     if path.endswith("/cancel"):
         more["json"] = {"why": "演习"}
+    if path.endswith("/orders") and method == "POST":
+        more["json"] = {"source": "staff", "title": "test", "severity": "minor", "team": "patrol"}
+        more["headers"] = {"Idempotency-Key": str(uuid4())}
     if path.endswith("/moves"):
         more["json"] = {"move": "repeat", "version": 2}
+        if "/communities/" in path:
+            more["json"] = {"moves": [{"order_id": str(uuid4()), **more["json"]}]}
         more["headers"] = {"Idempotency-Key": str(uuid4())}
     return (await http.request(method, path, **more)).status_code
 
@@ -294,7 +303,7 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                         reaches = place == "test" or role is Role.ADMIN
                         may = allowed(role, permission)
                         expected = 403 if not may else 404 if not reaches else 200
-                        if expected == 200 and template.endswith("/moves"):
+                        if expected == 200 and template == "/orders/{order_id}/moves":
                             expected = 422  # `repeat` is the system's own move: refused, but heard
                         if expected == 200 and template.endswith(("/rules/backtest", "/rules/diff")):
                             expected = 422  # from after to: refused, but heard

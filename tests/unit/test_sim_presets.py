@@ -161,6 +161,10 @@ def test_smallest_share_can_live_every_story_more_than_once(preset: Preset) -> N
             assert sum(count >= need.count for count in homes.values()) >= 2, story.name
         else:
             assert len(fitting) >= 3 * need.count, story.name
+        behind = Counter(device.gateway_id for device in community.devices)
+        assert sum(behind[device.id] for device in fitting) >= min(need.behind, 200), story.name
+        for kind, count in need.extras:
+            assert sum(device.kind == kind for device in community.devices) >= 2 * count, story.name
 
 
 def test_elder_devices_hang_where_elders_live_alone() -> None:

@@ -37,6 +37,10 @@ def test_scenarios_are_those_of_the_product() -> None:
         "water_burst",
         "water_edge",
         "power_cut_storm",
+        "gas_leak_first_of_three",
+        "nobody_accepts",
+        "bounced_order",
+        "storm",
     }
 
 
@@ -44,6 +48,10 @@ def test_scenarios_are_those_of_the_product() -> None:
 def test_scenario_expects_rules_that_exist_and_open_orders(story: Story) -> None:
     expected = story.expected
     rules = [RULES[rule] for rule in expected.rules]
+    if story.need.count == 0:
+        # People report it, no device does.
+        assert not rules
+        return
     assert rules
     assert all(rule.opens_order for rule in rules)
     assert expected.team in {rule.team for rule in rules}
@@ -53,7 +61,7 @@ def test_scenario_expects_rules_that_exist_and_open_orders(story: Story) -> None
     assert expected.also <= set(RULES)
 
 
-@pytest.mark.parametrize("story", [s for s in STORIES if not s.silent_s], ids=lambda s: s.name)
+@pytest.mark.parametrize("story", [s for s in STORIES if not s.silent_s and s.expected.rules], ids=lambda s: s.name)
 def test_scenario_rules_are_of_one_family(story: Story) -> None:
     """Otherwise they would be several alerts, and the story would be wrong to expect one."""
     assert len({RULES[rule].family or rule for rule in story.expected.rules}) == 1

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { leftMs, pressure, sortAlerts, sortOrders, splitMoves } from '../src/lib/orders'
+import {
+  MOVE_FIELDS,
+  leftMs,
+  mergeTargets,
+  pressure,
+  sortAlerts,
+  sortOrders,
+  splitMoves,
+} from '../src/lib/orders'
 import { AT, alert, order } from './fixtures/snapshot'
 
 const T0 = Date.parse(AT)
@@ -26,6 +34,20 @@ describe('pressure', () => {
     expect(pressure(arriving, Date.parse('2026-11-22T02:07:31Z'))).toBe('soon')
   })
 
+  const clock = (warn_at: string | null) => ({
+    name: 'accept' as const,
+    due: '2026-11-22T02:01:00Z',
+    warn_at,
+  })
+
+  it('turns amber when the class of the order says so, where the API tells', () => {
+    const one = order('o1', { clocks: [clock('2026-11-22T02:00:10Z')] })
+    expect(pressure(one, Date.parse('2026-11-22T02:00:09Z'))).toBe('calm')
+    expect(pressure(one, Date.parse('2026-11-22T02:00:10Z'))).toBe('soon')
+    expect(pressure(one, T0 + 60_000)).toBe('over')
+    expect(pressure(order('o2', { clocks: [clock(null)] }), T0 + 59_999)).toBe('calm')
+  })
+
   it('is none where no deadline runs', () => {
     expect(pressure(order('o1', { due: null, due_for: null }), T0)).toBe('none')
   })
@@ -45,7 +67,7 @@ describe('sortOrders', () => {
   })
 
   it('puts what a field worker can move before everything else', () => {
-    const orders = [order('theirs', { moves: [] }), order('mine', { severity: 'minor' })]
+    const orders = [order('theirs', { moves: ['note', 'urge'] }), order('mine', { severity: 'minor' })]
     expect(sortOrders(orders, T0, true).map((one) => one.id)).toEqual(['mine', 'theirs'])
     expect(sortOrders(orders, T0).map((one) => one.id)).toEqual(['theirs', 'mine'])
   })
@@ -71,7 +93,44 @@ describe('splitMoves', () => {
   })
 
   it('offers nothing the API did not', () => {
+    expect(splitMoves(['accept', 'arrive', 'note', 'urge'])).toEqual({
+      forward: 'arrive',
+      others: ['accept', 'urge', 'note'],
+    })
     expect(splitMoves([])).toEqual({ forward: null, others: [] })
-    expect(splitMoves(['repeat', 'create', 'merge'])).toEqual({ forward: null, others: [] })
+    expect(splitMoves(['repeat', 'create', 'warn', 'breach', 'evidence', 'rate'])).toEqual({
+      forward: null,
+      others: [],
+    })
+  })
+})
+
+describe('mergeTargets', () => {
+  it('are the other open orders here, what is of the same building and kind first', () => {
+    const one = order('o1', { building_id: 'b1', kind: 'bin', number: 1 })
+    const others = [
+      one,
+      order('elsewhere', { building_id: null, kind: 'bin', number: 4 }),
+      order('near', { building_id: 'b1', kind: 'bin', number: 2 }),
+      order('other-community', { community_id: 'x', building_id: 'b1', kind: 'bin', number: 9 }),
+      order('far', { building_id: null, kind: 'gate', number: 5 }),
+    ]
+    expect(mergeTargets(one, others).map((found) => found.id)).toEqual(['near', 'elsewhere', 'far'])
+  })
+})
+
+describe('MOVE_FIELDS', () => {
+  it('asks for what the API refuses to go without', () => {
+    const must = Object.entries(MOVE_FIELDS).flatMap(([move, asked]) =>
+      asked.must ? [move, asked.field] : [],
+    )
+    for (const pair of [
+      ['pause', 'pause_reason'],
+      ['merge', 'merge_into'],
+      ['note', 'note'],
+      ['assign', 'assignee_id'],
+    ]) {
+      expect(must.join(' ')).toContain(pair.join(' '))
+    }
   })
 })

@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { idempotencyKey } from '../src/api/key'
-import { locale, say, t } from '../src/i18n'
+import { locale, named, say, t } from '../src/i18n'
 import { WORDS } from '../src/i18n/words'
 import { age, clock, countdown, figure, moment, number, setZone } from '../src/lib/format'
+
+const STATES = readFileSync(new URL('../../../domain/orders/states.py', import.meta.url), 'utf8')
 
 afterEach(() => {
   locale.value = 'zh'
@@ -23,6 +26,26 @@ describe('words', () => {
     locale.value = 'en'
     expect(t('n_open', { n: 3 })).toBe('3 open')
     expect(say({ zh: '燃气', en: 'Gas' })).toBe('Gas')
+  })
+})
+
+describe('named', () => {
+  it('never prints undefined: a name the page does not know stands as it is', () => {
+    expect(named('move_', 'urge')).toBe('督办')
+    expect(named('move_', 'teleport')).toBe('teleport')
+    expect(named('', 'toString')).toBe('toString')
+    expect(named('rung_', '3')).toBe('已报街道')
+  })
+
+  it('knows every move and state of the API', () => {
+    const moves = /class Move\(StrEnum\):([\s\S]*?)\n\n\n/.exec(STATES)?.[1] ?? ''
+    const states = /class OrderState\(StrEnum\):([\s\S]*?)\n\n\n/.exec(STATES)?.[1] ?? ''
+    const names = (text: string) =>
+      [...text.matchAll(/^ {4}[A-Z_]+ = "(\w+)"$/gm)].map((match) => match[1] ?? '')
+    expect(names(moves).length).toBeGreaterThan(20)
+    expect(names(states).length).toBe(12)
+    for (const move of names(moves)) expect(Object.hasOwn(WORDS, `move_${move}`), move).toBe(true)
+    for (const state of names(states)) expect(Object.hasOwn(WORDS, state), state).toBe(true)
   })
 })
 

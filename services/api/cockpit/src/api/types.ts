@@ -25,6 +25,14 @@ export type Move =
   | 'merge'
   | 'escalate'
   | 'repeat'
+  | 'assign'
+  | 'warn'
+  | 'breach'
+  | 'urge'
+  | 'evidence'
+  | 'note'
+  | 'call_back'
+  | 'rate'
 
 export type OrderState =
   | 'created'
@@ -172,7 +180,20 @@ export interface Alert {
   order_id: string | null
 }
 
-export type DueFor = 'accept' | 'arrive' | 'resolve' | 'verify'
+export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'
+
+export interface Clock {
+  name: DueFor
+  due: string
+  /** When it turns amber, by the order's class; null: it does not run, or never warns. */
+  warn_at: string | null
+}
+
+export interface Person {
+  id: string
+  name: string
+  team: string | null
+}
 
 export interface Order {
   id: string
@@ -201,6 +222,21 @@ export interface Order {
   closed_at: string | null
   due: string | null
   due_for: DueFor | null
+  /** Of each of `moves` what it still asks for (services/domain/orders/needs.py). */
+  needs?: Partial<Record<Move, string[]>>
+  /** 0 team, 1 leader, 2 desk, 3 street, 4 department. */
+  rung?: number
+  forced?: boolean
+  returns?: number
+  reworks?: number
+  urges?: number
+  photos_before?: number
+  photos_after?: number
+  pause_reason?: string | null
+  rating?: number | null
+  call_back?: string | null
+  /** Only of one order opened. */
+  clocks?: Clock[]
   correlation: string
   moves: Move[]
 }
@@ -219,6 +255,11 @@ export interface HistoryItem {
 
 export interface OrderDetail extends Order {
   history: HistoryItem[]
+  /** Whom it was offered to; nobody: the whole team. */
+  offered?: Person[]
+  /** Who accepted it, arrived or resolved it. */
+  workers?: Person[]
+  order_class?: { id: string; pause_reasons: Named[] } | null
 }
 
 export interface MoveIn {
@@ -228,6 +269,10 @@ export interface MoveIn {
   note?: string
   place?: string
   team?: string
+  merge_into?: string
+  pause_reason?: string
+  outcome?: string
+  assignee_id?: string
 }
 
 export interface Page<T> {

@@ -4,7 +4,7 @@ import { computed, ref, shallowRef, watch } from 'vue'
 import { ApiError, api } from '../api/client'
 import { idempotencyKey } from '../api/key'
 import type { Move, MoveIn, OrderDetail } from '../api/types'
-import { t } from '../i18n'
+import { named, t } from '../i18n'
 import { useLive } from '../live/useLive'
 
 export interface Outcome {
@@ -59,7 +59,7 @@ export function useOrder(id: Ref<string>) {
     if (pending?.body !== text) pending = { body: text, key: idempotencyKey() }
     busy.value = true
     outcome.value = null
-    const name = t(`move_${move}`)
+    const name = named('move_', move)
     try {
       const order = await api.move(id.value, body, pending.key)
       pending = null

@@ -32,6 +32,12 @@ export function t(word: Word, fill: Record<string, string | number> = {}): strin
   return text.replaceAll(/\{(\w+)\}/g, (whole, name: string) => (name in fill ? String(fill[name]) : whole))
 }
 
+/** A word that something of the API is called by, such as `move_` + its name; a name this page does not know stands as it is. */
+export function named(prefix: string, name: string): string {
+  const word = `${prefix}${name}`
+  return Object.hasOwn(WORDS, word) ? t(word as Word) : name
+}
+
 export function say(label: Label | null | undefined): string {
   return label ? label[locale.value] || label.zh || label.en : ''
 }

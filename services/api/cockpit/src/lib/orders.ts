@@ -1,10 +1,10 @@
 /** What a list of orders says about time: how long is left, how near the breach is, what comes first. */
-import type { Alert, Move, Order } from '../api/types'
+import type { Alert, Move, Order, OrderDetail, Person } from '../api/types'
 import { rank } from './severity'
 
 export type Pressure = 'none' | 'calm' | 'soon' | 'over'
 
-/** The last quarter of the allowed time is amber. */
+/** The last quarter of the allowed time is amber where the API does not say when amber begins. */
 export const SOON_SHARE = 0.25
 
 export function leftMs(order: Order, nowMs: number): number | null {
@@ -15,6 +15,10 @@ export function pressure(order: Order, nowMs: number): Pressure {
   const left = leftMs(order, nowMs)
   if (left === null || order.due === null) return 'none'
   if (left <= 0) return 'over'
+  const running = order.clocks?.find((one) => one.name === order.due_for)
+  if (running) {
+    return running.warn_at !== null && nowMs >= Date.parse(running.warn_at) ? 'soon' : 'calm'
+  }
   // Every deadline of an order is counted from its dispatch.
   const allowed = Date.parse(order.due) - Date.parse(order.dispatched_at ?? order.created_at)
   return left <= allowed * SOON_SHARE ? 'soon' : 'calm'
@@ -24,7 +28,7 @@ export function pressure(order: Order, nowMs: number): Pressure {
 export function sortOrders(orders: Iterable<Order>, nowMs: number, mineFirst = false): Order[] {
   const keyed = Array.from(orders, (order) => ({
     order,
-    mine: mineFirst && order.moves.length > 0 ? 1 : 0,
+    mine: mineFirst && order.moves.some((move) => FORWARD.includes(move)) ? 1 : 0,
     over: pressure(order, nowMs) === 'over' ? 1 : 0,
     due: order.due === null ? Infinity : Date.parse(order.due),
   }))
@@ -46,7 +50,26 @@ export function sortAlerts(alerts: Iterable<Alert>): Alert[] {
   )
 }
 
-export type Field = 'reason' | 'note' | 'place' | 'team'
+/** What a move asks for; those of `CHOICES` are chosen, the others written. */
+export type Field =
+  'reason' | 'note' | 'place' | 'team' | 'merge_into' | 'pause_reason' | 'outcome' | 'assignee_id'
+
+export const CHOICES: ReadonlySet<Field> = new Set<Field>([
+  'team',
+  'merge_into',
+  'pause_reason',
+  'outcome',
+  'assignee_id',
+])
+
+export const PAUSE_REASONS = [
+  'waiting_parts',
+  'waiting_resident',
+  'weather',
+  'third_party',
+  'approval',
+] as const
+export const OUTCOMES = ['satisfied', 'unsatisfied', 'unreached'] as const
 
 /** What a move asks of the person; `must`: it is not sent without. */
 export const MOVE_FIELDS: Partial<Record<Move, { field: Field; must: boolean }>> = {
@@ -55,30 +78,58 @@ export const MOVE_FIELDS: Partial<Record<Move, { field: Field; must: boolean }>>
   verify: { field: 'note', must: false },
   close: { field: 'note', must: false },
   return: { field: 'reason', must: true },
-  pause: { field: 'reason', must: true },
+  pause: { field: 'pause_reason', must: true },
   reopen: { field: 'reason', must: true },
   cancel: { field: 'reason', must: true },
   false_alarm: { field: 'reason', must: true },
   escalate: { field: 'reason', must: false },
+  urge: { field: 'reason', must: false },
+  note: { field: 'note', must: true },
+  merge: { field: 'merge_into', must: true },
+  call_back: { field: 'outcome', must: true },
+  assign: { field: 'assignee_id', must: true },
   transfer: { field: 'team', must: true },
   dispatch: { field: 'team', must: false },
 }
 
 const FORWARD: readonly Move[] = ['accept', 'arrive', 'resolve', 'verify', 'close', 'resume', 'dispatch']
-/** Moves a button can carry; the others are made by the system or need another order. */
+/** Moves a button can carry; the others are made by the system, or need a picture. */
 const SIDEWAYS: readonly Move[] = [
+  'urge',
+  'note',
   'return',
+  'assign',
   'transfer',
   'pause',
   'escalate',
+  'call_back',
   'reopen',
+  'merge',
   'false_alarm',
   'cancel',
 ]
 
 /** The one move that leads on, and the ones that lead elsewhere, of those the API offers. */
 export function splitMoves(moves: readonly Move[]): { forward: Move | null; others: Move[] } {
-  const forward = FORWARD.find((move) => moves.includes(move)) ?? null
+  // Taking over from whoever has it is no step forward.
+  const taken = moves.includes('arrive') || moves.includes('resume')
+  const forward = FORWARD.find((move) => moves.includes(move) && !(taken && move === 'accept')) ?? null
   const others = [...FORWARD, ...SIDEWAYS].filter((move) => moves.includes(move) && move !== forward)
   return { forward, others }
+}
+
+/** Who can be named for an order: whom it was offered to, and who has had a hand in it. */
+export function assignable(order: OrderDetail): Person[] {
+  const people = new Map([...(order.offered ?? []), ...(order.workers ?? [])].map((one) => [one.id, one]))
+  return [...people.values()]
+}
+
+/** Orders this one may become part of: open, of the same community, the likeliest first. */
+export function mergeTargets(order: Order, orders: Iterable<Order>): Order[] {
+  const near = (other: Order) =>
+    (other.building_id !== null && other.building_id === order.building_id ? 2 : 0) +
+    (other.kind === order.kind ? 1 : 0)
+  return [...orders]
+    .filter((other) => other.id !== order.id && other.community_id === order.community_id)
+    .sort((a, b) => near(b) - near(a) || b.number - a.number)
 }

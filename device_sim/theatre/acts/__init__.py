@@ -1,0 +1,1 @@
+"""How stories go that are more than one alert and one order: one file an act."""
