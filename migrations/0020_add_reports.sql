@@ -27,6 +27,7 @@ CREATE TABLE resident_report (
     rating_comment  text,
     rated_at        timestamptz,
     rating_changed_at timestamptz,
+    reworked_at     timestamptz,
     call_back       text CHECK (call_back IN ('satisfied', 'unsatisfied', 'unreached')),
     call_back_note  text,
     called_back_at  timestamptz,
@@ -42,6 +43,7 @@ CREATE TABLE resident_report (
 COMMENT ON COLUMN resident_report.order_id IS 'where it is worked on; an order that was merged leads on by merged_into';
 COMMENT ON COLUMN resident_report.joined IS 'it joined an order that stood already';
 COMMENT ON COLUMN resident_report.token_hash IS 'SHA-256 of what an anonymous reporter follows it with; null: by account';
+COMMENT ON COLUMN resident_report.reworked_at IS 'when its complaint opened the order again by itself, which it does once';
 COMMENT ON COLUMN resident_report.digest IS 'SHA-256 of what was sent: the same key with something else is no repetition';
 CREATE INDEX resident_report_community ON resident_report (community_id, created_at DESC, id DESC);
 CREATE INDEX resident_report_order ON resident_report (order_id);
@@ -66,5 +68,27 @@ CREATE INDEX report_note_report ON report_note (report_id, id);
 -- Orders of one category that stand open in a community, for the search of duplicates.
 CREATE INDEX work_order_category_open ON work_order (community_id, category, created_at DESC)
     WHERE category IS NOT NULL AND state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged');
+CREATE INDEX work_order_merged_into ON work_order (merged_into) WHERE merged_into IS NOT NULL;
+
+-- An order that was merged leads on to the one that took it over, which may have been merged itself.
+CREATE FUNCTION order_worked_on(p_order uuid) RETURNS uuid LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE way AS (
+        SELECT id, merged_into, 0 AS steps FROM work_order WHERE id = p_order
+        UNION ALL
+        SELECT o.id, o.merged_into, way.steps + 1 FROM way JOIN work_order o ON o.id = way.merged_into
+        WHERE way.steps < 32
+    )
+    SELECT id FROM way ORDER BY steps DESC LIMIT 1
+$$;
+-- The order itself and all that were merged into it, over however many steps.
+CREATE FUNCTION orders_taken_over(p_order uuid) RETURNS SETOF uuid LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE way AS (
+        SELECT p_order AS id, 0 AS steps
+        UNION ALL
+        SELECT o.id, way.steps + 1 FROM way JOIN work_order o ON o.merged_into = way.id
+        WHERE way.steps < 32
+    )
+    SELECT id FROM way
+$$;
 -- How the alerts of a rule ended.
 CREATE INDEX alert_rule ON alert (community_id, rule_id, fired_at DESC);
