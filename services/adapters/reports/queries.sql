@@ -5,14 +5,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('resident_report:' || $1, 0))
 SELECT * FROM resident_report WHERE community_id = $1 AND idempotency_key = $2
 
 -- name: standing
-SELECT o.id AS order_id, coalesce(r.created_at, o.created_at) AS at,
+SELECT o.id AS order_id, o.state, o.severity, coalesce(r.created_at, o.created_at) AS at,
        CASE WHEN r.id IS NULL THEN o.building_id ELSE r.building_id END AS building_id, r.unit_id, r.household_id,
        CASE WHEN r.id IS NULL THEN coalesce(o.x, d.x) ELSE r.x END AS x,
        CASE WHEN r.id IS NULL THEN coalesce(o.y, d.y) ELSE r.y END AS y
 FROM work_order o
 LEFT JOIN resident_report r ON r.order_id = o.id AND r.withdrawn_at IS NULL AND r.category = ANY ($2::text[])
 LEFT JOIN device d ON d.device_no = o.device_no
-WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
+WHERE o.community_id = $1 AND o.state NOT IN ('cancelled', 'false_alarm', 'merged')
   AND (r.id IS NOT NULL OR o.category = ANY ($2::text[]) OR (o.kind = ANY ($3::text[]) AND o.source = 'alert'))
   AND coalesce(r.created_at, o.created_at) >= $4
 ORDER BY at DESC
@@ -166,7 +166,7 @@ WITH raised AS (
     FROM alert a LEFT JOIN work_order o ON o.id = order_worked_on(a.order_id)
     WHERE a.community_id = $1 AND a.rule_id = $2 AND a.fired_at >= $3 AND NOT a.shadow
 )
-SELECT d.id AS device_id, count(*) AS alerts, count(DISTINCT r.order_id) AS orders,
+SELECT d.id AS device_id, grouping(d.id) = 1 AS whole, count(*) AS alerts, count(DISTINCT r.order_id) AS orders,
        count(DISTINCT r.order_id) FILTER (WHERE r.order_state IN ('closed', 'false_alarm')) AS ended,
        count(DISTINCT r.order_id) FILTER (WHERE r.order_state = 'false_alarm') AS false_alarms
 FROM raised r LEFT JOIN device d ON d.device_no = r.device_no
@@ -180,3 +180,6 @@ SELECT a.rule_id, count(DISTINCT o.id) FILTER (WHERE o.state IN ('closed', 'fals
 FROM alert a JOIN work_order o ON o.id = a.order_id
 WHERE a.community_id = $1 AND a.fired_at >= $2 AND NOT a.shadow
 GROUP BY a.rule_id
+
+-- name: key_used
+SELECT EXISTS (SELECT FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2)
