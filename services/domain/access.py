@@ -38,6 +38,8 @@ class Permission(StrEnum):
     EVIDENCE_ADD = "evidence_add"
     REPORT = "report"
     """To report something (随手拍, 报事报修), to follow it and to rate it."""
+    REPORT_DESK = "report_desk"
+    """To file, refuse and join what is reported, and to call people back."""
     NOTICES = "notices"
     """Who was told of what, and whether it arrived."""
     KPIS = "kpis"
@@ -78,6 +80,7 @@ _WORK = _WATCH | {
     Permission.ROSTERS,
     Permission.EVIDENCE,
     Permission.EVIDENCE_ADD,
+    Permission.REPORT,
 }
 _KEEP = _WORK | {
     Permission.QUARANTINE,
@@ -87,7 +90,7 @@ _KEEP = _WORK | {
     Permission.HOUSEHOLD,
     Permission.ROSTER_EDIT,
     Permission.NOTICES,
-    Permission.REPORT,
+    Permission.REPORT_DESK,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import asyncpg
 
-from services.adapters.orders import MoveRefused, OrderRow, VersionConflict, append_moves, apply_move, fetch_order
+from services.adapters.dispatch import people_at
+from services.adapters.orders import OrderRow, VersionConflict, append_moves, apply_move, fetch_order
 from services.adapters.outbox import append
 from services.adapters.reports.files import load_categories
 from services.adapters.reports.opening import AHEAD
 from services.adapters.reports.rows import Q
 from services.adapters.reports.saying import NotNow, with_order
-from services.domain.orders import Actor, Move, MoveRequest, OrderState
+from services.domain.orders import SYSTEM, TOP_RUNG, Actor, Move, MoveRequest, OrderState, Rung
 from services.domain.orders.order import Source
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -138,8 +139,14 @@ async def urge(
     order = await apply_move(connection, order_id, request, actor, now)
     if order.version == before.version or order.urges < 2:
         return order
-    again = MoveRequest(Move.ESCALATE, order.version, reason=f"第 {order.urges} 次督办 · urged {order.urges} times")
-    try:
-        return await apply_move(connection, order_id, again, actor, now)
-    except MoveRefused:
-        return order  # it stands on the top rung, or is not theirs to take up: what was urged stands
+    if order.rung >= TOP_RUNG:
+        return order
+    reached = await people_at(connection, order, Rung(order.rung + 1), now)
+    again = MoveRequest(
+        Move.ESCALATE,
+        order.version,
+        reason=f"第 {order.urges} 次督办 · urged {order.urges} times",
+        rung=reached.rung,
+        people=reached.people,
+    )
+    return await apply_move(connection, order_id, again, SYSTEM, now)
