@@ -55,6 +55,11 @@ class Rate:
     burst: int
     per_hour: float
 
+    @classmethod
+    def of(cls, per_hour: float) -> Rate:
+        """Half an hour's worth at once."""
+        return cls(max(1, round(per_hour / 2)), per_hour)
+
 
 class Buckets:
     """Token buckets by key. Times are seconds of any monotonic clock; memory is bounded: whoever was not heard of

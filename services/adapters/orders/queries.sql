@@ -25,7 +25,8 @@ INSERT INTO work_order (
     accept_due, arrive_due, resolve_due, verify_due, category, external_id, terms, mode, offered, forced, reworks,
     urges, taken, photos_before, photos_after, signatures, on_site, pause_reason, pause_until, paused_s,
     merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s, resolve_s, verify_s, attention_at,
-    ran_s, ran_before_s, ran_at, workers
+    ran_s, ran_before_s, ran_at,
+    workers
 )
 SELECT
     r.id, r.community_id, r.source, r.alert_id, r.parent_id, r.device_no, r.building_id, r.grid_id, r.kind,
@@ -35,7 +36,8 @@ SELECT
     r.external_id, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken, r.photos_before,
     r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s, r.merged_into, r.rating,
     r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s, r.attention_at,
-    r.ran_s, r.ran_before_s, r.ran_at, r.workers
+    r.ran_s, r.ran_before_s, r.ran_at,
+    r.workers
 FROM jsonb_populate_record(NULL::work_order, $1::text::jsonb) r
 RETURNING *
 

@@ -57,9 +57,9 @@ class VersionConflict(Exception):
 class MoveRefused(Exception):
     """The move is not legal for this order, state or person; `refused` says why, and who could."""
 
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.reason.en)
-        self.refused = refused
+    def __init__(self, refused: Refused | Label) -> None:
+        self.refused = refused if isinstance(refused, Refused) else Refused(refused)
+        super().__init__(self.refused.reason.en)
 
     @property
     def reason(self) -> Label:

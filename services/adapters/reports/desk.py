@@ -10,12 +10,13 @@ import asyncpg
 
 from services.adapters.dispatch import people_at
 from services.adapters.orders import OrderRow, VersionConflict, append_moves, apply_move, fetch_order
-from services.adapters.outbox import append
+from services.adapters.orders.classes import terms_for
+from services.adapters.outbox import Outgoing, append
 from services.adapters.reports.files import load_categories
 from services.adapters.reports.opening import AHEAD
 from services.adapters.reports.rows import Q
 from services.adapters.reports.saying import NotNow, with_order
-from services.domain.orders import SYSTEM, TOP_RUNG, Actor, Move, MoveRequest, OrderState, Rung
+from services.domain.orders import SYSTEM, TOP_RUNG, Actor, Draft, Move, MoveRequest, OrderState, Rung
 from services.domain.orders.order import Source
 from services.domain.vocabulary import Label, Severity, Team
 
@@ -51,10 +52,14 @@ async def file(
         team = team or known.team
         if severity is None and known.severity.rank > order.severity.rank:
             severity = known.severity
-    outgoing = []
+    outgoing: list[Outgoing] = []
     if severity is not None and severity.rank > order.severity.rank:
         graver = MoveRequest(
-            Move.REPEAT, order.version, severity=severity.value, reason="立案时核定 · found graver when filed"
+            Move.REPEAT,
+            order.version,
+            severity=severity.value,
+            terms=await terms_for(connection, _as_draft(order, category or row["category"], severity)),
+            reason="立案时核定 · found graver when filed",
         )
         order, outgoing = await append_moves(connection, order.id, [graver], now)
     request = MoveRequest(
@@ -63,6 +68,23 @@ async def file(
     order = await apply_move(connection, order.id, request, actor, now)
     await append(connection, outgoing)
     return order
+
+
+def _as_draft(order: OrderRow, category: str, severity: Severity) -> Draft:
+    """As it would have been opened, had it been known."""
+    return Draft(
+        id=order.id,
+        community_id=order.community_id,
+        source=order.source,
+        kind=order.kind,
+        severity=severity,
+        title=order.title,
+        team=order.team,
+        correlation=order.correlation,
+        building_id=order.building_id,
+        grid_id=order.grid_id,
+        category=category,
+    )
 
 
 async def refuse(
@@ -111,9 +133,9 @@ async def join(
     if order.source is Source.RESIDENT and order.state in (OrderState.CREATED, OrderState.DISPATCHED):
         request = MoveRequest(Move.MERGE, order.version, reason=words, merge_into=into.id, idempotency_key=key)
         await apply_move(connection, order.id, request, actor, now)
-    else:
-        await connection.execute(Q["lead_to"], report_id, into.id)
-        await apply_move(connection, order.id, MoveRequest(Move.NOTE, order.version, note=words), actor, now)
+        return await fetch_order(connection, into.id)
+    await connection.execute(Q["lead_to"], report_id, into.id)
+    await apply_move(connection, order.id, MoveRequest(Move.NOTE, order.version, note=words), actor, now)
     worse = order.severity.value if order.severity.rank > into.severity.rank else None
     repeat = MoveRequest(Move.REPEAT, into.version, severity=worse, note=words)
     into, outgoing = await append_moves(connection, into.id, [repeat], now)
@@ -131,8 +153,8 @@ async def urge(
     actor: Actor,
     now: datetime,
 ) -> OrderRow:
-    """督办: the order is wanted done, by a time and for a reason that stand in its history. Whoever has to urge a second
-    time takes it a rung up. Raises OrderNotFound, VersionConflict, MoveRefused."""
+    """督办: the order is wanted done, by a time and for a reason that stand in its history. From the second urge on
+    it climbs a rung. Raises OrderNotFound, VersionConflict, MoveRefused."""
     before = await fetch_order(connection, order_id, lock=True)
     said = reason if until is None else f"{reason}（限 {until.isoformat(timespec='minutes')} 前 · by then）"
     request = MoveRequest(Move.URGE, version, reason=said, idempotency_key=key)

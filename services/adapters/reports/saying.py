@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters import outbox
-from services.adapters.orders import MoveRefused, OrderRow, apply_move, fetch_order
+from services.adapters.orders import OrderRow, apply_move, fetch_order
 from services.adapters.outbox import Outgoing
 from services.adapters.reports.rows import Q, Row, fetch_report
 from services.domain.orders import SYSTEM, Actor, Move, MoveRequest
@@ -146,13 +146,13 @@ async def call_back(
     now: datetime,
 ) -> OrderRow:
     """回访: what those said who were asked, kept with their reports; the order keeps the outcome. Where they are not
-    satisfied, an order of residents is opened again. Raises as `apply_move`, and MoveRefused for other orders' reports.
+    satisfied, an order of residents is opened again. Raises as `apply_move`, and NotNow for other orders' reports.
     """
     order = await fetch_order(connection, order_id, lock=True)
     own = {row["id"]: row for row in await connection.fetch(Q["of_order"], order_id)}
     asked = [own[one] for one in report_ids if one in own] if report_ids else list(own.values())
     if not asked or len(asked) < len(report_ids):
-        raise MoveRefused(Label("该工单没有这条上报", "No such report is worked on in this order"))
+        raise NotNow(Label("该工单没有这条上报", "No such report is worked on in this order"))
     request = MoveRequest(Move.CALL_BACK, version, outcome=outcome, idempotency_key=key)
     moved = await apply_move(connection, order_id, request, actor, now)
     if moved.version == order.version:

@@ -1,4 +1,4 @@
-"""Categories of what residents report (服务类别): who goes, how grave it is, whether it waits for the desk, what it asks.
+"""Categories of what residents report (服务类别): who goes, how grave it is, and whether it waits for the desk.
 
 They are data (`categories.yaml`), read with every fault told at once. Nothing here knows a category by name.
 """
@@ -116,7 +116,9 @@ def read_categories(given: Any) -> Document:
 def _check(parts: Mapping[str, Any], path: Path, faults: Faults) -> None:
     if "id" in parts and not CATEGORY_ID.fullmatch(parts["id"]):
         faults.add(
-            (*path, "id"), "id 由小写字母、数字与 _ 组成，以字母开头", "an id is small letters, digits and _, a letter first"
+            (*path, "id"),
+            "id 由小写字母、数字与 _ 组成，以字母开头",
+            "an id is small letters, digits and _, a letter first",
         )
     if parts.get("team") in _RUNGS:
         faults.add((*path, "team"), "应为到现场的队伍", "expected a team that goes to places")

@@ -1,4 +1,4 @@
-"""What reporters say of the work (评价, 回访): when they may, what it makes of the order, when it is done again (返工)."""
+"""What reporters say of the work (评价, 回访): when they may, what it makes of the order, when it is done again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Said:
 
 
 def refuses_rating(order: Order, said: Said, now: datetime) -> Label | None:
-    """Why they may not rate it now; None: they may. Once the work was done again, what was said of it before is past."""
+    """Why they may not rate it now; None: they may. Once the work was done again, what was said before is past."""
     done_at = order.resolved_at
     if order.state not in RATED_STATES or done_at is None:
         return Label("处理完成后才能评价", "It can be rated once it is done")
