@@ -109,7 +109,8 @@ def by_position(site: Site, position: Position, reach: Reach) -> Here | Unproven
     if distance > reach.radius_m + position.accuracy_m:
         return Unproven(
             Label(
-                f"您距现场约 {_far_zh(distance)}，须在 {reach.radius_m:.0f} 米以内（定位误差 {position.accuracy_m:.0f} 米已计入）",
+                f"您距现场约 {_far_zh(distance)}，须在 {reach.radius_m:.0f} 米以内"
+                f"（定位误差 {position.accuracy_m:.0f} 米已计入）",
                 f"You are about {_far_en(distance)} away; within {reach.radius_m:.0f} m counts as there "
                 f"(the {position.accuracy_m:.0f} m of the position's own error are allowed for)",
             )

@@ -1,4 +1,4 @@
-"""Codes that hang at places (场所码): an id with the installation's signature, so that a made-up one is told at once."""
+"""Codes that hang at places (场所码): an id with the installation's signature, so that a made-up one is refused."""
 
 from __future__ import annotations
 

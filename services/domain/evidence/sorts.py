@@ -108,7 +108,8 @@ _WORDS: Mapping[Unfit, Label] = {
     ),
     Unfit.STREAMS: Label(
         "短片须恰有一路画面、至多一路声音，不得含字幕或附件；语音须恰有一路声音",
-        "A clip has one picture track, at most one of sound, and no subtitles or attachments; a voice note has one of sound",
+        "A clip has one track of pictures, at most one of sound, no subtitles and no attachments; a voice note has one "
+        "of sound",
     ),
     Unfit.CODEC: Label(
         "不支持该编码；画面用 H.264/H.265/VP8/VP9/AV1，声音用 AAC/Opus/Vorbis",
