@@ -221,7 +221,7 @@ def _streams(container: Any, form: str, voice: bool) -> tuple[Any, Any]:
 
 
 def _still(frame: VideoFrame) -> Image.Image:
-    image: Image.Image = frame.to_image()
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
     turn = int(getattr(frame, "rotation", 0) or 0)
     return _plain(image.rotate(turn, expand=True) if turn else image)
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Folder:
 
     async def list(self) -> AsyncIterator[Stored]:
         for folder in await asyncio.to_thread(self._folders):
-            for found in await asyncio.to_thread(lambda one=folder: list(_objects(one))):
+            for found in await asyncio.to_thread(_objects, folder):
                 yield found
 
     def _folders(self) -> list[Path]:
@@ -89,17 +89,19 @@ class Folder:
             raise _told(error) from error
 
 
-def _objects(folder: Path) -> Iterator[Stored]:
+def _objects(folder: Path) -> list[Stored]:
     """Halves of objects are listed too: what a killed process left behind has no proper name and is removed at sight
     once it is an hour old."""
+    found: list[Stored] = []
     for path in sorted(folder.iterdir()):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             modified = datetime.fromtimestamp(status.st_mtime, UTC)
             if is_name(path.name):
-                yield Stored(path.name, status.st_size, modified)
+                found.append(Stored(path.name, status.st_size, modified))
             elif path.name.startswith(".") and (datetime.now(UTC) - modified).total_seconds() > 3600:
                 path.unlink()
+    return found
 
 
 def _folder(path: Path) -> None:

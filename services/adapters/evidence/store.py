@@ -1,4 +1,4 @@
-"""The content-addressed store of evidence: an object is named by the SHA-256 of its bytes, and proved by it when read."""
+"""The content-addressed store of evidence: an object is named by the SHA-256 of its bytes, and proved by it."""
 
 from __future__ import annotations
 
