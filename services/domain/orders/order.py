@@ -162,6 +162,8 @@ class Order:
     arrived_at: datetime | None = None
     resolved_at: datetime | None = None
     resolved_by: str | None = None
+    workers: tuple[str, ...] = ()
+    """Who has accepted it, arrived or resolved it since it was last opened: none of them checks the work."""
     verified_at: datetime | None = None
     closed_at: datetime | None = None
     paused_at: datetime | None = None
@@ -235,16 +237,24 @@ def apply(order: Order | None, entry: Entry) -> Order:
         case Move.DISPATCH | Move.TRANSFER | Move.REOPEN:
             return _dispatched(order, entry)
         case Move.ASSIGN:
-            return replace(order, assignee_id=detail.get("assignee_id"), offered=tuple(detail.get("people", ())))
+            return replace(
+                order,
+                assignee_id=detail.get("assignee_id"),
+                offered=tuple(detail.get("people", ())),
+                mode=Mode(detail.get("mode") or Mode.ASSIGN),
+            )
         case Move.ACCEPT:
             took = order.accept_s if order.accept_s is not None else _took(order, at)
-            return replace(order, accepted_at=at, assignee_id=entry.actor_id, accept_s=took)
+            # Whoever takes it over goes on where the first one was.
+            first = order.accepted_at or at
+            return _worked(replace(order, accepted_at=first, assignee_id=entry.actor_id, accept_s=took), entry)
         case Move.ARRIVE:
             took = order.arrive_s if order.arrive_s is not None else _took(order, at)
             on_site = detail.get("on_site") or {}
-            return replace(order, arrived_at=at, arrive_s=took, on_site=on_site.get("by"))
+            return _worked(replace(order, arrived_at=at, arrive_s=took, on_site=on_site.get("by")), entry)
         case Move.RESOLVE:
-            return replace(order, resolved_at=at, resolved_by=entry.actor_id, resolve_s=_took(order, at))
+            done = replace(order, resolved_at=at, resolved_by=entry.actor_id, resolve_s=_took(order, at))
+            return _worked(done, entry)
         case Move.VERIFY:
             return replace(order, verified_at=at, verify_s=_took(order, at))
         case Move.CLOSE | Move.CANCEL | Move.FALSE_ALARM | Move.MERGE:
@@ -284,6 +294,12 @@ def apply(order: Order | None, entry: Entry) -> Order:
             return _worsened(order, entry)
         case Move.CREATE:
             raise ValueError(f"{order.id}: created twice")
+
+
+def _worked(order: Order, entry: Entry) -> Order:
+    if entry.actor_id in order.workers:
+        return order
+    return replace(order, workers=(*order.workers, entry.actor_id))
 
 
 def _taken(order: Order, entry: Entry) -> tuple[str, ...]:
@@ -334,6 +350,7 @@ def _dispatched(order: Order, entry: Entry) -> Order:
         arrived_at=None,
         resolved_at=None,
         resolved_by=None,
+        workers=() if again else order.workers,
         resolve_s=None,
         verify_s=None,
         verified_at=None,
