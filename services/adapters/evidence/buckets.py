@@ -65,7 +65,7 @@ class Bucket:
         except Missing:
             return
 
-    async def list(self) -> AsyncIterator[Stored]:
+    async def everything(self) -> AsyncIterator[Stored]:
         with _told(""):
             async for page in obstore.list(self._store, chunk_size=1000):
                 for found in page:

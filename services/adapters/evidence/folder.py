@@ -75,7 +75,7 @@ class Folder:
         except OSError as error:
             raise _told(error) from error
 
-    async def list(self) -> AsyncIterator[Stored]:
+    async def everything(self) -> AsyncIterator[Stored]:
         for folder in await asyncio.to_thread(self._folders):
             for found in await asyncio.to_thread(_objects, folder):
                 yield found

@@ -56,7 +56,7 @@ async def sweep(
     """What is older than a day and referred to by no row; what was sent and linked to nothing for a week; halves."""
     done = Swept()
     done.unlinked = await rows.let_go_unlinked(connection, now, UNLINKED_AGE)
-    async for found in store.objects.list():
+    async for found in store.objects.everything():
         done.seen += 1
         if now - found.modified >= ORPHAN_AGE and await drop_unreferred(connection, store, found.name):
             done.deleted += 1
