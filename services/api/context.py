@@ -14,6 +14,7 @@ from services.api.cache import Cache
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.limits import ReportLimit
+from services.api.intake import Intake
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
@@ -34,6 +35,7 @@ class Context:
     proofs: Proofs
     report_limit: ReportLimit
     forgetting: Forgetting
+    intake: Intake
     estimate: Estimate = nothing_known
 
 

@@ -23,6 +23,7 @@ from services.api.context import Context
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.limits import Rate, ReportLimit
+from services.api.intake import Intake
 from services.api.live.hub import Hub, HubSettings
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
@@ -53,6 +54,7 @@ def compose(settings: ApiSettings) -> Context:
     hub = Hub(database, auth, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
+    intake = Intake(settings, settings.secret_key.get_secret_value())
     return Context(
         settings,
         database,
@@ -69,6 +71,7 @@ def compose(settings: ApiSettings) -> Context:
             community=Rate.of(settings.reports_per_hour_community),
         ),
         Forgetting(database, clock, settings.report_contact_days),
+        intake,
         estimate=history_estimate,
     )
 

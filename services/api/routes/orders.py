@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from services.adapters.orders import MoveRefused, OrderNotFound, VersionConflict, apply_move
-from services.api import cursor, shapes
+from services.api import arrivals, cursor, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
@@ -106,6 +107,8 @@ async def move(
     async with context.database.write() as connection:
         rows = await work.orders_by_ids(connection, [order_id])
         before = await in_scope(connection, who, rows[0] if rows else None, "order", order_id)
+        on_site = await arrivals.checked(connection, context.intake, before, body.move, body.position, body.code)
+        request = replace(request, on_site=on_site)
         await _check_assignee(connection, body.assignee_id, before["community_id"])
         try:
             await apply_move(connection, OrderId(order_id), request, actor, context.clock.now())
