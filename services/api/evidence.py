@@ -184,7 +184,7 @@ def refuse_early(order: Row, request: MoveRequest, who: Principal, now: datetime
 async def told(
     connection: Connection, who: Principal, row: Row, order_id: UUID, now: datetime, key: str | None
 ) -> None:
-    """The EVIDENCE move in the order's history. The order is locked, so no version can be stale. Raises ApiError 422."""
+    """The EVIDENCE move in the history. The order is locked, so no version can be stale. Raises ApiError 422."""
     current = await fetch_order(connection, order_id, lock=True)
     request = replace(move_of(row["id"], row["sort"], row["phase"], key), version=current.version)
     try:

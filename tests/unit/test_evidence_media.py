@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import av
 import pytest
@@ -31,7 +32,7 @@ async def decode(
     form = admit(sort, data[:64], declared)
     if isinstance(form, Unfit):
         return form
-    into = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+    into = tmp_path / f"out-{uuid4().hex}"
     into.mkdir()
     source = into / "source"
     source.write_bytes(data)
