@@ -13,8 +13,8 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
 from services.api.forgetting import Forgetting
-from services.api.limits import ReportLimit
 from services.api.intake import Intake
+from services.api.limits import ReportLimit
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known

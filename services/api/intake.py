@@ -63,10 +63,10 @@ class Intake:
         self._upload_s = settings.evidence_upload_s
         self._reserve = settings.evidence_reserve_bytes
 
-    def check(self, request: Request, who: str, sort: Sort) -> None:
+    def check(self, request: Request, who: str, sort: Sort, files: int = 1) -> None:
         """What can be refused without a byte of the body. Raises ApiError 413 or 429."""
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.limits.bytes_of(sort) + OVERHEAD_BYTES:
+        if length.isdigit() and int(length) > files * self.limits.bytes_of(sort) + OVERHEAD_BYTES:
             raise self._too_large(sort)
         wait_s = self._rate.wait_s(who)
         if wait_s > 0:
@@ -84,8 +84,9 @@ class Intake:
         self._count(taken, sort)
         return taken
 
-    async def take_photos(self, request: Request, most: int) -> tuple[list[Taken], dict[str, str]]:
-        """A form with up to so many photos in fields `photo`, and its other fields. Raises as `take`."""
+    async def take_photos(self, request: Request, most: int) -> tuple[list[Taken], dict[str, str], int]:
+        """A form with up to so many photos in fields `photo`, its other fields, and how many photos the store did not
+        take: whoever calls for help is heard without a picture. Raises as `take`."""
         sort, limit = Sort.PHOTO, self.limits.bytes_of(Sort.PHOTO)
         async with self._refusals(sort), self._turn(), self._room() as folder:
 
@@ -95,15 +96,20 @@ class Intake:
 
             async with self._reading(sort):
                 files, fields = await receive_photos(request, folder, most, limit, look, MAGIC_BYTES)
-            taken = []
+            taken, lost = [], 0
             for path, received in files:
                 form = admit(sort, received.head, received.declared)
                 assert not isinstance(form, Unfit)  # noqa: S101 - it was looked at as it came
                 await asyncio.to_thread((into := path.with_suffix(".out")).mkdir)
-                taken.append(await self._stored(path, into, sort, form, received))
+                try:
+                    taken.append(await self._stored(path, into, sort, form, received))
+                except (NoRoom, StoreAway) as error:
+                    log.warning("report_photo_lost", why=str(error))
+                    meters.UPLOADS.labels(sort.value, "away" if isinstance(error, StoreAway) else "full").inc()
+                    lost += 1
         for one in taken:
             self._count(one, sort)
-        return taken, fields
+        return taken, fields, lost
 
     def _count(self, taken: Taken, sort: Sort) -> None:
         meters.UPLOADS.labels(sort.value, "stored").inc()

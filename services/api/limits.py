@@ -97,18 +97,27 @@ class ReportLimit:
         self._address = {grave: Buckets(address) for grave in (False, True)}
         self._community = {grave: Buckets(community) for grave in (False, True)}
 
+    def wait_s(self, *, account: str | None, address: str, community: str, now: float) -> float:
+        """Seconds until anything at all would be heard; takes nothing. For before it is known what is reported."""
+        return min(self._wait(account, address, community, grave, now) for grave in (False, True))
+
     def admit(self, *, account: str | None, address: str, community: str, grave: bool, now: float) -> float:
         """0, and one token is taken of each bucket; or the seconds to wait, and none is."""
-        if account is not None:
-            asked = [(self._account[grave], account)]
-        else:
-            asked = [(self._address[grave], network_of(address)), (self._community[grave], community)]
-        wait_s = max(buckets.wait_s(key, now) for buckets, key in asked)
+        wait_s = self._wait(account, address, community, grave, now)
         if wait_s > 0:
             return wait_s
-        for buckets, key in asked:
+        for buckets, key in self._asked(account, address, community, grave):
             buckets.take(key, now)
         return 0.0
+
+    def _wait(self, account: str | None, address: str, community: str, grave: bool, now: float) -> float:
+        asked = self._asked(account, address, community, grave)
+        return max(buckets.wait_s(key, now) for buckets, key in asked)
+
+    def _asked(self, account: str | None, address: str, community: str, grave: bool) -> list[tuple[Buckets, str]]:
+        if account is not None:
+            return [(self._account[grave], account)]
+        return [(self._address[grave], network_of(address)), (self._community[grave], community)]
 
 
 def network_of(address: str) -> str:

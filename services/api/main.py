@@ -22,8 +22,8 @@ from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
 from services.api.forgetting import Forgetting
-from services.api.limits import Rate, ReportLimit
 from services.api.intake import Intake
+from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S

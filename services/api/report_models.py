@@ -60,6 +60,8 @@ class ReportIn(Model):
     contact_phone: Phone = None
     """Shown to those who handle it alone, and forgotten some time after it was closed."""
     language: Literal["zh", "en"] = "zh"
+    evidence_ids: list[UUID] = Field(default_factory=list, max_length=MOST_PHOTOS)
+    """Sent before through `/communities/{id}/evidence` by the same account; or send photos along, as a form."""
     anonymous: bool = False
     """Not to be kept with the account although logged in; it is followed with the token then."""
 
@@ -98,6 +100,8 @@ class OpenedOut(Model):
     next: LabelOut
     safety: LabelOut | None
     photos: int
+    photos_lost: int
+    """Photos that could not be kept: the store is full or away. The report stands without them."""
 
 
 class StepOut(Model):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
+
+import httpx
+import pytest
 
 from services.adapters.reports import erase_contacts, reporters_of
 from tests.api_server import api_server, client, connect
+from tests.evidence_kit import jpeg, zipped
 from tests.factory import put_community, small_community
 from tests.integration.reports_support import move, order_of, post, send, stranger, work_through
 
@@ -271,7 +276,9 @@ async def test_urge_by_the_desk_shows_and_the_second_climbs_a_rung(database_url:
         made = await send(resident, "rubbish", building_id="test-b1")
         order = (await order_of(connection, made["id"]))["id"]
         assert (await post(patrol, f"/orders/{order}/urge", version=2, reason="快")).status_code == 422
-        first = await post(desk, f"/orders/{order}/urge", version=2, reason="群众反映强烈", until="2099-01-01T00:00:00Z")
+        first = await post(
+            desk, f"/orders/{order}/urge", version=2, reason="群众反映强烈", until="2099-01-01T00:00:00Z"
+        )
         assert first.status_code == 200, first.text
         assert (await order_of(connection, made["id"]))["rung"] == 0
         second = await post(street, f"/orders/{order}/urge", version=3, reason="请今日办结")
@@ -378,7 +385,9 @@ async def test_telephone_numbers_are_masked_for_all_but_who_handles_it_and_forgo
         client(url, "desk") as desk,
         client(url, "platform") as platform,
     ):
-        made = await send(resident, "rubbish", building_id="test-b1", contact_name="王秀英", contact_phone="13812345678")
+        made = await send(
+            resident, "rubbish", building_id="test-b1", contact_name="王秀英", contact_phone="13812345678"
+        )
         order = (await order_of(connection, made["id"]))["id"]
         for http, phone, name in (
             (worker, "13812345678", "王秀英"), (desk, "13812345678", "王秀英"), (patrol, "138****5678", "王**"),
@@ -441,3 +450,115 @@ async def test_reports_page_by_cursor_without_gaps(database_url: str) -> None:
                 if cursor is None:
                     break
             assert seen == made[::-1]
+
+
+async def test_photos_come_with_a_report_and_the_finished_work_is_shown(database_url: str, tmp_path: Path) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    async with (
+        api_server(database_url, evidence_url=f"file://{tmp_path}/store") as url,
+        stranger(url) as http,
+        client(url, "environment1") as worker,
+        client(url, "desk") as desk,
+        client(url, "resident1") as resident,
+    ):
+        without = await http.post(
+            "/communities/test/reports",
+            json={"category": "clutter", "place": "楼道"},
+            headers={"Idempotency-Key": str(uuid4())},
+        )
+        assert without.status_code == 422 and "照片" in without.json()["detail"]
+        form = {"category": "clutter", "building_id": "test-b1", "text": "杂" * 1500, "x": "", "contact_name": ""}
+        files = [("photo", (f"{n}.jpg", jpeg(320 + n, 240), "image/jpeg")) for n in range(2)]
+        files.append(("photo", ("", b"", "application/octet-stream")))
+        headers = {"Idempotency-Key": str(uuid4())}
+        answers = [
+            await http.post("/communities/test/reports", data=form, files=files, headers=headers) for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
+        assert answers[0].json() == answers[1].json()
+        made = answers[0].json()
+        assert (made["photos"], made["photos_lost"]) == (2, 0)
+        other = await http.post("/communities/test/reports", data=form, files=files[:1], headers=headers)
+        assert other.status_code == 409, "the same key with other photos is another report"
+        token = {"X-Report-Token": made["token"]}
+        shown = (await http.get(f"/reports/{made['id']}", headers=token)).json()
+        assert len(shown["own_photos"]) == 2 and shown["after_photos"] == []
+        path = f"/reports/{made['id']}/photos/{shown['own_photos'][0]}"
+        picture = await http.get(path, headers=token)
+        assert picture.headers["content-type"] == "image/jpeg" and b"SECRET" not in picture.content
+        assert (await http.get(path)).status_code == 404
+        order = await order_of(connection, made["id"])
+        assert order["photos_before"] == 2
+        listed = (await desk.get("/communities/test/reports")).json()["items"][0]
+        assert listed["photos"] == shown["own_photos"]
+        assert (await desk.get(f"/evidence/{listed['photos'][0]}")).status_code == 200
+        assert (await post(desk, f"/reports/{made['id']}/file", version=order["version"])).status_code == 200
+        await work_through(worker, connection, order["id"], "accept", "arrive")
+        after = await worker.post(
+            f"/orders/{order['id']}/evidence",
+            params={"sort": "photo", "phase": "after"},
+            files={"file": ("a.jpg", jpeg(200, 200), "image/jpeg")},
+            headers={"Idempotency-Key": "after-1"},
+        )
+        assert after.status_code == 200, after.text
+        shown = (await http.get(f"/reports/{made['id']}", headers=token)).json()
+        assert shown["after_photos"] == [after.json()["id"]]
+        assert (await http.get(f"/reports/{made['id']}/photos/{after.json()['id']}", headers=token)).status_code == 200
+        mine = await send(resident, "rubbish", building_id="test-b1")
+        foreign = f"/reports/{mine['id']}/photos/{shown['own_photos'][0]}"
+        assert (await resident.get(foreign)).status_code == 404
+    stored = await connection.fetch("SELECT uploaded_by, report_id FROM evidence WHERE report_id IS NOT NULL")
+    assert [(row["uploaded_by"], str(row["report_id"])) for row in stored] == [("anonymous", made["id"])] * 2
+    await connection.close()
+
+
+async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(database_url: str, tmp_path: Path) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    store = tmp_path / "store"
+    async with (
+        api_server(database_url, evidence_url=f"file://{store}", evidence_photo_bytes=200_000) as url,
+        client(url, "resident1") as http,
+    ):
+
+        async def form(*photos: bytes, **fields: str) -> httpx.Response:
+            files = [("photo", ("a.jpg", photo, "image/jpeg")) for photo in photos]
+            sent = {"category": "rubbish", "place": "x", **fields}
+            headers = {"Idempotency-Key": str(uuid4())}
+            return await http.post("/communities/test/reports", data=sent, files=files, headers=headers)
+
+        for photos, status in (
+            ([zipped()], 415),
+            ([jpeg()[:2000]], 422),
+            ([jpeg(64, 64)] * 7, 422),
+            ([b"\xff\xd8\xff" + bytes(300_000)], 413),
+            ([b"\xff\xd8\xff" + bytes(190_000)] * 5, 413),
+        ):
+            assert (await form(*photos)).status_code == status
+        assert (await form(jpeg(64, 64), category="no_such")).status_code == 422
+        assert (await form(jpeg(64, 64), extra="1")).status_code == 422
+        assert await connection.fetchval("SELECT count(*) FROM resident_report") == 0
+        good = await form(jpeg(64, 64))
+        assert good.json()["photos"] == 1
+    # A store that is full or away costs the photo, not the call for help.
+    from services.adapters.evidence import NoRoom, Store
+
+    async def full(self: Store, source: Path) -> str:
+        raise NoRoom(28, "no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "keep", full)
+        async with (
+            api_server(database_url, evidence_url=f"file://{store}") as url,
+            client(url, "resident1") as http,
+        ):
+            answer = await http.post(
+                "/communities/test/reports",
+                data={"category": "smoke_fire", "place": "5号楼"},
+                files=[("photo", ("a.jpg", jpeg(64, 64), "image/jpeg"))],
+                headers={"Idempotency-Key": str(uuid4())},
+            )
+            assert answer.status_code == 200, answer.text
+            assert (answer.json()["photos"], answer.json()["photos_lost"]) == (0, 1)
+    await connection.close()

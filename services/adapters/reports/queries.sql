@@ -183,3 +183,10 @@ GROUP BY a.rule_id
 
 -- name: key_used
 SELECT EXISTS (SELECT FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2)
+
+-- name: photos
+SELECT e.* FROM evidence e
+WHERE e.removed_at IS NULL AND e.sort = 'photo'
+  AND (e.report_id = ANY ($1::uuid[]) OR (e.order_id = $2 AND e.phase = 'after' AND e.report_id IS NULL))
+ORDER BY e.uploaded_at, e.id
+LIMIT 500

@@ -75,6 +75,14 @@ async def notes_of(connection: asyncpg.Connection[Any], report_ids: Sequence[UUI
     return rows
 
 
+async def photos_for(
+    connection: asyncpg.Connection[Any], report_ids: Sequence[UUID], order_id: UUID | None
+) -> list[Row]:
+    """Pictures sent with these reports, and those of the finished work of the order; oldest first."""
+    rows: list[Row] = await connection.fetch(Q["photos"], list(report_ids), order_id)
+    return rows
+
+
 async def awaiting_call_back(
     connection: asyncpg.Connection[Any], community_id: str, *, after: After | None, limit: int
 ) -> list[Row]:

@@ -90,10 +90,13 @@ async def reports(
             limit=limit + 1,
         )
         page = found[:limit]
-        notes = await _notes(connection, page)
+        notes, photos = await _notes(connection, page), await _photos(connection, page)
     may_call = is_desk(ticket.principal)
     more = cursor.encode(page[-1]["created_at"].isoformat(), page[-1]["id"]) if len(found) > limit else None
-    items = [desk_report(row, seen(row), notes.get(row["id"], []), [], may_call=may_call) for row in page]
+    items = [
+        desk_report(row, seen(row), notes.get(row["id"], []), photos.get(row["id"], []), may_call=may_call)
+        for row in page
+    ]
     return DeskReportPage(items=items, next=more)
 
 
@@ -102,6 +105,14 @@ async def _notes(connection: Connection, found: list[Row]) -> dict[UUID, list[st
     for note in await rows.notes_of(connection, [row["id"] for row in found]):
         notes.setdefault(note["report_id"], []).append(note["text"])
     return notes
+
+
+async def _photos(connection: Connection, found: list[Row]) -> dict[UUID, list[UUID]]:
+    """Ids for `/evidence/{id}`."""
+    photos: dict[UUID, list[UUID]] = {}
+    for one in await rows.photos_for(connection, [row["id"] for row in found], None):
+        photos.setdefault(one["report_id"], []).append(one["id"])
+    return photos
 
 
 @router.get("/orders/{order_id}/reports", summary="工单的上报 What residents said about an order")
@@ -113,9 +124,12 @@ async def reports_of_order(order_id: UUID, context: Ctx, ticket: Worker) -> Desk
         await in_scope(connection, who, found[0] if found else None, "order", order_id)
         order = await fetch_order(connection, order_id)
         listed = await rows.reports_of_order(connection, order_id)
-        notes = await _notes(connection, listed)
+        notes, photos = await _notes(connection, listed), await _photos(connection, listed)
     may_call = handles(order, actor_of(who), context.clock.now())
-    items = [desk_report(row, seen_order(order), notes.get(row["id"], []), [], may_call=may_call) for row in listed]
+    items = [
+        desk_report(row, seen_order(order), notes.get(row["id"], []), photos.get(row["id"], []), may_call=may_call)
+        for row in listed
+    ]
     return DeskReportPage(items=items, next=None)
 
 
@@ -163,8 +177,10 @@ async def _scoped(connection: Connection, who: Principal, report_id: UUID) -> tu
 
 async def _after(connection: Connection, who: Principal, report_id: UUID) -> DeskReportOut:
     row, order = await _scoped(connection, who, report_id)
-    notes = await _notes(connection, [row])
-    return desk_report(row, seen_order(order), notes.get(report_id, []), [], may_call=True)
+    notes, photos = await _notes(connection, [row]), await _photos(connection, [row])
+    return desk_report(
+        row, seen_order(order), notes.get(report_id, []), photos.get(report_id, []), may_call=True
+    )  # fmt: skip
 
 
 @router.post("/reports/{report_id}/file", summary="立案 File it: it is dispatched", responses=CHANGES)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
 
 from services.adapters import outbox
-from services.adapters.orders import fetch_history, fetch_order
+from services.adapters.evidence import rows as evidence_rows
+from services.adapters.orders import OrderRow, fetch_history, fetch_order
 from services.adapters.reports import (
     NewReport,
     ReportNotFound,
@@ -24,10 +23,12 @@ from services.adapters.reports import (
     saying,
 )
 from services.api import cursor, meters
+from services.api import report_sending as sending
 from services.api.auth import Ticket
-from services.api.context import Context, Ctx
+from services.api.context import Ctx
 from services.api.database import Connection
-from services.api.guard import anybody, community_in_scope, needs, open_to_all
+from services.api.evidence import handed_out
+from services.api.guard import anybody, needs, open_to_all
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
 from services.api.report_models import (
@@ -38,7 +39,6 @@ from services.api.report_models import (
     OpenedOut,
     RatedOut,
     RatingIn,
-    ReportIn,
     ReportOut,
 )
 from services.api.reports import (
@@ -46,7 +46,6 @@ from services.api.reports import (
     SHORTEST_KEY,
     TOKEN_HEADER,
     Row,
-    address_of,
     category_named,
     category_out,
     hash_of,
@@ -63,12 +62,12 @@ from services.api.reports import (
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
 from services.api.routes.orders import Key
 from services.api.shapes import label
-from services.api.store import communities as communities_store
-from services.domain.access import Permission, allowed
+from services.domain.access import Permission
 from services.domain.ids import CommunityId
-from services.domain.reports import Category
+from services.domain.orders import Source
+from services.domain.reports import Filing, Photo
 from services.domain.reports.words import WORDS, Step
-from services.domain.vocabulary import Label, Severity
+from services.domain.vocabulary import Label
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["reports 居民上报"], responses=PROBLEMS)
@@ -99,37 +98,38 @@ async def categories() -> CategoriesOut:
 
 @router.post(
     "/communities/{community_id}/reports",
+    response_model=OpenedOut,
     summary="上报 Report something, with or without a login",
     responses={
         400: {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"},
         409: {"model": Problem, "description": "该键已用于另一次上报 · the key was used for another report"},
+        413: {"model": Problem, "description": "照片过大 · the photos are too large"},
+        415: {"model": Problem, "description": "不接收此类文件 · not a picture that is taken"},
         429: {"model": Problem, "description": "上报过多，见 Retry-After · too many reports; see Retry-After"},
     },
+    openapi_extra=sending.BODY,
 )
-async def report(
-    community_id: str, body: ReportIn, request: Request, context: Ctx, ticket: Somebody, key: Key = None
-) -> OpenedOut:
+async def report(community_id: str, request: Request, context: Ctx, ticket: Somebody, key: Key = None) -> OpenedOut:
+    """As JSON, or as a form with up to six photos in the field `photo`. The same Idempotency-Key is the same report."""
     may_report(ticket)
-    return await _reported(community_id, body, request, context, ticket, key)
-
-
-async def _reported(
-    community_id: str, body: ReportIn, request: Request, context: Context, ticket: Ticket | None, key: str | None
-) -> OpenedOut:
+    async with context.database.read() as connection:
+        community = await sending.community_of(connection, ticket, community_id)
+    body, taken, lost = await sending.read(context, request, ticket, community_id)
     category = category_named(body.category)
+    if category.photo is Photo.REQUIRED and not (taken or lost or body.evidence_ids):
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "此类上报须附照片 · a photo is needed for this category")
     anonymous = ticket is None or body.anonymous
     account = ticket.principal.id if ticket is not None else None
     # Whoever wants to stay unknown leaves no trace of their account, not in the key either.
     key = f"{NOBODY if anonymous else account}:{key_needed(key, SHORTEST_KEY if anonymous else 1)}"
-    digest = _digest(body)
+    digest = sending.digest_of(body, taken)
     token = token_for(context, community_id, key, digest) if anonymous else None
     async with context.database.read() as connection:
-        await _community(connection, ticket, community_id)
         known = await connection.fetchrow(rows.Q["by_key"], community_id, key)
-        where = await _where(connection, ticket, community_id, body)
-    trusted = ticket is not None and allowed(ticket.principal.role, Permission.ORDER_OPEN)
-    if known is None and not trusted:
-        _admit(context, request, account, community_id, category)
+        where = await sending.where(connection, ticket, community_id, body)
+        linked = await sending.own_evidence(connection, ticket, community_id, body)
+    if known is None:
+        sending.admit(context, request, ticket, community_id, category)
     new = NewReport(
         id=uuid4(),
         community_id=CommunityId(community_id),
@@ -146,7 +146,12 @@ async def _reported(
     )
     with refusals("report", new.id):
         async with context.database.write() as connection:
+            names = [name for one in taken for name in (one.sha256, one.thumb_sha256) if name]
+            await evidence_rows.hold(connection, *names)
             opened = await open_report(connection, new, context.clock.now())
+            shown = 0
+            if not opened.again:
+                shown = await sending.keep_photos(context, connection, opened, community, new, taken, linked)
             await outbox.append(connection, opened.outgoing)
     found = opened.report
     joined = found["joined"]
@@ -159,9 +164,10 @@ async def _reported(
             category=category.id,
             order=str(opened.order.id),
             joined=joined,
+            photos=shown,
             anonymous=anonymous,
         )
-    step = Step.JOINED if joined else Step.RECEIVED if opened.order.filed_at is None else Step.DISPATCHED
+    step = Step.JOINED if joined else Step.RECEIVED if category.filing is Filing.DESK else Step.DISPATCHED
     return OpenedOut(
         id=found["id"],
         number=found["number"],
@@ -171,85 +177,9 @@ async def _reported(
         words=label(WORDS[step]),
         next=next_words(category, joined=joined),
         safety=label(category.safety) if category.safety else None,
-        photos=0,
+        photos=len(taken) + len(linked),
+        photos_lost=lost,
     )
-
-
-def _digest(body: ReportIn) -> bytes:
-    return hashlib.sha256(json.dumps(body.model_dump(mode="json"), sort_keys=True).encode()).digest()
-
-
-async def _community(connection: Connection, ticket: Ticket | None, community_id: str) -> None:
-    if ticket is not None:
-        await community_in_scope(connection, ticket.principal, community_id)
-    elif not await communities_store.communities(connection, community_id=community_id):
-        raise not_found("community", community_id)
-
-
-def _admit(context: Context, request: Request, account: str | None, community_id: str, category: Category) -> None:
-    grave = category.severity is Severity.CRITICAL
-    wait_s = context.report_limit.admit(
-        account=account, address=address_of(request), community=community_id, grave=grave, now=time.monotonic()
-    )
-    if wait_s > 0:
-        meters.REPORTS.labels(category.id, "limited").inc()
-        seconds = int(wait_s) + 1
-        urgent = (
-            "；紧急情况请立即拨打 119、110、120 或社区值班电话", "; in an emergency call 119, 110, 120 or the desk"
-        )  # fmt: skip
-        raise ApiError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"上报过多，请 {seconds} 秒后再试{urgent[0]} · too many reports; try again in {seconds} s{urgent[1]}",
-            headers={"Retry-After": str(seconds)},
-        )
-
-
-async def _where(connection: Connection, ticket: Ticket | None, community_id: str, body: ReportIn) -> dict[str, Any]:
-    """The place as it is kept: of what was named, all that follows from it. Raises ApiError 422."""
-    building, unit, household = body.building_id, body.unit_id, body.household_id
-    own = ticket.principal.household_id if ticket is not None else None
-    if body.at_home or (household is not None and household == own):
-        home = await connection.fetchrow(rows.Q["home"], community_id, own) if own is not None else None
-        if home is None:
-            raise _nowhere("您的账号没有登记住址", "your account has no home in this community")
-        building, unit, household = home["building_id"], home["unit_id"], home["household_id"]
-    elif household is not None:
-        raise _nowhere("只能填写本人的住户", "the household can only be your own")
-    x, y = body.x, body.y
-    if x is not None and y is not None:
-        await _on_plan(connection, community_id, x, y)
-        if building is None:
-            around = await connection.fetchrow(rows.Q["around_pin"], community_id, x, y)
-            building = around["building_id"] if around is not None else None
-    if unit is not None and building is None:
-        raise _nowhere("请先选择楼栋", "a unit needs its building")
-    place, grid = body.place, None
-    if building is not None:
-        row = await connection.fetchrow(rows.Q["place"], community_id, building, unit, household)
-        if row is None or (unit is not None and row["unit_id"] is None):
-            raise _nowhere("本社区没有这个楼栋或单元", "there is no such building or unit in this community")
-        grid = row["grid_id"]
-        x, y = (x, y) if x is not None else (float(row["x"]), float(row["y"]))
-        place = place or "".join((row["building_name"], row["unit_name"] or ""))
-    return {
-        "building_id": building, "unit_id": unit, "household_id": household,
-        "grid_id": grid, "x": x, "y": y, "place": place,
-    }  # fmt: skip
-
-
-_MARGIN_M = 500.0
-
-
-async def _on_plan(connection: Connection, community_id: str, x: float, y: float) -> None:
-    size = await connection.fetchrow(rows.Q["plan_size"], community_id)
-    if size is None or size["width"] is None or size["height"] is None:
-        return
-    if not (-_MARGIN_M <= x <= size["width"] + _MARGIN_M and -_MARGIN_M <= y <= size["height"] + _MARGIN_M):
-        raise _nowhere("位置不在本社区范围", "the pin lies outside this community")
-
-
-def _nowhere(zh: str, en: str) -> ApiError:
-    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{zh} · {en}")
 
 
 @router.get("/reports/mine", summary="我的上报 One's own reports, newest first")
@@ -284,7 +214,41 @@ async def follow(report_id: UUID, context: Ctx, ticket: Somebody, token: Token =
         order = await fetch_order(connection, row["worked_on_id"])
         history = await fetch_history(connection, order.id)
         notes = await rows.notes_of(connection, [report_id])
-    return own_report(row, order, history, notes, ([], []), context.clock.now())
+        photos = await rows.photos_for(connection, [report_id], _shown(order))
+    own = [one["id"] for one in photos if one["report_id"] == report_id]
+    after = [one["id"] for one in photos if one["report_id"] != report_id]
+    return own_report(row, order, history, notes, (own, after), context.clock.now())
+
+
+def _shown(order: OrderRow) -> UUID | None:
+    """Whose pictures of the finished work a reporter sees: of orders that residents opened. What a sensor told may be
+    about somebody's home."""
+    return order.id if order.source is Source.RESIDENT else None
+
+
+@router.get(
+    "/reports/{report_id}/photos/{photo_id}",
+    response_class=Response,
+    summary="上报的照片 One's own photos, and those of the finished work",
+    responses={200: {"content": {"image/jpeg": {}, "image/webp": {}}}, 410: {"model": Problem}},
+)
+async def photo(
+    report_id: UUID,
+    photo_id: UUID,
+    request: Request,
+    context: Ctx,
+    ticket: Somebody,
+    token: Token = None,
+    small: Annotated[bool, Query(description="缩略图 · a small one")] = False,
+) -> Response:
+    async with context.database.consistent() as connection:
+        row = await _own(connection, report_id, ticket, token)
+        order = await fetch_order(connection, row["worked_on_id"])
+        photos = await rows.photos_for(connection, [report_id], _shown(order))
+    found = next((one for one in photos if one["id"] == photo_id), None)
+    if found is None:
+        raise not_found("evidence", photo_id)
+    return await handed_out(context, request, found, thumb=small)
 
 
 @router.post("/reports/{report_id}/rating", summary="评价 Rate how it was done", responses=LATER)
