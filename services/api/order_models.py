@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from services.api.models import HistoryOut, LabelOut, Model, NamedOut, OrderOut, Problem
+from services.api.models import HistoryOut, LabelOut, Metres, Model, NamedOut, OrderOut, PositionIn, Problem
 from services.domain.orders import Clock, Move, OrderState, Rung
 from services.domain.vocabulary import Severity, Team
 
 MOST_AT_ONCE = 200
-Metres = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
 
 class OrderIn(Model):
@@ -101,6 +100,10 @@ class MoveIn(Model):
     pause_until: AwareDatetime | None = None
     outcome: Literal["satisfied", "unsatisfied", "unreached"] | None = None
     """Of `call_back`."""
+    position: PositionIn | None = None
+    """Of `arrive`: where the phone believes to be."""
+    code: str | None = Field(default=None, max_length=128)
+    """Of `arrive`: what the code at the place says."""
 
 
 class BatchMoveIn(MoveIn):

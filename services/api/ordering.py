@@ -18,7 +18,7 @@ from services.adapters.orders import (
     fetch_order,
     insert_order,
 )
-from services.api import shapes
+from services.api import arrivals, shapes
 from services.api.context import Context
 from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope
@@ -78,6 +78,7 @@ async def _moved(
         pause_reason=body.pause_reason,
         pause_until=body.pause_until,
         outcome=body.outcome,
+        on_site=await arrivals.checked(connection, context.intake, before, body.move, body.position, body.code),
         idempotency_key=f"{who.id}:{key}",
     )
     try:

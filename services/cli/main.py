@@ -9,6 +9,7 @@ from services.cli import (
     device,
     doctor,
     down,
+    evidence,
     identity,
     init,
     meter,
@@ -21,7 +22,23 @@ from services.cli import (
     up,
 )
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, seed, simulate, bench)
+VERBS = (
+    up,
+    down,
+    status,
+    doctor,
+    migrate,
+    init,
+    identity,
+    device,
+    meter,
+    evidence,
+    rules,
+    plans,
+    seed,
+    simulate,
+    bench,
+)
 
 app = typer.Typer(
     name="linhub",
