@@ -94,7 +94,7 @@ CREATE INDEX notice_recipient ON notice (recipient, created_at DESC, id DESC);
 CREATE INDEX notice_event ON notice (seq);
 CREATE INDEX notice_digest ON notice (digest_of) WHERE digest_of IS NOT NULL;
 COMMENT ON COLUMN notice.id IS 'derived from event, recipient and template: reading the outbox again makes none twice';
-COMMENT ON COLUMN notice.seq IS 'the outbox row it tells of; what was not told of in the outbox has its negative';
+COMMENT ON COLUMN notice.seq IS 'the outbox row it tells of; 0: of none';
 COMMENT ON COLUMN notice.params IS 'what its template is filled with; nothing of anybody''s health';
 COMMENT ON COLUMN notice.next_at IS 'when the sender has to look at it next: to send, or because nobody acknowledged it';
 COMMENT ON COLUMN notice.via IS 'channel: a channel took it; app: the recipient has none and finds it under /me/notices';
