@@ -29,6 +29,7 @@ _SCHEMES: dict[str, Sort] = {
     "dingtalk": Sort.DINGTALK,
     "wecombot": Sort.WECOM,
     "feishu": Sort.FEISHU,
+    "lark": Sort.FEISHU,
     "json": Sort.WEBHOOK,
     "jsons": Sort.WEBHOOK,
     "mailto": Sort.SMTP,
