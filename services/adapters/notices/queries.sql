@@ -172,3 +172,7 @@ RETURNING id, seq, template, order_id
 -- name: end_turns
 UPDATE notice SET state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END, next_at = NULL
 WHERE seq = $1 AND template = $2 AND id <> $3 AND state IN ('queued', 'sent') AND next_at IS NOT NULL
+
+-- name: orders_of_notice
+SELECT DISTINCT order_id FROM notice
+WHERE (id = $1 OR digest_of = $1) AND order_id IS NOT NULL AND acknowledged_at IS NULL ORDER BY order_id

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +23,7 @@ from services.domain.vocabulary import Label, Role, Severity, Team
 
 log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 _ALERTS = frozenset({"alert.ask", "notice.requested"})
 _ASKS_WHO = frozenset({"dispatch", "transfer", "reopen", "warn", "urge", "breach"})
@@ -132,9 +132,7 @@ async def load_accounts(connection: Connection, known: Known, communities: Itera
     found: dict[str, list[Account]] = defaultdict(list)
     for row in await connection.fetch(Q["accounts"], sorted(communities)):
         team = Team(row["team"]) if row["team"] else None
-        found[row["community"]].append(
-            Account(row["id"], Role(row["role"]), team, row["grid_id"], row["household_id"])
-        )
+        found[row["community"]].append(Account(row["id"], Role(row["role"]), team, row["grid_id"], row["household_id"]))
     known.accounts.update(found)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from services.domain.notices.audience import Account, AlertFacts, Draft, Event, OrderFacts, audience
 from services.domain.notices.channels import Sort, may_add, mask, parse_address
 from services.domain.notices.templates import TEMPLATES, Template, render, templates_ended_by
-from services.domain.notices.timing import RETRIES, Bundles, ack_wait_s, bundles, quiet_until, retry_after_s, turn_wait_s
+from services.domain.notices.timing import (
+    RETRIES,
+    Bundles,
+    ack_wait_s,
+    bundles,
+    quiet_until,
+    retry_after_s,
+    turn_wait_s,
+)
 
 __all__ = [
     "RETRIES",

@@ -110,7 +110,9 @@ def audience(
     return []
 
 
-def undelivered(event: Event, told: OrderFacts | AlertFacts, to: Iterable[str], accounts: Sequence[Account]) -> list[Draft]:
+def undelivered(
+    event: Event, told: OrderFacts | AlertFacts, to: Iterable[str], accounts: Sequence[Account]
+) -> list[Draft]:
     """To the desk: somebody was not reached, and no rung is left that could be asked in their place."""
     why = {"why": ", ".join(sorted(to))[:120]}
     desk = _desk(accounts)

@@ -78,12 +78,21 @@ _ALL = (
     _order("urge", "督办", "Wanted done now", _DUE, _WHY),
     _order("reopen", "工单重新打开", "Order opened again", _DUE, _WHY, ended_by=_TAKEN),
     _order(
-        "over", "工单已撤销", "Order called off", expires_s=2 * _HOUR, ended_by=frozenset(), ack=False, cap=Severity.MAJOR
+        "over",
+        "工单已撤销",
+        "Order called off",
+        expires_s=2 * _HOUR,
+        ended_by=frozenset(),
+        ack=False,
+        cap=Severity.MAJOR,
     ),
     _order("undelivered", "通知未送达，请人工联系", "A notice did not arrive; please call", _WHY, ended_by=_TAKEN),
     Template(
         "unreached",
-        Label("【{severity}】通知未送达，请人工联系：{title}", "[{severity}] A notice did not arrive, please call: {title}"),
+        Label(
+            "【{severity}】通知未送达，请人工联系：{title}",
+            "[{severity}] A notice did not arrive, please call: {title}",
+        ),
         (_PLACE, _WHY),
         12 * _HOUR,
     ),
