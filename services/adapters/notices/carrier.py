@@ -68,7 +68,9 @@ class AppriseCarrier:
             return Outcome(error is None, error, round((time.monotonic() - started) * 1000))
 
         host = sort.value if sort in FIXED else _host(address)
-        slots = self._hosts.setdefault(host, asyncio.Semaphore(PER_HOST))
+        # Critical ones never wait behind others of the same host.
+        place = f"{host} {message.severity is Severity.CRITICAL}"
+        slots = self._hosts.setdefault(place, asyncio.Semaphore(PER_HOST))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await slots.acquire()

@@ -67,8 +67,11 @@ UPDATE outbox_reader SET seq = $1, updated_at = clock_timestamp() WHERE name = '
 
 -- name: claim
 WITH due AS (
-    SELECT id, state FROM notice WHERE next_at <= $1
-    ORDER BY severity <> 'critical', next_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT n.id, n.state FROM notice n
+    WHERE n.next_at <= $1 AND (n.severity = 'critical' OR n.state <> 'queued' OR NOT EXISTS (
+        SELECT FROM notice s WHERE s.recipient = n.recipient AND s.state = 'sending' AND s.severity <> 'critical'
+            AND s.next_at > $1))
+    ORDER BY n.severity <> 'critical', n.next_at, n.id LIMIT $2 FOR UPDATE OF n SKIP LOCKED
 )
 UPDATE notice n SET lease = $3, next_at = $1 + make_interval(secs => $4),
     state = CASE WHEN due.state = 'queued' THEN 'sending' ELSE due.state END
@@ -77,17 +80,18 @@ RETURNING n.id, n.seq, n.community_id, n.order_id, n.alert_id, n.recipient, n.ch
     n.params, n.turn, n.correlation, n.created_at, n.expires_at, n.attempts, n.state, n.via
 
 -- name: ways
-SELECT r.recipient, c.id, c.sort, c.address, c.language, c.min_severity, c.quiet_from, c.quiet_to, c.position
+SELECT r.recipient, c.id, c.sort, c.address, c.language, c.min_severity, c.quiet_from, c.quiet_to, c.position,
+    c.verified_at IS NOT NULL AS verified
 FROM unnest($1::text[]) AS r (recipient)
 JOIN contact_channel c ON c.account_id = substr(r.recipient, 9) AND r.recipient LIKE 'account:%'
 JOIN app_user u ON u.id = c.account_id AND u.disabled_at IS NULL
 WHERE c.verified_at IS NOT NULL OR c.id = ANY ($2::uuid[])
 UNION ALL
-SELECT r.recipient, c.id, c.sort, c.address, c.language, c.min_severity, c.quiet_from, c.quiet_to, c.position
+SELECT r.recipient, c.id, c.sort, c.address, c.language, c.min_severity, c.quiet_from, c.quiet_to, c.position, true
 FROM unnest($1::text[]) AS r (recipient)
 JOIN contact_channel c ON 'contact:' || c.contact_id = r.recipient
 UNION ALL
-SELECT r.recipient, NULL, 'sms', p.phone, 'zh', 'info', NULL, NULL, 1
+SELECT r.recipient, NULL, 'sms', p.phone, 'zh', 'info', NULL, NULL, 1, true
 FROM unnest($1::text[]) AS r (recipient)
 JOIN person p ON 'person:' || p.id = r.recipient AND p.phone IS NOT NULL
 ORDER BY 1, 9, 2

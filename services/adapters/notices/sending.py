@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Way:
     min_severity: Severity
     quiet_from: Any
     quiet_to: Any
+    verified: bool
     why_not: str | None = None
 
 
@@ -117,7 +119,8 @@ def _way(row: Row, gates: Mapping[tuple[str, str], str], community_id: str) -> W
         template = gates.get((community_id, sort.value))
         address, why_not = (gateway_address(template, address), None) if template else ("", "no gateway")
     severity = Severity(row["min_severity"])
-    return Way(row["id"], sort, address, row["language"], severity, row["quiet_from"], row["quiet_to"], why_not)
+    quiet = row["quiet_from"], row["quiet_to"]
+    return Way(row["id"], sort, address, row["language"], severity, *quiet, row["verified"], why_not)
 
 
 async def _links(connection: asyncpg.Connection[Any], rows: Sequence[Row], rules: Rules) -> dict[UUID, str]:
@@ -202,7 +205,7 @@ class Delivery:
             title, body = render(template, row["params"], severity, language, zone)
             return Message(title, body + self._link(batch, row["id"], language), severity)
 
-        ways = [one for one in batch.ways.get(row["recipient"], ()) if row["channel_id"] in (None, one.channel_id)]
+        ways = _ways_of(batch, row)
         tried = await self._round(ways, severity, zone, message)
         await self._settle(batch, row, tried)
 
@@ -219,7 +222,7 @@ class Delivery:
             title, body = digest(titles, language)
             return Message(title, body + self._link(batch, lead["id"], language), severity)
 
-        tried = await self._round(list(batch.ways.get(lead["recipient"], ())), severity, zone, message)
+        tried = await self._round(_ways_of(batch, lead), severity, zone, message)
         await self._settle(batch, lead, tried)
         for row in rows[1:]:
             follows = lead["id"] if tried.ok else None
@@ -244,7 +247,11 @@ class Delivery:
         heard = [one for one in usable if one.min_severity.rank <= severity.rank]
         quiet = {id(one): quiet_until(now, one.quiet_from, one.quiet_to, zone) for one in heard}
         awake = [one for one in heard if quiet[id(one)] is None]
+        started = time.monotonic()
         for one in awake:
+            if time.monotonic() - started > self._rules.lease_s / 2:
+                # What is left of the lease might not be enough; the next round begins with a new one.
+                break
             tried.attempts.append(await self._carry(one, message))
             if tried.ok:
                 return tried
@@ -282,7 +289,7 @@ class Delivery:
         severity = Severity(row["severity"])
         return any(
             one.why_not is None and (severity is Severity.CRITICAL or one.min_severity.rank <= severity.rank)
-            for one in batch.ways.get(row["recipient"], ())
+            for one in _ways_of(batch, row)
         )
 
     async def _in_app(self, batch: Batch, row: Row, now: datetime) -> None:
@@ -337,6 +344,14 @@ class Delivery:
         async with self._pool.acquire() as connection:
             what = await take_further(connection, row, now)
         self._count("", what)
+
+
+def _ways_of(batch: Batch, row: Row) -> list[Way]:
+    """The one it is meant for; else every one that was shown to be theirs."""
+    ways = batch.ways.get(row["recipient"], ())
+    if row["channel_id"] is not None:
+        return [one for one in ways if one.channel_id == row["channel_id"]]
+    return [one for one in ways if one.verified]
 
 
 def _attempt_columns(notice_id: UUID, attempts: Iterable[tuple[Way, datetime, Outcome]]) -> list[list[Any]]:

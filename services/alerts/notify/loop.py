@@ -20,7 +20,7 @@ from services.alerts.settings import AlertSettings
 
 log = structlog.get_logger(__name__)
 
-CLAIMED = 100
+CLAIMED = 300
 UNDER_WAY = 20
 """Batches being sent at once: one whose channels do not answer holds up itself alone."""
 _FIGURES_EVERY_S = 5.0

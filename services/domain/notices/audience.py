@@ -12,7 +12,6 @@ from services.domain.notices.templates import MASKED_TITLE, TEMPLATES
 from services.domain.notices.timing import turn_wait_s
 from services.domain.orders.clocks import running
 from services.domain.orders.order import Entry, Order
-from services.domain.orders.states import Move
 from services.domain.orders.terms import Mode, Rung
 from services.domain.vocabulary import Label, Role, Severity, Team
 
@@ -142,6 +141,7 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
     named = tuple(entry.detail.get("people") or ())
     params = _params(told)
     made: list[Draft] = []
+    people: tuple[str, ...]
 
     def tell(people: Iterable[str], template: str, *, turns: bool = False) -> None:
         # Whoever did it knows.
@@ -152,7 +152,7 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
         case "dispatch" | "transfer" | "reopen":
             template = "reopen" if what == "reopen" else "dispatch"
             assigned = entry.detail.get("assignee_id") or (order.assignee_id if what == "reopen" else None)
-            people = named or ((assigned,) if assigned else told.reached or _team(accounts, order))
+            people = named or ((assigned,) if assigned else ()) or told.reached or _team(accounts, order)
             tell(people, template, turns=order.mode is not Mode.GRAB)
         case "assign":
             tell([one for one in (entry.detail.get("assignee_id") or order.assignee_id, *named) if one], "assign")
@@ -172,8 +172,8 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
     if text := _PROGRESS.get(what):
         title = MASKED_TITLE if told.health else order.title
         known = {"title": _label(title), "text": _label(text)}
-        people = [one for one in told.reporters if one != entry.actor_id]
-        made.extend(_drafts(event, people, "report", Severity.MINOR, known, order=order))
+        others = [one for one in told.reporters if one != entry.actor_id]
+        made.extend(_drafts(event, others, "report", Severity.MINOR, known, order=order))
     return made
 
 
