@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,6 +12,7 @@ from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
+from services.api.limits import FailureLimit
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
@@ -31,6 +32,8 @@ class Context:
     clock: SteadyClock
     proofs: Proofs
     estimate: Estimate = nothing_known
+    guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
+    """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
 
 
 def _context(request: Request) -> Context:

@@ -58,6 +58,10 @@ _ZH = {
     "metric": "指标",
     "plan": "预案",
     "run": "预案执行",
+    "notice": "通知",
+    "channel": "渠道",
+    "gateway": "网关",
+    "contact": "联系人",
 }
 
 

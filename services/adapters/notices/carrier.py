@@ -20,6 +20,14 @@ from services.domain.vocabulary import Severity
 
 log = structlog.get_logger(__name__)
 
+GATEWAY_SCHEMES = frozenset(
+    {
+        "json", "jsons", "form", "forms", "xml", "xmls", "mailto", "mailtos", "bulksms", "burstsms", "d7sms", "httpsms",
+        "serwersms", "smsc", "smseagle", "smseagles", "smsmanager", "clicksend", "twilio", "vonage", "plivo", "sinch",
+    }
+)  # fmt: skip
+"""Of apprise's: web hooks that a gateway of one's own understands, mail, and providers of messages and calls. Those
+that act on this machine (desktop, files, syslog) are not among them."""
 PER_HOST = 4
 """Messages under way to one host: one that is slow costs these and no others."""
 ALTOGETHER = 128

@@ -180,3 +180,105 @@ WHERE seq = $1 AND template = $2 AND id <> $3 AND state IN ('queued', 'sent') AN
 -- name: orders_of_notice
 SELECT DISTINCT order_id FROM notice
 WHERE (id = $1 OR digest_of = $1) AND order_id IS NOT NULL AND acknowledged_at IS NULL ORDER BY order_id
+
+-- name: page
+SELECT n.id, n.community_id, n.order_id, n.alert_id, n.recipient, n.template, n.severity, n.params, n.state, n.via,
+    n.digest_of, n.turn, n.attempts, n.last_error, n.created_at, n.not_before, n.sent_at, n.acknowledged_at, n.expires_at,
+    n.escalated, coalesce(u.display_name, c.name, p.name, '') AS name, o.number
+FROM notice n
+LEFT JOIN app_user u ON 'account:' || u.id = n.recipient
+LEFT JOIN person_contact c ON 'contact:' || c.id = n.recipient
+LEFT JOIN person p ON 'person:' || p.id = n.recipient
+LEFT JOIN work_order o ON o.id = n.order_id
+WHERE ($1::text IS NULL OR n.community_id = $1) AND ($2::text IS NULL OR n.recipient = $2)
+    AND ($3::uuid IS NULL OR n.order_id = $3) AND ($4::text IS NULL OR n.state = $4) AND n.template <> 'code'
+    AND (NOT $5 OR (n.acknowledged_at IS NULL AND n.state <> 'cancelled' AND n.not_before <= $6))
+    AND ($7::timestamptz IS NULL OR (n.created_at, n.id) < ($7, $8::uuid))
+ORDER BY n.created_at DESC, n.id DESC LIMIT $9
+
+-- name: attempts
+SELECT notice_id, sort, at, ok, error, ms FROM notice_attempt WHERE notice_id = ANY ($1::uuid[]) ORDER BY id
+
+-- name: home_of_account
+SELECT coalesce(u.community_id, (SELECT min(c.id) FROM community c WHERE c.street_id = u.street_id),
+    (SELECT min(id) FROM community WHERE u.street_id IS NULL)) FROM app_user u WHERE u.id = $1
+
+-- name: lock_account
+SELECT id FROM app_user WHERE id = $1 FOR UPDATE
+
+-- name: channels
+SELECT id, sort, shown, position, min_severity, quiet_from, quiet_to, language, created_at, verified_at, failing_since
+FROM contact_channel WHERE account_id = $1 ORDER BY position, created_at, id
+
+-- name: insert_channel
+INSERT INTO contact_channel (id, account_id, contact_id, sort, address, shown, position, min_severity, quiet_from,
+    quiet_to, language, verified_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT DO NOTHING RETURNING id
+
+-- name: set_channel
+UPDATE contact_channel SET position = $3, min_severity = $4, quiet_from = $5, quiet_to = $6, language = $7
+WHERE id = $1 AND account_id = $2 RETURNING id
+
+-- name: delete_channel
+DELETE FROM contact_channel WHERE id = $1 AND account_id = $2 RETURNING sort
+
+-- name: set_code
+UPDATE contact_channel SET code_hash = $3, code_until = $4, code_tries = 0
+WHERE id = $1 AND account_id = $2 AND verified_at IS NULL RETURNING id
+
+-- name: codes_lately
+SELECT count(*) FROM notice WHERE recipient = 'account:' || $1 AND template = 'code' AND created_at > $2
+
+-- name: insert_code
+INSERT INTO notice (id, seq, community_id, recipient, channel_id, template, severity, params, created_at, not_before,
+    expires_at, state, next_at)
+VALUES ($1, 0, $2, 'account:' || $3, $4, 'code', 'major', jsonb_build_object('code', $5::text), $6, $6, $7, 'queued', $6)
+
+-- name: try_code
+UPDATE contact_channel SET code_tries = code_tries + 1
+WHERE id = $1 AND account_id = $2 AND verified_at IS NULL AND code_until > $3 AND code_tries < 5
+RETURNING code_hash
+
+-- name: verified
+UPDATE contact_channel SET verified_at = $2, code_hash = NULL, code_until = NULL WHERE id = $1
+
+-- name: gateways_shown
+SELECT sort, template, changed_at, changed_by FROM community_gateway WHERE community_id = $1 ORDER BY sort
+
+-- name: set_gateway
+INSERT INTO community_gateway (community_id, sort, template, changed_by) VALUES ($1, $2, $3, $4)
+ON CONFLICT (community_id, sort) DO UPDATE SET template = excluded.template, changed_at = now(),
+    changed_by = excluded.changed_by
+
+-- name: delete_gateway
+DELETE FROM community_gateway WHERE community_id = $1 AND sort = $2 RETURNING sort
+
+-- name: contacts
+SELECT c.id, c.person_id, c.name, c.relation, c.position, c.created_at,
+    (SELECT k.shown FROM contact_channel k WHERE k.contact_id = c.id ORDER BY k.position LIMIT 1) AS phone,
+    (SELECT k.language FROM contact_channel k WHERE k.contact_id = c.id ORDER BY k.position LIMIT 1) AS language
+FROM person_contact c WHERE c.person_id = $1 ORDER BY c.position, c.created_at, c.id
+
+-- name: insert_contact
+INSERT INTO person_contact (id, community_id, person_id, name, relation, position, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id
+
+-- name: contact_of
+SELECT c.id, c.community_id, c.person_id FROM person_contact c WHERE c.id = $1
+
+-- name: lock_person
+SELECT id FROM person WHERE id = $1 FOR UPDATE
+
+-- name: delete_contact
+DELETE FROM person_contact WHERE id = $1
+
+-- name: by_token
+SELECT n.id, n.recipient, n.state, n.acknowledged_at, n.params, n.template, n.severity, n.community_id, o.number,
+    coalesce(u.display_name, c.name, p.name, '') AS name, k.timezone
+FROM notice_link l JOIN notice n ON n.id = l.notice_id JOIN community k ON k.id = n.community_id
+LEFT JOIN work_order o ON o.id = n.order_id
+LEFT JOIN app_user u ON 'account:' || u.id = n.recipient
+LEFT JOIN person_contact c ON 'contact:' || c.id = n.recipient
+LEFT JOIN person p ON 'person:' || p.id = n.recipient
+WHERE l.token_hash = $1 AND l.expires_at > $2

@@ -1,4 +1,4 @@
-"""The two loops of notices: the outbox into the queue, the queue to the channels. Any number of engines may run them."""
+"""The loops of notices: the outbox into the queue, the queue to the channels. Any number of engines may run them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ CLAIMED = 300
 UNDER_WAY = 20
 """Batches being sent at once: one whose channels do not answer holds up itself alone."""
 _FIGURES_EVERY_S = 5.0
+_DRAIN_S = 2.0
+"""What was sent and not recorded would be sent twice."""
 
 
 class Notifier:
@@ -54,13 +56,15 @@ class Notifier:
         self._send.set()
 
     async def run(self) -> None:
-        """Until cancelled. What is under way then is left to its lease: somebody else sends it again."""
+        """Until cancelled. What is under way then may end; what does not is left to its lease, and sent again."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._forever("notices_read", self.read, self._read, self._poll_s))
                 group.create_task(self._forever("notices_send", self.send, self._send, self._poll_s))
                 group.create_task(self._forever("notices_figures", self._figures, asyncio.Event(), _FIGURES_EVERY_S))
         finally:
+            if self._sending:
+                await asyncio.wait(self._sending, timeout=_DRAIN_S)
             for task in self._sending:
                 task.cancel()
             await asyncio.gather(*self._sending, return_exceptions=True)
