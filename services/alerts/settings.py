@@ -36,6 +36,15 @@ class AlertSettings(ServiceSettings):
     alerts_settle_s: float = Field(default=3600.0, ge=0)
     """After a start, silence counts anew for three intervals of the device, for so long at most; 0: not at all."""
 
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    """Where people reach this system from outside; without it, notices carry no link to acknowledge by."""
+    notices_timeout_s: float = Field(default=10.0, gt=0, le=60)
+    """How long a channel may take with one message."""
+    notices_lease_s: float = Field(default=60.0, gt=0)
+    """What an engine that died was sending is sent again after this: longer than a round through all channels."""
+    notices_pace: float = Field(default=1.0, gt=0)
+    """Factor on every wait of notices for another attempt and for an acknowledgement; for drills and tests."""
+
     @field_validator("mqtt_url")
     @classmethod
     def _address(cls, url: str | None) -> str | None:

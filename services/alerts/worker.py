@@ -19,6 +19,7 @@ from services.alerts import lease as leases
 from services.alerts import metrics, plans
 from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
+from services.alerts.notify import Notifier
 from services.alerts.partition import PartitionWorker
 from services.alerts.rosters import watch_rosters
 from services.alerts.settings import AlertSettings
@@ -55,6 +56,7 @@ class AlertWorker:
         self._answered_at = time.monotonic()
         self._plans_wake = asyncio.Event()
         self._sender = CommandSender(pool, settings, owner, lambda: self.owned, self._clock)
+        self._notifier = Notifier(pool, settings, self._clock)
 
     def readiness(self) -> str | None:
         """A standby is ready too: its work is to wait."""
@@ -75,6 +77,7 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters)),
                     group.create_task(self._run_plans()),
                     group.create_task(self._sender.run()),
+                    group.create_task(self._notifier.run()),
                     group.create_task(self._listen()),
                     group.create_task(self._watch()),
                     group.create_task(self._clock.keep()),
@@ -203,6 +206,8 @@ class AlertWorker:
         await connection.add_listener("registry", self._on_registry)
         await connection.add_listener("plan", self._on_plan)
         await connection.add_listener("command", self._on_command)
+        await connection.add_listener("outbox", self._on_outbox)
+        await connection.add_listener("notice", self._on_notice)
         try:
             # Whatever changed while nobody listened.
             self._on_registry(None, 0, "", "")
@@ -214,6 +219,8 @@ class AlertWorker:
                 await connection.remove_listener("registry", self._on_registry)
                 await connection.remove_listener("plan", self._on_plan)
                 await connection.remove_listener("command", self._on_command)
+                await connection.remove_listener("outbox", self._on_outbox)
+                await connection.remove_listener("notice", self._on_notice)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]
@@ -226,6 +233,12 @@ class AlertWorker:
 
     def _on_command(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         self._sender.wake.set()
+
+    def _on_outbox(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._notifier.outbox_grew()
+
+    def _on_notice(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._notifier.queue_grew()
 
     def _on_registry(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         for worker in self._workers.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -14,7 +14,7 @@ from services.api.cache import Cache
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.intake import Intake
-from services.api.limits import ReportLimit
+from services.api.limits import FailureLimit, ReportLimit
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
@@ -37,6 +37,8 @@ class Context:
     forgetting: Forgetting
     intake: Intake
     estimate: Estimate = nothing_known
+    guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
+    """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
 
 
 def _context(request: Request) -> Context:

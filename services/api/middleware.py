@@ -103,7 +103,7 @@ class Edge:
                 await self._app(scope, take, answer)
             except Exception as error:
                 if not isinstance(error, AWAY):
-                    log.exception("request_failed", method=scope["method"], path=scope["path"])
+                    log.exception("request_failed", method=scope["method"], path=_told(scope["path"]))
                 if status:
                     raise
                 failed = unavailable(scope["path"]) if isinstance(error, AWAY) else _internal(scope, request_id)
@@ -119,11 +119,16 @@ class Edge:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=_told(scope["path"]),
                 status=status,
                 ms=round(whole_s * 1000, 1),
                 client=scope["client"][0] if scope.get("client") else None,
             )
+
+
+def _told(path: str) -> str:
+    """What a log may say of it: the links of notices are secrets."""
+    return "/n/…" if path.startswith("/n/") else path
 
 
 def _internal(scope: Scope, request_id: str) -> ASGIApp:

@@ -68,6 +68,10 @@ _ZH = {
     "handover": "交接",
     "evidence": "证据",
     "code": "场所码",
+    "notice": "通知",
+    "channel": "渠道",
+    "gateway": "网关",
+    "contact": "联系人",
 }
 
 

@@ -46,6 +46,8 @@ class Permission(StrEnum):
     """To file, refuse and join what is reported, and to call people back."""
     NOTICES = "notices"
     """Who was told of what, and whether it arrived."""
+    GATEWAYS = "gateways"
+    """To say by which gateways a community sends messages, calls and mail."""
     KPIS = "kpis"
     QUARANTINE = "quarantine"
     LEDGER = "ledger"
@@ -111,7 +113,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.STREET: _WORK,
     Role.PLATFORM: _WATCH,
     Role.ADMIN: _KEEP
-    | {Permission.RULE_EDIT, Permission.RULE_SAFETY, Permission.PLAN_EDIT, Permission.ORDER_CLASS_EDIT},
+    | {
+        Permission.RULE_EDIT,
+        Permission.RULE_SAFETY,
+        Permission.PLAN_EDIT,
+        Permission.ORDER_CLASS_EDIT,
+        Permission.GATEWAYS,
+    },
 }
 """The whole matrix; a role that is not here may do nothing."""
 

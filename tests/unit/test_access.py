@@ -33,6 +33,8 @@ EXPECTED = {
     | {P.ORDER_MOVES, P.HEALTH, P.QUARANTINE, P.LEDGER, P.SILENCES, P.HOUSEHOLD}
     | {P.RULE_EDIT, P.RULE_SAFETY, P.PLAN_EDIT},
 }
+EXPECTED[Role.DESK] |= {P.NOTICES}
+EXPECTED[Role.ADMIN] |= {P.NOTICES, P.GATEWAYS}
 
 
 def who(role: Role, **scope: str) -> Principal:

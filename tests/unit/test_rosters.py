@@ -130,9 +130,7 @@ def test_gaps_agree_with_the_oracle_minute_by_minute(one: Pattern, rng: random.R
     shifts = [shift for shift in made(one, START - timedelta(days=2), 6) if rng.random() < 0.6]
     end = START + timedelta(days=2)
     found = gaps(required([one], ZONE, START, end), shifts)
-    assert all(a.ends_at < b.starts_at for a, b in pairwise(found)), (
-        "they neither touch nor overlap"
-    )
+    assert all(a.ends_at < b.starts_at for a, b in pairwise(found)), "they neither touch nor overlap"
     for step in range(0, 2 * 1440, 15):
         at = START + step * MINUTE
         day = at.astimezone(ZONE).date()

@@ -11,7 +11,7 @@ import asyncpg
 from services.adapters.queries import Queries
 from services.domain.plans.core import LOUDSPEAKER, SIREN
 from services.domain.plans.facts import Facts, Near, Person, World
-from services.domain.plans.plan import Broadcast, Command, Notice, Plan, Reach
+from services.domain.plans.plan import Broadcast, Command, Notice, People, Plan, Reach
 from services.domain.vocabulary import Label, Role, Team
 
 Q = Queries.beside(__file__)
@@ -127,6 +127,11 @@ async def _people(connection: asyncpg.Connection[Any], plan: Plan, facts: Facts)
         Person(row["id"], False, row["name"] or "", None, None, None, *_home(row))
         for row in (await connection.fetch(Q["residents_near"], building) if building else ())
     ]
+    if facts.household_id and any(People.FAMILY in one.people for one in notices):
+        people += [
+            Person(row["id"], False, row["name"], household_id=facts.household_id, contact=True)
+            for row in await connection.fetch(Q["contacts_near"], facts.household_id, facts.person_id)
+        ]
     people += [
         Person(row["id"], True, row["name"], row["role"], row["team"], row["grid_id"], *_home(row))
         for row in await connection.fetch(

@@ -42,6 +42,11 @@ FROM unit u JOIN household h ON h.unit_id = u.id JOIN person p ON p.household_id
 WHERE u.building_id = $1
 ORDER BY p.id
 
+-- name: contacts_near
+SELECT c.id::text AS id, c.name FROM person p JOIN person_contact c ON c.person_id = p.id
+WHERE p.household_id = $1 AND ($2::text IS NULL OR p.id = $2)
+ORDER BY c.position, c.created_at, c.id
+
 -- name: accounts_near
 SELECT a.id, a.display_name AS name, a.role, a.team, a.grid_id, a.household_id, h.unit_id, u.building_id, h.floor
 FROM app_user a LEFT JOIN household h ON h.id = a.household_id LEFT JOIN unit u ON u.id = h.unit_id

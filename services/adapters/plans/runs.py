@@ -210,7 +210,10 @@ def _notice(one: SendNotice) -> dict[str, Any]:
             "roles": [each.value for each in one.to.roles],
             "teams": [each.value for each in one.to.teams],
         },
-        "recipients": [{"id": each.id, "user": each.user} for each in one.people[:RECIPIENTS]],
+        "recipients": [
+            {"id": each.id, "user": each.user} | ({"contact": True} if each.contact else {})
+            for each in one.people[:RECIPIENTS]
+        ],
         "count": len(one.people),
         "escalation": one.escalation,
     }

@@ -27,7 +27,7 @@ router = APIRouter(prefix=PREFIX, tags=["households 家庭"], responses=PROBLEMS
 ASKED = frozenset({"asking", "answered"})
 
 
-def _own(who: Principal, row: Row, what: str, name: object) -> None:
+def own_household(who: Principal, row: Row, what: str, name: object) -> None:
     """Residents speak for their own household, 网格员 for those of their 网格. Raises 404 for all others."""
     if not reaches_household(who, row["household_id"]) or not reaches_grid(who, row["grid_id"]):
         raise not_found(what, name)
@@ -44,7 +44,7 @@ async def answer(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.askable(connection, alert_id), "alert", alert_id)
-        _own(who, row, "alert", alert_id)
+        own_household(who, row, "alert", alert_id)
         if row["state"] == "cleared" or ASKED.isdisjoint(row["held"]):
             raise ApiError(HTTPStatus.CONFLICT, "该告警没有在询问 · nobody is being asked about this alert (any more)")
         await store.insert_answer(connection, row, body.ok, body.note, who.id)
@@ -61,7 +61,7 @@ async def away(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.person(connection, person_id), "person", person_id)
-        _own(who, row, "person", person_id)
+        own_household(who, row, "person", person_id)
         if body.until is not None and body.until <= context.clock.now():
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "时间已过 · that is over already")
         await store.set_away(connection, person_id, body.until)

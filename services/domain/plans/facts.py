@@ -119,6 +119,8 @@ class Person:
     unit_id: str | None = None
     building_id: str | None = None
     floor: int | None = None
+    contact: bool = False
+    """An emergency contact of somebody of that household, who lives elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ def _addressed(one: Person, facts: Facts, notice: Notice) -> bool:
 
 def _belongs(one: Person, facts: Facts, group: People) -> bool:
     at_home = facts.household_id is not None and one.household_id == facts.household_id
+    if one.contact:
+        return at_home and group is People.FAMILY
     match group:
         case People.WEARER:
             return not one.user and facts.person_id is not None and one.id == facts.person_id

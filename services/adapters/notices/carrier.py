@@ -1,0 +1,189 @@
+"""Carries one message to one address through apprise: bounded in time, never more than a few to one host at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+import structlog
+
+from services.domain.notices import Sort
+from services.domain.notices.channels import FIXED
+from services.domain.vocabulary import Severity
+
+log = structlog.get_logger(__name__)
+
+GATEWAY_SCHEMES = frozenset(
+    {
+        "json", "jsons", "form", "forms", "xml", "xmls", "mailto", "mailtos", "bulksms", "burstsms", "d7sms", "httpsms",
+        "serwersms", "smsc", "smseagle", "smseagles", "smsmanager", "clicksend", "twilio", "vonage", "plivo", "sinch",
+    }
+)  # fmt: skip
+"""Of apprise's: web hooks that a gateway of one's own understands, mail, and providers of messages and calls. Those
+that act on this machine (desktop, files, syslog) are not among them."""
+PER_HOST = 4
+"""Messages under way to one host: one that is slow costs these and no others."""
+ALTOGETHER = 128
+_WHY_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    title: str
+    body: str
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    ok: bool
+    error: str | None
+    ms: int
+
+
+class Carrier(Protocol):
+    async def carry(self, sort: Sort, address: str, message: Message) -> Outcome: ...
+
+
+def gateway_address(template: str, to: str) -> str:
+    """The community's gateway with the number or mail address in its place."""
+    return template.replace("{to}", quote(to, safe=""))
+
+
+class AppriseCarrier:
+    """Each message has a thread of its own, which no shutdown waits for: a host that never answers holds up nobody.
+
+    apprise is imported at the first message (0.2 s of this process's time and 0.8 s for its plugins).
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._hosts: dict[str, asyncio.Semaphore] = {}
+        self._all = asyncio.Semaphore(ALTOGETHER)
+
+    async def carry(self, sort: Sort, address: str, message: Message) -> Outcome:
+        """Never raises: what goes wrong is an outcome. The host's place is taken until its thread has really ended."""
+        started = time.monotonic()
+
+        def outcome(error: str | None) -> Outcome:
+            return Outcome(error is None, error, round((time.monotonic() - started) * 1000))
+
+        host = sort.value if sort in FIXED else _host(address)
+        # Critical ones never wait behind others of the same host.
+        place = f"{host} {message.severity is Severity.CRITICAL}"
+        slots = self._hosts.setdefault(place, asyncio.Semaphore(PER_HOST))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await slots.acquire()
+        except TimeoutError:
+            return outcome("the channel is busy with messages it does not answer")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._all.acquire()
+        except TimeoutError:
+            slots.release()
+            return outcome("too many channels do not answer")
+
+        def ended() -> None:
+            slots.release()
+            self._all.release()
+
+        answer = _in_thread(lambda: _notify(address, message, self._timeout_s), ended)
+        try:
+            # A little more than the socket's own patience: its word says more than ours.
+            async with asyncio.timeout(self._timeout_s + 1.0):
+                return outcome(await asyncio.shield(answer))
+        except TimeoutError:
+            return outcome(f"no answer within {self._timeout_s:g} s")
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).netloc.rpartition("@")[2] or address
+    except ValueError:
+        return address
+
+
+def _in_thread(work: Callable[[], str | None], ended: Callable[[], None]) -> asyncio.Future[str | None]:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str | None] = loop.create_future()
+
+    def say(value: str | None) -> None:
+        ended()
+        if not answer.done():
+            answer.set_result(value)
+
+    def run() -> None:
+        try:
+            value = work()
+        except Exception as error:
+            value = f"{type(error).__name__}"
+            log.warning("channel_failed", why=repr(error)[:_WHY_LONGEST])
+        try:
+            loop.call_soon_threadsafe(say, value)
+        except RuntimeError:
+            # The loop has been closed meanwhile; nobody waits for the answer any more.
+            return
+
+    threading.Thread(target=run, daemon=True, name="notice").start()
+    return answer
+
+
+class _Words(logging.Handler):
+    """What apprise says in this thread while it sends: its notify() answers with yes or no only."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.last = record.getMessage()
+
+
+def _notify(address: str, message: Message, timeout_s: float) -> str | None:
+    """None: it was taken. Runs in a thread."""
+    apprise: Any = _apprise()
+    channel = apprise.Apprise.instantiate(address)
+    if channel is None:
+        return "the address makes no sense to apprise"
+    channel.socket_connect_timeout = min(4.0, timeout_s)
+    channel.socket_read_timeout = timeout_s
+    sort = {Severity.CRITICAL: apprise.NotifyType.FAILURE, Severity.MAJOR: apprise.NotifyType.WARNING}
+    words = _Words()
+    logger = logging.getLogger("apprise")
+    logger.addHandler(words)
+    try:
+        taken = channel.notify(
+            body=message.body, title=message.title, notify_type=sort.get(message.severity, apprise.NotifyType.INFO)
+        )
+    finally:
+        logger.removeHandler(words)
+    return None if taken else redacted(words.last or "the channel refused it", address)
+
+
+_IMPORT = threading.Lock()
+
+
+def _apprise() -> Any:
+    with _IMPORT:
+        import apprise
+
+        logging.getLogger("apprise").propagate = False
+        return apprise
+
+
+def redacted(words: str, address: str) -> str:
+    """Without the parts of the address, most of which are secrets."""
+    for part in sorted(set(re.split(r"[:/?&=@%]+", address.partition("://")[2])), key=len, reverse=True):
+        if len(part) >= 4:
+            words = words.replace(part, "***")
+    return words[:_WHY_LONGEST]

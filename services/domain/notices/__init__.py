@@ -1,0 +1,40 @@
+"""Notices (通知): who is told of what, in which words, when, and what happens when it does not arrive."""
+
+from __future__ import annotations
+
+from services.domain.notices.audience import Account, AlertFacts, Draft, Event, OrderFacts, audience
+from services.domain.notices.channels import Sort, mask, may_add, parse_address
+from services.domain.notices.templates import TEMPLATES, Template, render, templates_ended_by
+from services.domain.notices.timing import (
+    RETRIES,
+    Bundles,
+    ack_wait_s,
+    bundles,
+    quiet_until,
+    retry_after_s,
+    turn_wait_s,
+)
+
+__all__ = [
+    "RETRIES",
+    "TEMPLATES",
+    "Account",
+    "AlertFacts",
+    "Bundles",
+    "Draft",
+    "Event",
+    "OrderFacts",
+    "Sort",
+    "Template",
+    "ack_wait_s",
+    "audience",
+    "bundles",
+    "mask",
+    "may_add",
+    "parse_address",
+    "quiet_until",
+    "render",
+    "retry_after_s",
+    "templates_ended_by",
+    "turn_wait_s",
+]

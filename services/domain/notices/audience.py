@@ -1,0 +1,317 @@
+"""Which events of the outbox make notices for whom: pure, from what the event, its order and the accounts say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from services.domain.notices.templates import MASKED_TITLE, TEMPLATES
+from services.domain.notices.timing import turn_wait_s
+from services.domain.orders.clocks import running
+from services.domain.orders.order import Entry, Order
+from services.domain.orders.terms import Mode, Rung
+from services.domain.vocabulary import Label, Role, Severity, Team
+
+NAMESPACE = UUID("6c1c6f0e-7b57-5d0c-9f0b-6a3b1f2f9d10")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of the outbox."""
+
+    seq: int
+    type: str
+    community_id: str
+    subject: str
+    correlation: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    role: Role
+    team: Team | None
+    grid_id: str | None = None
+    household_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """The order as it stands, and the line of its history that the event tells of.
+
+    `reached`: who is on duty, asked where the line names nobody. `health`: it is about somebody's health.
+    """
+
+    order: Order
+    number: int
+    entry: Entry
+    health: bool
+    reached: tuple[str, ...] = ()
+    reporters: tuple[str, ...] = ()
+    """Accounts that reported it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFacts:
+    id: UUID
+    severity: Severity
+    title: Label
+    place: str
+    health: bool
+    household_id: str | None = None
+    contacts: tuple[str, ...] = ()
+    """Recipients outside of the accounts: emergency contacts and residents of the home."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One notice to one person. `recipient`: account:…, contact:… or person:…; `turn` counts from 0."""
+
+    id: UUID
+    event: Event
+    recipient: str
+    template: str
+    severity: Severity
+    params: Mapping[str, Any] = field(default_factory=dict)
+    turn: int = 0
+    wait_s: float = 0.0
+    expires_s: float = 3600.0
+    order_id: UUID | None = None
+    alert_id: UUID | None = None
+
+    def not_before(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.wait_s)
+
+
+def notice_id(seq: int | str, recipient: str, template: str) -> UUID:
+    """The same event tells the same person the same thing once, however often it is read."""
+    return uuid5(NAMESPACE, f"{seq}|{recipient}|{template}")
+
+
+def audience(
+    event: Event, accounts: Sequence[Account], order: OrderFacts | None = None, alert: AlertFacts | None = None
+) -> list[Draft]:
+    """The notices of one event, each person once, in their turn; none for what is nobody's business."""
+    family, _, what = event.type.partition(".")
+    if family == "order" and order is not None:
+        return _of_order(event, what, accounts, order)
+    match event.type:
+        case "notice.requested":
+            return _of_plan(event, accounts, alert)
+        case "alert.ask" if alert is not None:
+            return _of_question(event, accounts, alert)
+        case "roster.gap":
+            return _of_gap(event, accounts)
+    return []
+
+
+def undelivered(
+    event: Event, told: OrderFacts | AlertFacts, to: Iterable[str], accounts: Sequence[Account]
+) -> list[Draft]:
+    """To the desk: somebody was not reached, and no rung is left that could be asked in their place."""
+    why = {"why": ", ".join(sorted(to))[:120]}
+    desk = _desk(accounts)
+    if isinstance(told, OrderFacts):
+        return _drafts(event, desk, "undelivered", told.order.severity, _params(told) | why, order=told.order)
+    title = MASKED_TITLE if told.health else told.title
+    params = {"title": _label(title), "place": told.place} | why
+    return _drafts(event, desk, "unreached", told.severity, params, alert_id=told.id)
+
+
+# -- orders -------------------------------------------------------------------------------------------------------
+
+_PROGRESS: Mapping[str, Label] = {
+    "accept": Label("已受理，处理人员即将到场", "Somebody has taken it and is on the way"),
+    "arrive": Label("处理人员已到场", "Somebody is there"),
+    "pause": Label("处理暂停，恢复后将继续", "It waits, and goes on afterwards"),
+    "resolve": Label("已处置，等待核实", "It was seen to and is being checked"),
+    "close": Label("已办结，欢迎评价", "It is done; please rate it"),
+    "reopen": Label("已重新处理", "It is being seen to again"),
+    "cancel": Label("已撤销", "It was called off"),
+    "false_alarm": Label("经核查无需处置", "It was looked at and needs nothing done"),
+}
+
+
+def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderFacts) -> list[Draft]:
+    order, entry = told.order, told.entry
+    named = tuple(entry.detail.get("people") or ())
+    params = _params(told)
+    made: list[Draft] = []
+    people: tuple[str, ...]
+
+    def tell(people: Iterable[str], template: str, *, turns: bool = False) -> None:
+        # Whoever did it knows.
+        others = [one for one in dict.fromkeys(people) if one != entry.actor_id]
+        made.extend(_drafts(event, others, template, order.severity, params, order=order, turns=turns))
+
+    match what:
+        case "dispatch" | "transfer" | "reopen":
+            template = "reopen" if what == "reopen" else "dispatch"
+            assigned = entry.detail.get("assignee_id") or (order.assignee_id if what == "reopen" else None)
+            people = named or ((assigned,) if assigned else ()) or told.reached or _team(accounts, order)
+            tell(people, template, turns=order.mode is not Mode.GRAB)
+        case "assign":
+            tell([one for one in (entry.detail.get("assignee_id") or order.assignee_id, *named) if one], "assign")
+        case "warn" | "urge":
+            tell(_at_work(accounts, told), what)
+        case "breach":
+            tell(named or _at_work(accounts, told), "breach")
+        case "escalate":
+            rung = Rung(entry.detail.get("rung") or min(max(order.rung, 0), max(Rung)))
+            tell(named or told.reached or _rung(accounts, order, rung), "escalate")
+        case "return":
+            tell(_desk(accounts), "return")
+        case "resolve":
+            tell((*_desk(accounts), *_grid(accounts, order.grid_id)), "verify", turns=True)
+        case "cancel" | "merge" | "false_alarm":
+            tell([order.assignee_id] if order.assignee_id else [], "over")
+    if text := _PROGRESS.get(what):
+        title = MASKED_TITLE if told.health else order.title
+        known = {"title": _label(title), "text": _label(text)}
+        others = [one for one in told.reporters if one != entry.actor_id]
+        made.extend(_drafts(event, others, "report", Severity.MINOR, known, order=order))
+    return made
+
+
+def _params(told: OrderFacts) -> dict[str, Any]:
+    """What may be said of an order: never what a health rule found, nor what somebody wrote about it."""
+    order = told.order
+    clock, due = next(iter(running(order)), (None, None))
+    return {
+        "number": told.number,
+        "title": _label(MASKED_TITLE if told.health else order.title),
+        "place": order.place,
+        "clock": clock,
+        "due": due.isoformat() if due else None,
+        "why": None if told.health else told.entry.reason,
+    }
+
+
+def _at_work(accounts: Sequence[Account], told: OrderFacts) -> tuple[str, ...]:
+    order = told.order
+    if order.assignee_id:
+        return (order.assignee_id,)
+    return order.offered or told.reached or _team(accounts, order)
+
+
+def _team(accounts: Sequence[Account], order: Order) -> tuple[str, ...]:
+    """Everybody of the order's team; for 网格, those of the place's. The desk where there is nobody."""
+    if order.team is Team.GRID:
+        found = _grid(accounts, order.grid_id) or tuple(one.id for one in accounts if one.role is Role.GRID)
+    elif order.team in (Team.STREET, Team.DEPARTMENT):
+        found = tuple(one.id for one in accounts if one.role is Role.STREET)
+    elif order.team is Team.DESK:
+        found = _desk(accounts)
+    else:
+        found = tuple(one.id for one in accounts if one.role is Role.STAFF and one.team is order.team)
+    return found or _desk(accounts)
+
+
+def _rung(accounts: Sequence[Account], order: Order, rung: Rung) -> tuple[str, ...]:
+    if rung in (Rung.TEAM, Rung.LEADER):
+        return _team(accounts, order)
+    if rung in (Rung.STREET, Rung.DEPARTMENT):
+        found = tuple(one.id for one in accounts if one.role is Role.STREET)
+        return found or _desk(accounts)
+    return _desk(accounts)
+
+
+def _desk(accounts: Sequence[Account]) -> tuple[str, ...]:
+    """The desk; where there is none, the administrators: somebody is always told."""
+    found = tuple(one.id for one in accounts if one.role is Role.DESK)
+    return found or tuple(one.id for one in accounts if one.role is Role.ADMIN)
+
+
+def _grid(accounts: Sequence[Account], grid_id: str | None) -> tuple[str, ...]:
+    return tuple(one.id for one in accounts if one.role is Role.GRID and one.grid_id == grid_id and grid_id is not None)
+
+
+# -- others ------------------------------------------------------------------------------------------------------
+
+
+def _of_plan(event: Event, accounts: Sequence[Account], alert: AlertFacts | None) -> list[Draft]:
+    severity = alert.severity if alert else Severity.MAJOR
+    recipients = [_recipient(one) for one in event.data.get("recipients", ())]
+    if not recipients:
+        recipients = [f"account:{one}" for one in _desk(accounts)]
+    if alert is not None and alert.health:
+        # The plan's own words may have the alert's title in them.
+        title = _label(MASKED_TITLE)
+        text = {"zh": "请尽快联系或查看。", "en": "Please call or look in as soon as you can."}
+    else:
+        title = _label(alert.title) if alert else {"zh": "通知", "en": "Notice"}
+        text = dict(event.data.get("text") or {"zh": "", "en": ""})
+    params = {"title": title, "text": text, "place": alert.place if alert else None}
+    step = str(event.data.get("step", ""))
+    return _drafts(
+        event, recipients, "plan", severity, params, alert_id=alert.id if alert else None, more=step, whole=True
+    )
+
+
+def _recipient(one: Mapping[str, Any]) -> str:
+    if one.get("user"):
+        return f"account:{one['id']}"
+    return f"contact:{one['id']}" if one.get("contact") else f"person:{one['id']}"
+
+
+def _of_question(event: Event, accounts: Sequence[Account], alert: AlertFacts) -> list[Draft]:
+    home = event.data.get("household_id")
+    people = [f"account:{one.id}" for one in accounts if home is not None and one.household_id == home]
+    params = {
+        "title": _label(MASKED_TITLE if alert.health else alert.title),
+        "place": alert.place,
+        "due": event.data.get("until"),
+    }
+    return _drafts(event, (*people, *alert.contacts), "ask", alert.severity, params, alert_id=alert.id, whole=True)
+
+
+def _of_gap(event: Event, accounts: Sequence[Account]) -> list[Draft]:
+    data = event.data
+    team = str(data.get("team") or "")
+    span = " – ".join(str(data[name])[:16].replace("T", " ") for name in ("starts_at", "ends_at") if data.get(name))
+    text = {"zh": f"{team} {span} 无人值班".strip(), "en": f"{team} {span}: nobody is on duty".strip()}
+    return _drafts(event, _desk(accounts), "roster", Severity.MAJOR, {"text": text})
+
+
+def _drafts(
+    event: Event,
+    people: Iterable[str],
+    template: str,
+    severity: Severity,
+    params: Mapping[str, Any],
+    *,
+    order: Order | None = None,
+    alert_id: UUID | None = None,
+    turns: bool = False,
+    more: str = "",
+    whole: bool = False,
+) -> list[Draft]:
+    """`whole`: the recipients say themselves what sort they are. `turns`: not critical ones are told one by one."""
+    kind = TEMPLATES[template]
+    grade = min(severity, kind.cap, key=lambda one: one.rank)
+    wait_s = turn_wait_s(grade) if turns else 0.0
+    found = dict.fromkeys(one if whole else f"account:{one}" for one in people)
+    return [
+        Draft(
+            notice_id(f"{event.seq}{':' if more else ''}{more}", recipient, template),
+            event,
+            recipient,
+            template,
+            grade,
+            {name: value for name, value in params.items() if value},
+            turn if turns else 0,
+            turn * wait_s,
+            turn * wait_s + kind.expires_s,
+            order.id if order else None,
+            alert_id if alert_id else order.alert_id if order else None,
+        )
+        for turn, recipient in enumerate(found)
+    ]
+
+
+def _label(label: Label) -> dict[str, str]:
+    return {"zh": label.zh, "en": label.en}

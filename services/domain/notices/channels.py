@@ -1,0 +1,84 @@
+"""Channels people are reached on: which sorts there are, who may set them up, and how an address is shown."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from services.domain.vocabulary import Label, Role
+
+
+class Sort(StrEnum):
+    DINGTALK = "dingtalk"
+    WECOM = "wecom"
+    FEISHU = "feishu"
+    WEBHOOK = "webhook"
+    SMTP = "smtp"
+    """A mail server of one's own, by an apprise URL."""
+    SMS = "sms"
+    PHONE = "phone"
+    MAIL = "mail"
+
+
+GATEWAY = frozenset({Sort.SMS, Sort.PHONE, Sort.MAIL})
+"""The address is a number or a mail address; the community's gateway carries it."""
+FIXED = frozenset({Sort.DINGTALK, Sort.WECOM, Sort.FEISHU})
+"""Go to the one host of their platform, whatever the address says."""
+_SCHEMES: dict[str, Sort] = {
+    "dingtalk": Sort.DINGTALK,
+    "wecombot": Sort.WECOM,
+    "feishu": Sort.FEISHU,
+    "lark": Sort.FEISHU,
+    "json": Sort.WEBHOOK,
+    "jsons": Sort.WEBHOOK,
+    "mailto": Sort.SMTP,
+    "mailtos": Sort.SMTP,
+}
+_PHONE = re.compile(r"^\+?[0-9]{5,20}$")
+_MAIL = re.compile(r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
+_RESIDENTS = frozenset({Role.RESIDENT, Role.MERCHANT, Role.VISITOR})
+_TRUSTED = frozenset({Role.ADMIN, Role.DESK})
+
+
+def parse_address(sort: Sort, address: str) -> Label | str:
+    """The address as it is kept, or what is wrong with it."""
+    text = address.strip()
+    if len(text) > 1024 or any(ord(letter) < 32 for letter in text):
+        return Label("地址过长或含有控制字符", "the address is too long or has control characters in it")
+    if sort in (Sort.SMS, Sort.PHONE):
+        digits = re.sub(r"[\s()-]", "", text)
+        return digits if _PHONE.match(digits) else Label("不是电话号码", "that is no phone number")
+    if sort is Sort.MAIL:
+        return text if _MAIL.match(text) else Label("不是邮箱地址", "that is no mail address")
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        return Label("不是有效的地址", "that is no valid address")
+    if _SCHEMES.get(parts.scheme.lower()) is not sort or not host:
+        known = ", ".join(f"{scheme}://" for scheme, one in _SCHEMES.items() if one is sort)
+        return Label(f"该渠道的地址应以 {known} 开头", f"an address of this sort begins with {known}")
+    return text
+
+
+def may_add(role: Role, sort: Sort) -> bool:
+    """Residents are reached through the community's gateways alone; a host of one's own choice needs the desk."""
+    if sort in GATEWAY:
+        return True
+    if role in _RESIDENTS:
+        return False
+    return sort in FIXED or role in _TRUSTED
+
+
+def mask(sort: Sort, address: str) -> str:
+    """What may be shown of it: enough to tell one's own channels apart, and nothing to send by."""
+    if sort in (Sort.SMS, Sort.PHONE):
+        return f"{address[:3]}****{address[-2:]}" if len(address) >= 9 else f"****{address[-2:]}"
+    if sort is Sort.MAIL:
+        name, _, host = address.partition("@")
+        return f"{name[:1]}***@{host}"
+    scheme, _, _ = address.partition("://")
+    host = urlsplit(address).hostname or ""
+    # In most of them the host is the secret itself: a token.
+    return f"{scheme}://{host}/***" if sort in (Sort.WEBHOOK, Sort.SMTP) else f"{scheme}://***"

@@ -1,0 +1,303 @@
+"""Who is told, in which words, when: the pure half of notices, and properties that hold for whatever comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, time, timedelta
+from string import Formatter
+from typing import Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.adapters.notices.carrier import gateway_address, redacted
+from services.domain.ids import CommunityId, OrderId
+from services.domain.notices import (
+    RETRIES,
+    TEMPLATES,
+    Account,
+    AlertFacts,
+    Event,
+    OrderFacts,
+    Sort,
+    audience,
+    bundles,
+    mask,
+    may_add,
+    parse_address,
+    quiet_until,
+    render,
+    retry_after_s,
+    templates_ended_by,
+)
+from services.domain.notices.templates import digest
+from services.domain.notices.timing import SINGLES
+from services.domain.orders import Draft, Entry, Mode, Move, OrderState, Source, created, fold
+from services.domain.vocabulary import Label, Role, Severity, Team
+
+NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
+ACCOUNTS = (
+    Account("admin", Role.ADMIN, None),
+    Account("desk", Role.DESK, Team.DESK),
+    Account("grid1", Role.GRID, Team.GRID, grid_id="g1"),
+    Account("grid2", Role.GRID, Team.GRID, grid_id="g2"),
+    Account("p1", Role.STAFF, Team.PATROL),
+    Account("p2", Role.STAFF, Team.PATROL),
+    Account("street", Role.STREET, Team.STREET),
+    Account("home", Role.RESIDENT, None, household_id="h1"),
+)
+
+
+def order_event(
+    move: Move,
+    *,
+    severity: Severity = Severity.CRITICAL,
+    team: Team = Team.PATROL,
+    health: bool = False,
+    actor: str = "system",
+    detail: dict[str, Any] | None = None,
+    reason: str | None = None,
+    reached: tuple[str, ...] = (),
+    reporters: tuple[str, ...] = (),
+    **more: Any,
+) -> tuple[Event, OrderFacts]:
+    draft = Draft(
+        id=OrderId(UUID(int=1)),
+        community_id=CommunityId("c"),
+        source=Source.ALERT,
+        kind="gas_alarm",
+        severity=severity,
+        title=Label("血压过高", "Blood pressure"),
+        team=team,
+        correlation="d@1",
+        place="1号楼",
+        grid_id="g1",
+    )
+    order = fold([created(draft, NOW, "system", "system")])
+    for name, value in more.items():
+        object.__setattr__(order, name, value)
+    entry = Entry(2, move, OrderState.CREATED, OrderState.DISPATCHED, NOW, actor, "system", reason, detail or {})
+    data = {"order_id": str(order.id), "version": 2}
+    event = Event(7, f"order.{move.value}", "c", str(order.id), "d@1", data)
+    return event, OrderFacts(order, 12, entry, health, reached, reporters)
+
+
+def told(move: Move, **more: Any) -> list[tuple[str, str]]:
+    event, facts = order_event(move, **more)
+    return [(one.recipient.removeprefix("account:"), one.template) for one in audience(event, ACCOUNTS, order=facts)]
+
+
+@pytest.mark.parametrize(
+    ("move", "more", "expected"),
+    [
+        (Move.DISPATCH, {"detail": {"people": ["p2", "p1"]}}, [("p2", "dispatch"), ("p1", "dispatch")]),
+        (Move.DISPATCH, {"detail": {"assignee_id": "p2"}}, [("p2", "dispatch")]),
+        (Move.DISPATCH, {"reached": ("p2",)}, [("p2", "dispatch")]),
+        (Move.DISPATCH, {}, [("p1", "dispatch"), ("p2", "dispatch")]),
+        (Move.DISPATCH, {"team": Team.GRID}, [("grid1", "dispatch")]),
+        (Move.DISPATCH, {"team": Team.STREET}, [("street", "dispatch")]),
+        (Move.DISPATCH, {"team": Team.CLEANING}, [("desk", "dispatch")]),
+        (Move.ASSIGN, {"detail": {"assignee_id": "p1"}, "actor": "desk"}, [("p1", "assign")]),
+        (Move.ASSIGN, {"detail": {"assignee_id": "p1"}, "actor": "p1"}, []),
+        (Move.WARN, {"assignee_id": "p1"}, [("p1", "warn")]),
+        (Move.WARN, {"offered": ("p2",)}, [("p2", "warn")]),
+        (Move.BREACH, {"detail": {"people": ["street"]}}, [("street", "breach")]),
+        (Move.ESCALATE, {"detail": {"people": ["desk"], "rung": 2}}, [("desk", "escalate")]),
+        (Move.ESCALATE, {"detail": {"rung": 3}}, [("street", "escalate")]),
+        (Move.ESCALATE, {"detail": {"rung": 1}}, [("p1", "escalate"), ("p2", "escalate")]),
+        (Move.RETURN, {"actor": "p1"}, [("desk", "return")]),
+        (Move.RESOLVE, {"actor": "p1"}, [("desk", "verify"), ("grid1", "verify")]),
+        (Move.URGE, {"assignee_id": "p2", "actor": "desk"}, [("p2", "urge")]),
+        (Move.REOPEN, {"assignee_id": "p2", "actor": "desk"}, [("p2", "reopen")]),
+        (Move.CANCEL, {"assignee_id": "p2", "actor": "desk"}, [("p2", "over")]),
+        (Move.CANCEL, {"actor": "desk"}, []),
+        (Move.ACCEPT, {"actor": "p1"}, []),
+        (Move.ACCEPT, {"actor": "p1", "reporters": ("home",)}, [("home", "report")]),
+        (Move.CLOSE, {"reporters": ("home", "p1"), "actor": "p1"}, [("home", "report")]),
+        (Move.REPEAT, {}, []),
+        (Move.NOTE, {}, []),
+    ],
+)
+def test_audience_of_each_move(move: Move, more: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert told(move, **more) == expected
+
+
+def test_audience_of_critical_is_everybody_at_once_and_of_others_in_turn() -> None:
+    for severity, mode, waits in (
+        (Severity.CRITICAL, Mode.TEAM, [0, 0]),
+        (Severity.MAJOR, Mode.TEAM, [0, 120]),
+        (Severity.MINOR, Mode.TEAM, [0, 300]),
+        (Severity.MAJOR, Mode.GRAB, [0, 0]),
+    ):
+        event, facts = order_event(Move.DISPATCH, severity=severity, mode=mode)
+        assert [one.wait_s for one in audience(event, ACCOUNTS, order=facts)] == waits
+
+
+def test_verification_of_a_critical_order_wakes_nobody() -> None:
+    event, facts = order_event(Move.RESOLVE, severity=Severity.CRITICAL)
+    assert {one.severity for one in audience(event, ACCOUNTS, order=facts)} == {Severity.MAJOR}
+
+
+@given(
+    st.sampled_from(list(Move)),
+    st.sampled_from(list(Severity)),
+    st.sampled_from(list(Team)),
+    st.lists(st.sampled_from([one.id for one in ACCOUNTS]), max_size=4),
+    st.booleans(),
+    st.text(max_size=30),
+)
+def test_audience_tells_each_person_once_and_nothing_of_health(
+    move: Move, severity: Severity, team: Team, people: list[str], health: bool, reason: str
+) -> None:
+    event, facts = order_event(
+        move,
+        severity=severity,
+        team=team,
+        health=health,
+        reason=f"心率{reason}",
+        detail={"people": people, "note": "心率"},
+        reporters=("home",),
+    )
+    drafts = audience(event, ACCOUNTS, order=facts)
+    again = audience(event, ACCOUNTS, order=facts)
+    assert [one.id for one in drafts] == [one.id for one in again]
+    assert len({one.id for one in drafts}) == len(drafts)
+    assert max(Counter((one.recipient, one.template) for one in drafts).values(), default=0) <= 1
+    for one in drafts:
+        assert one.severity.rank <= severity.rank or one.template == "report"
+        for language in ("zh", "en"):
+            title, body = render(TEMPLATES[one.template], one.params, one.severity, language, "Asia/Shanghai")
+            assert title and "{" not in title
+            if health:
+                assert "血压" not in title + body and "Blood" not in title + body and "心率" not in title + body
+                assert "健康关怀" in title + body or "Wellbeing" in title + body
+
+
+def test_moves_on_the_ladder_always_find_somebody() -> None:
+    """With nobody but an administrator in the community, somebody is told of everything that needs somebody."""
+    alone = (Account("admin", Role.ADMIN, None),)
+    for move in (Move.DISPATCH, Move.ESCALATE, Move.RETURN, Move.RESOLVE, Move.WARN, Move.BREACH, Move.URGE):
+        for team in Team:
+            for rung in range(5):
+                event, facts = order_event(move, team=team, detail={"rung": rung})
+                assert [one.recipient for one in audience(event, alone, order=facts)] == ["account:admin"], (move, team)
+
+
+def test_plan_notice_about_health_does_not_carry_the_plans_words() -> None:
+    alert = AlertFacts(uuid4(), Severity.CRITICAL, Label("心率过快", "Heart rate"), "1号楼", True)
+    data = {
+        "alert_id": str(alert.id),
+        "step": "family",
+        "text": {"zh": "心率过快", "en": "Heart rate"},
+        "recipients": [
+            {"id": "1", "user": True},
+            {"id": "2", "user": False},
+            {"id": "3", "user": False, "contact": True},
+        ],
+    }
+    drafts = audience(Event(9, "notice.requested", "c", "run", "", data), ACCOUNTS, alert=alert)
+    assert [one.recipient for one in drafts] == ["account:1", "person:2", "contact:3"]
+    assert "心率" not in str([one.params for one in drafts]) and "Heart" not in str([one.params for one in drafts])
+    later = Event(9, "notice.requested", "c", "run", "", data | {"step": "other"})
+    assert not {one.id for one in drafts} & {one.id for one in audience(later, ACCOUNTS, alert=alert)}
+
+
+def test_question_goes_to_everybody_at_home_and_their_contacts() -> None:
+    alert = AlertFacts(uuid4(), Severity.MAJOR, Label("久未活动", "No movement"), "1号楼", False, "h1", ("contact:x",))
+    event = Event(9, "alert.ask", "c", str(alert.id), "", {"household_id": "h1", "until": NOW.isoformat()})
+    drafts = audience(event, ACCOUNTS, alert=alert)
+    assert [one.recipient for one in drafts] == ["account:home", "contact:x"]
+
+
+@pytest.mark.parametrize("template", sorted(TEMPLATES))
+def test_template_speaks_both_languages_with_the_same_places(template: str) -> None:
+    one = TEMPLATES[template]
+    for label in (one.subject, *one.lines):
+        places = [{field for _, field, _, _ in Formatter().parse(text) if field} for text in (label.zh, label.en)]
+        assert places[0] == places[1] and label.zh and label.en
+
+
+def test_every_template_of_an_order_ends_when_the_order_is_over() -> None:
+    ended = set(templates_ended_by("cancel"))
+    assert {"dispatch", "assign", "warn", "breach", "escalate", "return", "verify", "urge", "reopen"} <= ended
+    assert "over" not in ended and "dispatch" in templates_ended_by("accept") and templates_ended_by("note") == []
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)),
+    st.times().map(lambda at: at.replace(second=0, microsecond=0)),
+    st.times().map(lambda at: at.replace(second=0, microsecond=0)),
+)
+def test_quiet_hours_end_at_their_end_and_within_a_day(now: datetime, start: time, end: time) -> None:
+    until = quiet_until(now, start, end, "Asia/Shanghai")
+    zone = ZoneInfo("Asia/Shanghai")
+    minutes = [(now + timedelta(minutes=one)).astimezone(zone).time() for one in range(0, 1441)]
+    inside = start <= minutes[0] < end if start < end else (start != end and (minutes[0] >= start or minutes[0] < end))
+    assert (until is not None) == inside
+    if until is not None:
+        assert now <= until <= now + timedelta(days=1)
+        assert until.astimezone(zone).time() == end
+        assert quiet_until(until, start, end, "Asia/Shanghai") is None
+
+
+@given(st.lists(st.sampled_from(list(Severity)), max_size=40), st.integers(0, 6))
+def test_bundles_lose_nothing_and_hold_back_nothing_critical(due: list[Severity], lately: int) -> None:
+    made = bundles(due, lately)
+    assert sorted(made.singles + made.together + made.wait) == list(range(len(due)))
+    critical = {place for place, one in enumerate(due) if one is Severity.CRITICAL}
+    assert critical <= set(made.singles)
+    plain = len(set(made.singles) - critical) + bool(made.together)
+    assert plain + lately <= max(SINGLES, lately)
+    assert not (made.wait and lately == 0)
+
+
+def test_retries_grow_and_end() -> None:
+    for severity in Severity:
+        waits = []
+        while (wait := retry_after_s(severity, len(waits) + 1)) is not None:
+            waits.append(wait)
+        assert waits == sorted(waits) and waits == list(RETRIES[severity is Severity.CRITICAL])
+
+
+@given(st.sampled_from(list(Sort)), st.text(max_size=60))
+def test_addresses_are_taken_or_refused_in_words_and_masked(sort: Sort, text: str) -> None:
+    address = parse_address(sort, text)
+    if isinstance(address, Label):
+        assert address.zh and address.en
+    else:
+        assert len(address) < 8 or mask(sort, address) != address
+
+
+def test_addresses_keep_their_secrets() -> None:
+    for sort, address, secret in (
+        (Sort.DINGTALK, "dingtalk://SECRETSECRET@abcdefabcdef/13800138000", "SECRET"),
+        (Sort.WECOM, "wecombot://0123456789abcdef", "0123456789"),
+        (Sort.FEISHU, "lark://tokentoken", "token"),
+        (Sort.WEBHOOK, "jsons://user:pass@host.example/path?x=y", "pass"),
+        (Sort.SMTP, "mailtos://user:pass@smtp.example?to=a@b.cn", "pass"),
+        (Sort.SMS, "13800138000", "0013"),
+        (Sort.MAIL, "wang.xiuying@example.com", "xiuying"),
+    ):
+        known = parse_address(sort, address)
+        assert known == address and secret not in mask(sort, address)
+        assert secret not in redacted(
+            f"POST {address} failed: {secret}", f"x://{address.partition('://')[2] or address}"
+        )
+
+
+def test_only_the_desk_names_hosts() -> None:
+    assert {sort for sort in Sort if may_add(Role.RESIDENT, sort)} == {Sort.SMS, Sort.PHONE, Sort.MAIL}
+    assert not may_add(Role.STAFF, Sort.WEBHOOK) and not may_add(Role.STREET, Sort.SMTP)
+    assert may_add(Role.STAFF, Sort.WECOM) and may_add(Role.DESK, Sort.WEBHOOK)
+
+
+def test_gateway_takes_nothing_but_the_number() -> None:
+    assert gateway_address("json://h/{to}?a=1", "+86/../x?b=2") == "json://h/%2B86%2F..%2Fx%3Fb%3D2?a=1"
+
+
+def test_digest_names_ten_and_counts_the_rest() -> None:
+    title, body = digest([f"t{n}" for n in range(25)], "en")
+    assert title == "25 notices for you" and body.splitlines()[-1] == "… and 15 more" and len(body.splitlines()) == 11
