@@ -19,7 +19,7 @@ RETURNS TABLE (
 ) LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
         o.id, o.number, o.community_id, o.created_at,
-        o.team, coalesce(o.grid_id, ''), coalesce(o.assignee_id, ''), coalesce(o.class_id, ''), o.severity, o.source,
+        o.team, coalesce(o.grid_id, d.grid_id, b.grid_id, ''), coalesce(o.assignee_id, ''), coalesce(o.class_id, ''), o.severity, o.source,
         coalesce(o.category, ''), coalesce(o.building_id, ''), coalesce(a.rule_id, ''), coalesce(d.id, ''),
         true,
         o.filed_at IS NOT NULL,
@@ -62,6 +62,7 @@ RETURNS TABLE (
     FROM work_order o
     LEFT JOIN alert a ON a.id = o.alert_id
     LEFT JOIN device d ON d.device_no = o.device_no
+    LEFT JOIN building b ON b.id = o.building_id
     CROSS JOIN LATERAL (
         SELECT
             o.filed_at IS NOT NULL AND o.state NOT IN ('cancelled', 'false_alarm', 'merged')

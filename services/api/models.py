@@ -310,7 +310,7 @@ class KpiOut(Model):
     value: float | None
     unit: str
     formula: LabelOut
-    numerator: int | None
+    numerator: int | float | None
     denominator: int | None
 
 
