@@ -26,10 +26,12 @@ ALTER TABLE work_order
     ADD COLUMN arrive_s      double precision,
     ADD COLUMN resolve_s     double precision,
     ADD COLUMN verify_s      double precision,
-    ADD COLUMN attention_at  timestamptz;
+    ADD COLUMN attention_at  timestamptz,
+    ADD COLUMN workers       text[] NOT NULL DEFAULT '{}';
 COMMENT ON COLUMN work_order.terms IS 'what its class asked for when it was opened (services/domain/orders/terms.py)';
 COMMENT ON COLUMN work_order.taken IS 'what time has made due of the running dispatch and was done, by name';
 COMMENT ON COLUMN work_order.attention_at IS 'when time makes something due on it next; null: never';
+COMMENT ON COLUMN work_order.workers IS 'who accepted it, arrived or resolved it since it was last opened';
 COMMENT ON COLUMN work_order.filed_at IS '立案: its first dispatch';
 COMMENT ON COLUMN work_order.accept_s IS 'seconds of its calendar from the first dispatch, pauses left out; null: not yet';
 
@@ -37,6 +39,20 @@ COMMENT ON COLUMN work_order.accept_s IS 'seconds of its calendar from the first
 UPDATE work_order SET rung = rung + 1 WHERE rung > 0;
 UPDATE work_order o SET filed_at = h.at
 FROM (SELECT order_id, min(at) AS at FROM work_order_history WHERE move = 'dispatch' GROUP BY order_id) h
+WHERE h.order_id = o.id;
+UPDATE work_order o SET workers = h.who
+FROM (
+    SELECT order_id, array_agg(actor_id ORDER BY first) AS who
+    FROM (
+        SELECT w.order_id, w.actor_id, min(w.version) AS first
+        FROM work_order_history w
+        WHERE w.move IN ('accept', 'arrive', 'resolve')
+          AND w.version > coalesce((SELECT max(r.version) FROM work_order_history r
+                                    WHERE r.order_id = w.order_id AND r.move = 'reopen'), 0)
+        GROUP BY w.order_id, w.actor_id
+    ) each_once
+    GROUP BY order_id
+) h
 WHERE h.order_id = o.id;
 -- The engine looks at each open order once and writes what is next.
 UPDATE work_order SET attention_at = now() WHERE state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged');

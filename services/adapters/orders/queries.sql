@@ -8,8 +8,14 @@ SELECT * FROM work_order WHERE id = $1 FOR UPDATE
 SELECT version, move, from_state, to_state, at, actor_id, actor_role, reason, detail, idempotency_key
 FROM work_order_history WHERE order_id = $1 ORDER BY version
 
--- name: key_used
-SELECT EXISTS (SELECT FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2)
+-- name: lock_orders
+SELECT * FROM work_order WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+
+-- name: key_of
+SELECT move, detail ->> 'digest' AS digest FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2
+
+-- name: move_alerts
+UPDATE alert SET order_id = $2 WHERE order_id = $1
 
 -- name: insert_order
 INSERT INTO work_order (
@@ -18,7 +24,9 @@ INSERT INTO work_order (
     dispatched_at, accepted_at, arrived_at, resolved_at, resolved_by, verified_at, closed_at, paused_at,
     accept_due, arrive_due, resolve_due, verify_due, category, external_id, terms, mode, offered, forced, reworks,
     urges, taken, photos_before, photos_after, signatures, on_site, pause_reason, pause_until, paused_s,
-    merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s, resolve_s, verify_s, attention_at
+    merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s, resolve_s, verify_s, attention_at,
+    ran_s, ran_before_s, ran_at,
+    workers
 )
 SELECT
     r.id, r.community_id, r.source, r.alert_id, r.parent_id, r.device_no, r.building_id, r.grid_id, r.kind,
@@ -27,7 +35,9 @@ SELECT
     r.verified_at, r.closed_at, r.paused_at, r.accept_due, r.arrive_due, r.resolve_due, r.verify_due, r.category,
     r.external_id, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken, r.photos_before,
     r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s, r.merged_into, r.rating,
-    r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s, r.attention_at
+    r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s, r.attention_at,
+    r.ran_s, r.ran_before_s, r.ran_at,
+    r.workers
 FROM jsonb_populate_record(NULL::work_order, $1::text::jsonb) r
 RETURNING *
 
@@ -37,7 +47,8 @@ UPDATE work_order SET (
     resolved_at, resolved_by, verified_at, closed_at, paused_at, accept_due, arrive_due, resolve_due, verify_due,
     terms, mode, offered, forced, reworks, urges, taken, photos_before, photos_after, signatures, on_site,
     pause_reason, pause_until, paused_s, merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s,
-    resolve_s, verify_s, attention_at
+    resolve_s, verify_s, attention_at,
+    ran_s, ran_before_s, ran_at, workers
 ) = (
     SELECT
     r.severity, r.team, r.state, r.version, r.assignee_id, r.rung, r.returns, r.dispatched_at, r.accepted_at,
@@ -45,7 +56,7 @@ UPDATE work_order SET (
     r.arrive_due, r.resolve_due, r.verify_due, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken,
     r.photos_before, r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s,
     r.merged_into, r.rating, r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s,
-    r.attention_at
+    r.attention_at, r.ran_s, r.ran_before_s, r.ran_at, r.workers
     FROM jsonb_populate_record(NULL::work_order, $3::text::jsonb) r
 )
 WHERE id = $1 AND version = $2

@@ -1,10 +1,10 @@
-"""Opens and moves work orders inside the caller's transaction; the row is written from the fold of its history."""
+"""Opens and moves work orders inside the caller's transaction; every change is a line of history first."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,155 +12,103 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters import outbox
-from services.adapters.dispatch import choose
+from services.adapters.dispatch import choose, people_at
 from services.adapters.orders.classes import terms_for
+from services.adapters.orders.rows import (
+    MoveRefused,
+    OrderRow,
+    Q,
+    VersionConflict,
+    fetch_order,
+    insert_history,
+    order_row,
+    record_of,
+    store_entry,
+)
 from services.adapters.outbox import Outgoing
-from services.adapters.queries import Queries
 from services.domain.orders import (
     SYSTEM,
+    TOP_RUNG,
     Actor,
     Draft,
     Entry,
-    Mode,
     Move,
     MoveRequest,
     Order,
-    OrderState,
     Refused,
-    Source,
-    Terms,
-    attention_at,
+    Rung,
     created,
     decide,
+    digest,
     fold,
-    plain_terms,
+    unmergeable,
 )
 from services.domain.orders.order import apply
-from services.domain.vocabulary import Label, Severity, Team
+from services.domain.vocabulary import Label
 
-Q = Queries.beside(__file__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRow(Order):
-    """An order with the number people call it by."""
-
-    number: int
-
-    @property
-    def order(self) -> Order:
-        """Without the number: equal to the fold of the history."""
-        return Order(**{field.name: getattr(self, field.name) for field in fields(Order)})
+_ANEW = frozenset({Move.DISPATCH, Move.TRANSFER, Move.REOPEN})
+_OTHER_KEY = Label(
+    "该 Idempotency-Key 已用于另一次操作，请换一个新的值",
+    "This Idempotency-Key was used for something else already; send a new value for each move",
+)
+_OTHER_OPEN = Label("该告警已有另一张未结工单", "Another order is already open for the same alert")
+_NO_TARGET = Label("找不到要并入的工单", "There is no such order to merge it into")
 
 
-class OrderNotFound(Exception):
-    """There is no such order."""
-
-
-class VersionConflict(Exception):
-    """Somebody moved it meanwhile; `current` is how it stands now."""
-
-    def __init__(self, current: OrderRow) -> None:
-        super().__init__(f"order {current.id} is at version {current.version}")
-        self.current = current
-
-
-class MoveRefused(Exception):
-    """The move is not legal for this order, state or person; `reason` says why in both languages."""
-
-    def __init__(self, reason: Label) -> None:
-        super().__init__(reason.en)
-        self.reason = reason
-
-
-def order_row(row: Mapping[str, Any]) -> OrderRow:
-    """From a whole `work_order` record."""
-    values: dict[str, Any] = {
-        field.name: row[field.name] for field in fields(OrderRow) if field.name not in ("title", "severity", "terms")
-    }
-    severity = Severity(row["severity"])
-    terms = row["terms"] if isinstance(row["terms"], dict) else json.loads(row["terms"])
-    return OrderRow(
-        **{
-            **values,
-            "terms": Terms.from_detail(terms) if terms else plain_terms(severity),
-            "mode": Mode(row["mode"]),
-            "offered": tuple(row["offered"]),
-            "taken": tuple(row["taken"]),
-            "source": Source(row["source"]),
-            "title": Label(row["title_zh"], row["title_en"]),
-            "severity": severity,
-            "team": Team(row["team"]),
-            "state": OrderState(row["state"]),
-        }
-    )
-
-
-async def fetch_order(connection: asyncpg.Connection[Any], order_id: UUID, *, lock: bool = False) -> OrderRow:
-    """Raises OrderNotFound. `lock` holds the row until the end of the transaction."""
-    row = await connection.fetchrow(Q["lock_order" if lock else "fetch_order"], order_id)
-    if row is None:
-        raise OrderNotFound(str(order_id))
-    return order_row(row)
-
-
-async def fetch_history(connection: asyncpg.Connection[Any], order_id: UUID) -> list[Entry]:
-    """The whole history, oldest first; `fold` of it is the order."""
-    return [
-        Entry(
-            version=row["version"],
-            move=Move(row["move"]),
-            from_state=OrderState(row["from_state"]) if row["from_state"] else None,
-            to_state=OrderState(row["to_state"]),
-            at=row["at"],
-            actor_id=row["actor_id"],
-            actor_role=row["actor_role"],
-            reason=row["reason"],
-            detail=row["detail"] if isinstance(row["detail"], dict) else json.loads(row["detail"]),
-            idempotency_key=row["idempotency_key"],
-        )
-        for row in await connection.fetch(Q["fetch_history"], order_id)
-    ]
-
-
-async def open_order(connection: asyncpg.Connection[Any], draft: Draft, now: datetime) -> OrderRow:
-    """Creates the order and dispatches it to the draft's team, both by the system, and tells the outbox."""
-    row, outgoing = await insert_order(connection, draft, now)
+async def open_order(
+    connection: asyncpg.Connection[Any],
+    draft: Draft,
+    now: datetime,
+    *,
+    actor: Actor = SYSTEM,
+    dispatch: bool = True,
+) -> OrderRow:
+    """As `insert_order`, and tells the outbox: the last thing of its transaction."""
+    row, outgoing = await insert_order(connection, draft, now, actor=actor, dispatch=dispatch)
     await outbox.append(connection, outgoing)
     return row
 
 
 async def insert_order(
-    connection: asyncpg.Connection[Any], draft: Draft, now: datetime
+    connection: asyncpg.Connection[Any],
+    draft: Draft,
+    now: datetime,
+    *,
+    actor: Actor = SYSTEM,
+    dispatch: bool = True,
+    note: str | None = None,
+    asked: str | None = None,
 ) -> tuple[OrderRow, list[Outgoing]]:
-    """As `open_order`, for a caller who has more to write before the outbox, which must come last."""
+    """Opens the order in the name of `actor`; the caller writes what is returned to the outbox, which comes last.
+
+    The system dispatches it to the draft's team at once; `dispatch` False: it waits until somebody files it (立案).
+    `asked`: the digest of what was asked for, kept with the first entry. Raises UniqueViolationError where an order
+    of this id, external id or open alert stands already.
+    """
     if draft.terms is None:
         draft = replace(draft, terms=await terms_for(connection, draft))
-    first = created(draft, now, SYSTEM.id, SYSTEM.role_name)
-    opened = fold([first])
-    choice = await choose(connection, opened, now)
-    request = MoveRequest(
-        Move.DISPATCH,
-        opened.version,
-        team=draft.team,
-        assignee_id=choice.assignee_id,
-        mode=choice.mode,
-        people=choice.offered,
-        note=choice.why,
-    )
-    second = _decided(opened, request, SYSTEM, now)
-    order = apply(opened, second)
+    first = created(draft, now, actor.id, actor.role_name)
+    more = {name: value for name, value in (("note", note), ("digest", asked)) if value}
+    first = replace(first, detail={**first.detail, **more})
+    order = fold([first])
+    entries, outgoing = [first], [outgoing_of(order, first)]
+    if dispatch:
+        request = await _filled(connection, order, MoveRequest(Move.DISPATCH, 1, team=draft.team), SYSTEM, now)
+        second = _decided(order, request, SYSTEM, now)
+        order = apply(order, second)
+        entries.append(second)
+        outgoing.append(outgoing_of(order, second))
     row = await connection.fetchrow(Q["insert_order"], record_of(order))
-    stored = order_row(row)
-    for entry in (first, second):
-        await _insert_history(connection, order.id, entry)
-    return stored, [outgoing_of(opened, first), outgoing_of(order, second)]
+    for entry in entries:
+        await insert_history(connection, order.id, entry)
+    await _audit(connection, order, first)
+    return order_row(row), outgoing
 
 
 def _decided(order: Order, request: MoveRequest, actor: Actor, now: datetime) -> Entry:
     entry = decide(order, request, actor, now)
     if isinstance(entry, Refused):
-        raise MoveRefused(entry.reason)
+        raise MoveRefused(entry)
     return entry
 
 
@@ -178,37 +126,40 @@ def outgoing_of(order: Order, entry: Entry) -> Outgoing:
 async def apply_move(
     connection: asyncpg.Connection[Any], order_id: UUID, request: MoveRequest, actor: Actor, now: datetime
 ) -> OrderRow:
-    """One move, in the caller's transaction, with its history, audit and outbox lines.
+    """One move, in the caller's transaction, with its history, audit and outbox lines, and all that follows from it.
 
-    The same idempotency key again changes nothing and returns the order as it stands now. Raises OrderNotFound,
-    VersionConflict (somebody was faster), MoveRefused (not legal, or another order is open for the same alert).
+    The same idempotency key with the same request changes nothing and returns the order as it stands now. Raises
+    OrderNotFound, VersionConflict (somebody was faster), MoveRefused (not legal, the key stands for another request,
+    or another order is open for the same alert). A merge may meet the alert engine: DeadlockDetectedError, try again.
     """
+    into = await _lock_both(connection, order_id, request)
     current = await fetch_order(connection, order_id, lock=True)
-    if request.idempotency_key and await connection.fetchval(Q["key_used"], order_id, request.idempotency_key):
+    if request.idempotency_key and (known := await connection.fetchrow(Q["key_of"], order_id, request.idempotency_key)):
+        if known["move"] != request.move or known["digest"] not in (None, digest(request)):
+            raise MoveRefused(Refused(_OTHER_KEY, "key", current.state, request.move))
         return current
     if request.version != current.version:
         raise VersionConflict(current)
-    entry = _decided(current.order, request, actor, now)
+    entry = await _next(connection, current, request, actor, now)
+    if into is not None and (why := unmergeable(current, into)) is not None:
+        raise MoveRefused(Refused(why, "value", current.state, request.move))
     try:
         async with connection.transaction():
-            row = await _store(connection, current, entry)
+            row = await store_entry(connection, current, entry)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "work_order_open_alert":
             raise
-        raise MoveRefused(
-            Label("该告警已有另一张未结工单", "Another order is already open for the same alert")
-        ) from error
-    if actor.role is not None:
-        await connection.execute(
-            Q["audit"],
-            actor.id,
-            actor.role_name,
-            current.community_id,
-            f"order.{entry.move.value}",
-            str(current.id),
-            json.dumps({"version": entry.version, "from": entry.from_state, "to": entry.to_state}),
-        )
-    await outbox.append(connection, [outgoing_of(current, entry)])
+        raise MoveRefused(Refused(_OTHER_OPEN, "barred", current.state, request.move)) from error
+    outgoing = [outgoing_of(current, entry)]
+    if entry.move is Move.RETURN:
+        # It goes to somebody else in the same breath: nobody waits on an order that lies with no one.
+        again = MoveRequest(Move.DISPATCH, row.version, reason=request.reason, forced=True)
+        row, told = await append_moves(connection, order_id, [again], now)
+        outgoing += told
+    if into is not None:
+        outgoing += await _taken_over(connection, current, into, now)
+    await _audit(connection, current, entry)
+    await outbox.append(connection, outgoing)
     return row
 
 
@@ -223,65 +174,103 @@ async def append_moves(
     current = await fetch_order(connection, order_id, lock=True)
     outgoing: list[Outgoing] = []
     for request in requests:
-        if request.idempotency_key and await connection.fetchval(Q["key_used"], order_id, request.idempotency_key):
+        if request.idempotency_key and await connection.fetchrow(Q["key_of"], order_id, request.idempotency_key):
             continue
-        entry = decide(current.order, request, SYSTEM, now)
-        if isinstance(entry, Refused):
+        try:
+            entry = await _next(connection, current, request, SYSTEM, now)
+        except MoveRefused:
             continue
         outgoing.append(outgoing_of(current, entry))
-        current = await _store(connection, current, entry)
+        current = await store_entry(connection, current, entry)
     return current, outgoing
 
 
-async def _store(connection: asyncpg.Connection[Any], current: OrderRow, entry: Entry) -> OrderRow:
-    order = apply(current.order, entry)
-    row = await connection.fetchrow(Q["update_order"], order.id, current.version, record_of(order))
-    if row is None:
-        raise VersionConflict(await fetch_order(connection, order.id))
-    await _insert_history(connection, order.id, entry)
-    return order_row(row)
+async def _next(
+    connection: asyncpg.Connection[Any], current: OrderRow, request: MoveRequest, actor: Actor, now: datetime
+) -> Entry:
+    """The entry, with the people it goes to. Raises MoveRefused before anybody is looked for."""
+    order = current.order
+    entry = _decided(order, request, actor, now)
+    full = await _filled(connection, order, request, actor, now)
+    if full is request:
+        return entry
+    # What was asked for stays what tells a retry, whoever was found for it.
+    asked = {"digest": entry.detail["digest"]} if "digest" in entry.detail else {}
+    entry = _decided(order, full, actor, now)
+    return replace(entry, detail={**entry.detail, **asked})
 
 
-async def _insert_history(connection: asyncpg.Connection[Any], order_id: UUID, entry: Entry) -> None:
+async def _filled(
+    connection: asyncpg.Connection[Any], order: Order, request: MoveRequest, actor: Actor, now: datetime
+) -> MoveRequest:
+    """With the people it goes to, where it does not name them itself."""
+    if request.people or request.assignee_id is not None:
+        return request
+    if request.move in _ANEW:
+        forced = request.forced or (request.move is Move.DISPATCH and order.returns > 0)
+        choice = await choose(connection, replace(order, team=request.team or order.team, forced=forced), now)
+        return replace(
+            request,
+            assignee_id=choice.assignee_id,
+            mode=choice.mode,
+            people=choice.offered,
+            forced=forced,
+            note=request.note or choice.why,
+        )
+    if request.move is Move.ESCALATE and actor.role is not None:
+        reached = await people_at(connection, order, request.rung or Rung(min(order.rung + 1, TOP_RUNG)), now)
+        return replace(request, rung=reached.rung, people=reached.people)
+    return request
+
+
+async def _lock_both(connection: asyncpg.Connection[Any], order_id: UUID, request: MoveRequest) -> OrderRow | None:
+    """Of a merge: the order it goes into. Both rows are locked by id, so that two merges cannot wait for each other."""
+    if request.move is not Move.MERGE or request.merge_into is None:
+        return None
+    rows = await connection.fetch(Q["lock_orders"], [order_id, request.merge_into])
+    found = {row["id"]: row for row in rows}
+    if order_id in found and request.merge_into not in found:
+        refused = Refused(_NO_TARGET, "value", order_row(found[order_id]).state, request.move)
+        raise MoveRefused(refused)
+    return order_row(found[request.merge_into]) if request.merge_into in found else None
+
+
+async def _taken_over(
+    connection: asyncpg.Connection[Any], part: OrderRow, into: OrderRow, now: datetime
+) -> list[Outgoing]:
+    """What was worked on in the one is worked on in the other: its alerts, how bad it is, and what was seen of it."""
+    await connection.execute(Q["move_alerts"], part.id, into.id)
+    graver = part.severity.rank > into.severity.rank
+    brought = {
+        "order_id": str(part.id),
+        "number": part.number,
+        "photos_before": part.photos_before,
+        "photos_after": part.photos_after,
+        "signatures": part.signatures,
+    }
+    joined = MoveRequest(
+        Move.REPEAT,
+        into.version,
+        alert_id=str(part.alert_id) if part.alert_id else None,
+        severity=part.severity.value if graver else None,
+        terms=part.terms if graver else None,
+        reason=f"并入工单 {part.number} · order {part.number} was merged into this one",
+        note=part.place or None,
+        merged=brought,
+    )
+    _, outgoing = await append_moves(connection, into.id, [joined], now)
+    return outgoing
+
+
+async def _audit(connection: asyncpg.Connection[Any], order: Order, entry: Entry) -> None:
+    if entry.actor_role == SYSTEM.role_name:
+        return
     await connection.execute(
-        Q["insert_history"],
-        order_id,
-        entry.version,
-        entry.move.value,
-        entry.from_state.value if entry.from_state else None,
-        entry.to_state.value,
-        entry.at,
+        Q["audit"],
         entry.actor_id,
         entry.actor_role,
-        entry.reason,
-        json.dumps(dict(entry.detail), ensure_ascii=False),
-        entry.idempotency_key,
+        order.community_id,
+        f"order.{entry.move.value}",
+        str(order.id),
+        json.dumps({"version": entry.version, "from": entry.from_state, "to": entry.to_state}),
     )
-
-
-def record_of(order: Order) -> str:
-    """The row of an order as JSON, by column name."""
-    values: dict[str, Any] = {
-        field.name: getattr(order, field.name) for field in fields(Order) if field.name not in ("title", "terms")
-    }
-    return json.dumps(
-        values
-        | {
-            "title_zh": order.title.zh,
-            "title_en": order.title.en,
-            "terms": order.terms.as_detail(),
-            "attention_at": attention_at(order),
-        },
-        default=_plain,
-        ensure_ascii=False,
-    )
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-async def due_orders(connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime) -> list[OrderRow]:
-    """Orders of these partitions on which time has made something due; the oldest 200."""
-    rows = await connection.fetch(Q["due_orders"], list(partitions), now)
-    return [order_row(row) for row in rows]

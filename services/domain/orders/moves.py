@@ -3,91 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from services.domain.ids import CommunityId, OrderId
+from services.domain.orders.needs import Need, barred, missing, of_class, words_for, wrong
 from services.domain.orders.order import TOP_RUNG, Entry, Order
-from services.domain.orders.states import Move, OrderState
-from services.domain.orders.terms import Mode, Rung, Terms
-from services.domain.vocabulary import Label, Role, Team
+from services.domain.orders.people import SYSTEM, WHO_LABELS, Actor, Who, sorts_of
+from services.domain.orders.requests import MoveRequest, digest
+from services.domain.orders.states import ENDED, MOVE_LABELS, STATE_LABELS, Move, OrderState
+from services.domain.orders.terms import Mode, Rung
+from services.domain.vocabulary import Label
 
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks. `role` None: the system itself. `community_id` None: not bound to one (checked by the caller)."""
-
-    id: str
-    role: Role | None
-    team: Team | None = None
-    community_id: CommunityId | None = None
-    grid_id: str | None = None
-
-    @property
-    def role_name(self) -> str:
-        return self.role.value if self.role else "system"
-
-
-SYSTEM = Actor("system", None)
-
-
-@dataclass(frozen=True, slots=True)
-class MoveRequest:
-    """One move somebody asks for. `version` is the one they saw; `merge_into` is the order that takes this one over."""
-
-    move: Move
-    version: int
-    reason: str | None = None
-    note: str | None = None
-    place: str | None = None
-    team: Team | None = None
-    assignee_id: str | None = None
-    idempotency_key: str | None = None
-    alert_id: str | None = None
-    severity: str | None = None
-    merge_into: OrderId | None = None
-    clock: str | None = None
-    people: tuple[str, ...] = ()
-    """Account ids: whom it is offered to, or who is asked on the next rung."""
-    mode: Mode | None = None
-    forced: bool = False
-    rung: Rung | None = None
-    terms: Terms | None = None
-    """With a graver severity: what the graver class asks for."""
-    on_site: Mapping[str, Any] | None = None
-    """What the check of an arrival found: {"by": "position" | "code", "distance_m": …}."""
-    pause_reason: str | None = None
-    pause_until: datetime | None = None
-    evidence_id: str | None = None
-    sort: str | None = None
-    phase: str | None = None
-    rating: int | None = None
-    outcome: str | None = None
-
-
-class Who(StrEnum):
-    """Sorts of people, seen from one order."""
-
-    TEAM = "team"
-    """The team it was dispatched to; for 网格 orders, the members of that 网格."""
-    GRID = "grid"
-    """Members of the 网格 the place lies in, whoever does the work."""
-    DESK = "desk"
-    """The desk on duty and the administrators of the community."""
-    STREET = "street"
-    """The street office, once the order has climbed up to it."""
-    SYSTEM = "system"
-
-
-class Need(StrEnum):
-    REASON = "reason"
-    TEAM = "team"
-    OTHER_PERSON = "other_person"
-    """Not the one who resolved it."""
-    FIRST_RETURN = "first_return"
-    MERGE_INTO = "merge_into"
+__all__ = [
+    "SYSTEM", "TABLE", "Actor", "Legal", "MoveRequest", "Need", "Refused", "Who",
+    "allowed_moves", "decide", "needs_of", "sorts_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,183 +31,211 @@ class Legal:
     needs: frozenset[Need] = frozenset()
 
 
-S = OrderState
-_OPEN = frozenset({S.CREATED, S.DISPATCHED, S.ACCEPTED, S.ARRIVED, S.RESOLVED, S.VERIFIED, S.PAUSED, S.RETURNED})
+S, W = OrderState, Who
+_OPEN = frozenset(S) - ENDED
 _UNRESOLVED = _OPEN - {S.RESOLVED, S.VERIFIED}
-_WORK = frozenset({Who.TEAM, Who.DESK})
-_DISPATCHERS = frozenset({Who.DESK, Who.STREET, Who.SYSTEM})
-_REASON = frozenset({Need.REASON})
+_DONE = frozenset({S.RESOLVED, S.VERIFIED})
+_NO_WORK = frozenset({S.CANCELLED, S.FALSE_ALARM, S.MERGED})
+_IN_HAND = frozenset({W.ASSIGNEE, W.LEADER, W.DESK})
+_ABOVE = frozenset({W.DESK, W.STREET, W.SYSTEM})
+_CHECK = frozenset({W.DESK, W.GRID, W.STREET})
+_INVOLVED = frozenset(W) - {W.OVERSEER}
+_SYSTEM = frozenset({W.SYSTEM})
+
+
+def _row(
+    move: Move,
+    sources: frozenset[OrderState] | OrderState,
+    to: OrderState | None,
+    who: frozenset[Who],
+    *needs: Need,
+) -> Legal:
+    return Legal(move, frozenset({sources}) if isinstance(sources, OrderState) else sources, to, who, frozenset(needs))
+
+
+_TAKERS = frozenset({W.ASSIGNEE, W.OFFERED, W.HELPER, W.LEADER})
+_AFTERWARDS = frozenset({W.DESK, W.GRID, W.STREET, W.SYSTEM, W.REPORTER, W.ASSIGNEE, W.LEADER})
 
 TABLE: tuple[Legal, ...] = (
-    Legal(Move.DISPATCH, frozenset({S.CREATED, S.RETURNED}), S.DISPATCHED, _DISPATCHERS),
-    Legal(Move.ACCEPT, frozenset({S.DISPATCHED}), S.ACCEPTED, _WORK),
-    Legal(Move.ARRIVE, frozenset({S.ACCEPTED}), S.ARRIVED, _WORK),
-    Legal(Move.RESOLVE, frozenset({S.ARRIVED}), S.RESOLVED, _WORK),
-    Legal(
-        Move.VERIFY,
-        frozenset({S.RESOLVED}),
-        S.VERIFIED,
-        frozenset({Who.DESK, Who.GRID, Who.STREET}),
-        frozenset({Need.OTHER_PERSON}),
+    _row(Move.DISPATCH, frozenset({S.CREATED, S.RETURNED}), S.DISPATCHED, _ABOVE),
+    _row(Move.ACCEPT, S.DISPATCHED, S.ACCEPTED, _TAKERS | {W.DESK}),
+    # Taking it over from whoever accepted it: never by accident, so not by any member of the team.
+    _row(Move.ACCEPT, S.ACCEPTED, S.ACCEPTED, frozenset({W.LEADER, W.DESK})),
+    _row(Move.ARRIVE, S.ACCEPTED, S.ARRIVED, _IN_HAND),
+    _row(Move.RESOLVE, S.ARRIVED, S.RESOLVED, _IN_HAND),
+    _row(Move.VERIFY, S.RESOLVED, S.VERIFIED, _CHECK, Need.OTHER_PERSON),
+    _row(Move.CLOSE, S.VERIFIED, S.CLOSED, frozenset({W.DESK, W.STREET})),
+    _row(Move.RETURN, S.DISPATCHED, S.RETURNED, _TAKERS, Need.REASON, Need.FIRST_RETURN),
+    _row(Move.RETURN, S.ACCEPTED, S.RETURNED, frozenset({W.ASSIGNEE, W.LEADER}), Need.REASON, Need.FIRST_RETURN),
+    _row(Move.TRANSFER, _UNRESOLVED - {S.CREATED}, S.DISPATCHED, _ABOVE, Need.TEAM),
+    _row(
+        Move.ASSIGN,
+        frozenset({S.DISPATCHED, S.ACCEPTED, S.ARRIVED, S.PAUSED}),
+        None,
+        _ABOVE | {W.LEADER},
+        Need.PERSON,
     ),
-    Legal(Move.CLOSE, frozenset({S.VERIFIED}), S.CLOSED, frozenset({Who.DESK, Who.STREET})),
-    Legal(
-        Move.RETURN,
-        frozenset({S.DISPATCHED, S.ACCEPTED}),
-        S.RETURNED,
-        frozenset({Who.TEAM}),
-        frozenset({Need.REASON, Need.FIRST_RETURN}),
-    ),
-    Legal(Move.TRANSFER, _UNRESOLVED - {S.CREATED}, S.DISPATCHED, _DISPATCHERS, frozenset({Need.TEAM})),
-    Legal(Move.PAUSE, frozenset({S.ACCEPTED, S.ARRIVED}), S.PAUSED, _WORK, _REASON),
-    Legal(Move.RESUME, frozenset({S.PAUSED}), None, _WORK),
-    Legal(
-        Move.REOPEN,
-        frozenset({S.RESOLVED, S.VERIFIED}),
-        S.DISPATCHED,
-        frozenset({Who.DESK, Who.GRID, Who.STREET}),
-        _REASON,
-    ),
-    Legal(Move.REOPEN, frozenset({S.CLOSED, S.FALSE_ALARM, S.CANCELLED}), S.DISPATCHED, frozenset({Who.DESK}), _REASON),
-    Legal(Move.CANCEL, _UNRESOLVED, S.CANCELLED, frozenset({Who.DESK}), _REASON),
-    Legal(Move.FALSE_ALARM, frozenset({S.ARRIVED}), S.FALSE_ALARM, _WORK, _REASON),
-    Legal(Move.FALSE_ALARM, _UNRESOLVED - {S.ARRIVED}, S.FALSE_ALARM, frozenset({Who.DESK}), _REASON),
-    Legal(Move.MERGE, _UNRESOLVED, S.MERGED, frozenset({Who.SYSTEM}), frozenset({Need.MERGE_INTO})),
-    Legal(Move.ESCALATE, _OPEN, None, frozenset({Who.SYSTEM, Who.DESK})),
-    Legal(Move.REPEAT, _OPEN, None, frozenset({Who.SYSTEM})),
-    Legal(Move.WARN, _OPEN, None, frozenset({Who.SYSTEM})),
-    Legal(Move.BREACH, _OPEN, None, frozenset({Who.SYSTEM})),
+    _row(Move.PAUSE, frozenset({S.ACCEPTED, S.ARRIVED}), S.PAUSED, _IN_HAND, Need.PAUSE_REASON),
+    _row(Move.RESUME, S.PAUSED, None, _IN_HAND | {W.SYSTEM}),
+    _row(Move.REOPEN, _DONE, S.DISPATCHED, _CHECK | {W.SYSTEM}, Need.REASON),
+    _row(Move.REOPEN, S.CLOSED, S.DISPATCHED, frozenset({W.DESK, W.SYSTEM}), Need.REASON),
+    _row(Move.REOPEN, frozenset({S.FALSE_ALARM, S.CANCELLED}), S.DISPATCHED, frozenset({W.DESK}), Need.REASON),
+    _row(Move.CANCEL, frozenset({S.CREATED, S.DISPATCHED}), S.CANCELLED, frozenset({W.DESK, W.REPORTER}), Need.REASON),
+    _row(Move.CANCEL, _UNRESOLVED - {S.CREATED, S.DISPATCHED}, S.CANCELLED, frozenset({W.DESK}), Need.REASON),
+    _row(Move.FALSE_ALARM, S.ARRIVED, S.FALSE_ALARM, _IN_HAND, Need.REASON),
+    _row(Move.FALSE_ALARM, _UNRESOLVED - {S.ARRIVED}, S.FALSE_ALARM, frozenset({W.DESK}), Need.REASON),
+    _row(Move.MERGE, _UNRESOLVED, S.MERGED, frozenset({W.DESK, W.SYSTEM}), Need.MERGE_INTO),
+    _row(Move.URGE, _OPEN, None, frozenset({W.DESK, W.OVERSEER, W.REPORTER, W.SYSTEM})),
+    _row(Move.ESCALATE, _OPEN, None, _ABOVE | {W.LEADER}),
+    _row(Move.EVIDENCE, _OPEN, None, _INVOLVED, Need.EVIDENCE),
+    _row(Move.EVIDENCE, S.CLOSED, None, frozenset({W.DESK}), Need.EVIDENCE),
+    _row(Move.NOTE, _OPEN, None, frozenset(W), Need.NOTE),
+    _row(Move.NOTE, S.CLOSED, None, _AFTERWARDS, Need.NOTE),
+    _row(Move.NOTE, _NO_WORK, None, frozenset({W.DESK, W.SYSTEM}), Need.NOTE),
+    _row(Move.CALL_BACK, _DONE | {S.CLOSED}, None, _CHECK | {W.SYSTEM}, Need.OUTCOME),
+    _row(Move.RATE, _DONE | {S.CLOSED}, None, frozenset({W.REPORTER, W.SYSTEM}), Need.RATING),
+    _row(Move.REPEAT, _OPEN, None, _SYSTEM),
+    _row(Move.WARN, _OPEN, None, _SYSTEM),
+    _row(Move.BREACH, _OPEN, None, _SYSTEM),
 )
+"""Every legal move but `create`. What is not here is not done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a move may not be made, in words for the person who asked."""
+    """Why a move may not be made, in words for the person who asked, and who could make it.
+
+    `code`: `state` (not in this state), `who` (not by this person), `needs` (something is missing: `needs`), `barred`
+    (not by them or not now, whatever they fill in), `value` (what was filled in cannot be), `key` (the
+    idempotency key stands for another move).
+    """
 
     reason: Label
+    code: str = "barred"
+    state: OrderState | None = None
+    move: Move | None = None
+    who: tuple[Who, ...] = ()
+    needs: tuple[Need, ...] = ()
 
 
-def sorts_of(order: Order, actor: Actor) -> frozenset[Who]:
-    """What this person is to this order; empty for whom it is none of their business."""
-    if actor.role is None:
-        return frozenset({Who.SYSTEM})
-    if actor.role is Role.STREET:
-        in_charge = order.team is Team.STREET
-        found = {Who.STREET} if in_charge or order.rung >= TOP_RUNG else set()
-        return frozenset(found | ({Who.TEAM} if in_charge else set()))
-    if actor.community_id != order.community_id and not (actor.role is Role.ADMIN and actor.community_id is None):
-        return frozenset()
-    if actor.role in (Role.DESK, Role.ADMIN):
-        return frozenset({Who.DESK})
-    if actor.role is Role.STAFF:
-        return frozenset({Who.TEAM}) if actor.team is order.team else frozenset()
-    if actor.role is Role.GRID and actor.grid_id is not None:
-        # An order whose place lies in no 网格 must still find somebody: any grid member of the community may take it.
-        own = order.grid_id == actor.grid_id
-        found = {Who.GRID} if own else set()
-        if order.team is Team.GRID and (own or order.grid_id is None):
-            found.add(Who.TEAM)
-        return frozenset(found)
-    return frozenset()
+_ROWS: Mapping[tuple[Move, OrderState], Legal] = {(row.move, state): row for row in TABLE for state in row.sources}
 
 
-def _rows(order: Order, move: Move) -> list[Legal]:
-    return [row for row in TABLE if row.move is move and order.state in row.sources]
+def _needs(order: Order, row: Legal, actor: Actor) -> frozenset[Need]:
+    """What the class asks for is asked of people: the system has no hands to take a picture."""
+    return row.needs if actor.role is None else row.needs | of_class(order, row.move)
 
 
-def _barred(order: Order, actor: Actor, row: Legal) -> Refused | None:
-    """Needs that no form can fill in."""
-    if Need.OTHER_PERSON in row.needs and actor.id == order.resolved_by:
-        return Refused(Label("核查须由处置人以外的人进行", "It must be verified by someone other than who resolved it"))
-    if Need.FIRST_RETURN in row.needs and order.returns > 0:
-        return Refused(
-            Label("工单只能退回一次，现为强制派单", "An order can be returned once only; this one is forced")
-        )
-    if row.move is Move.ESCALATE and order.rung >= TOP_RUNG:
-        return Refused(Label("已升级到最高一级", "It already stands on the top rung of the ladder"))
-    return None
+def _may(order: Order, actor: Actor, row: Legal, now: datetime | None) -> bool:
+    return bool(sorts_of(order, actor, now) & row.who)
 
 
-def allowed_moves(order: Order, actor: Actor) -> tuple[Move, ...]:
-    """The moves this person may make now, in the order of the table; what they need is asked when they do."""
-    sorts = sorts_of(order, actor)
-    found: list[Move] = []
-    for row in TABLE:
-        fits = order.state in row.sources and sorts & row.who and _barred(order, actor, row) is None
-        if fits and row.move not in found:
-            found.append(row.move)
-    return tuple(found)
+def allowed_moves(order: Order, actor: Actor, now: datetime | None = None) -> tuple[Move, ...]:
+    """The moves this person may make now, in the order of the table; what they need is asked when they do.
+
+    `now` None: what only time has opened or closed counts once it stands in the history.
+    """
+    return tuple(
+        row.move
+        for row in TABLE
+        if order.state in row.sources
+        and _may(order, actor, row, now)
+        and barred(order, actor, row.move, _needs(order, row, actor), now) is None
+    )
+
+
+def needs_of(order: Order, actor: Actor, now: datetime | None = None) -> dict[Move, tuple[Need, ...]]:
+    """What each move that this person may make still needs: fields to fill in, and what must be there before."""
+    return {
+        move: missing(order, MoveRequest(move, order.version), _needs(order, _ROWS[move, order.state], actor))
+        for move in allowed_moves(order, actor, now)
+    }
 
 
 def decide(order: Order, request: MoveRequest, actor: Actor, now: datetime) -> Entry | Refused:
-    """The next line of the order's history, or why not. Checks everything but the version."""
-    rows = _rows(order, request.move)
-    if not rows:
-        return Refused(
-            Label(
-                f"工单处于“{order.state.value}”状态，不能执行“{request.move.value}”",
-                f"An order that is {order.state.value} cannot {request.move.value}",
-            )
-        )
-    row = next((row for row in rows if sorts_of(order, actor) & row.who), None)
+    """The next line of the order's history, or why not. Checks everything but the version and other orders."""
+    state, move = order.state, request.move
+    row = _ROWS.get((move, state))
+    refused = Refused(Label("", ""), "state", state, move)
     if row is None:
-        who = ", ".join(sorted({sort.value for candidate in rows for sort in candidate.who}))
-        return Refused(
-            Label(
-                f"您无权对该工单执行“{request.move.value}”，可执行者：{who}",
-                f"You may not {request.move.value} this order; who may: {who}",
-            )
-        )
-    refused = _barred(order, actor, row) or _missing(request, row)
-    if refused is not None:
-        return refused
-    to = row.to if row.to is not None else order.before_pause if row.move is Move.RESUME else order.state
+        return replace(refused, reason=_not_in_state(order, move))
+    refused = replace(refused, who=tuple(who for who in Who if who in row.who))
+    if not _may(order, actor, row, now):
+        return replace(refused, reason=_not_yours(refused), code="who")
+    needs = _needs(order, row, actor)
+    why = barred(order, actor, move, needs, now)
+    if why is not None:
+        return replace(refused, reason=why, code="barred")
+    lacking = missing(order, request, needs)
+    if lacking:
+        return replace(refused, reason=words_for(order, lacking), code="needs", needs=lacking)
+    why = wrong(order, request, actor, now)
+    if why is not None:
+        return replace(refused, reason=why, code="value")
+    to = row.to if row.to is not None else order.before_pause if move is Move.RESUME else state
+    detail = _settled(order, request, now).as_detail()
+    if request.idempotency_key is not None and actor.role is not None:
+        detail["digest"] = digest(request)
     return Entry(
         order.version + 1,
-        request.move,
-        order.state,
+        move,
+        state,
         to,
         now,
         actor.id,
         actor.role_name,
         request.reason,
-        _detail(order, request),
+        detail,
         request.idempotency_key,
     )
 
 
-def _missing(request: MoveRequest, row: Legal) -> Refused | None:
-    if Need.REASON in row.needs and not (request.reason or "").strip():
-        return Refused(Label("请填写原因", "A reason is needed"))
-    if Need.TEAM in row.needs and request.team is None:
-        return Refused(Label("请选择队伍", "A team is needed"))
-    if Need.MERGE_INTO in row.needs and request.merge_into is None:
-        return Refused(Label("请指明并入的工单", "The order it is merged into is needed"))
-    return None
+def _settled(order: Order, request: MoveRequest, now: datetime) -> MoveRequest:
+    """The request with what follows from the order itself."""
+    match request.move:
+        case Move.ARRIVE:
+            return replace(request, place=request.place or order.place)
+        case Move.DISPATCH if order.state is OrderState.RETURNED:
+            # Returned once already: whoever it goes to now keeps it.
+            return replace(_named(request), forced=True)
+        case Move.DISPATCH | Move.TRANSFER | Move.REOPEN | Move.ASSIGN:
+            return _named(request)
+        case Move.PAUSE:
+            return replace(request, pause_until=_until(order, request, now))
+        case Move.ESCALATE if request.rung is None:
+            return replace(request, rung=Rung(min(order.rung + 1, TOP_RUNG)))
+    return request
 
 
-def _detail(order: Order, request: MoveRequest) -> dict[str, Any]:
-    detail: dict[str, Any] = {
-        "note": request.note,
-        "place": request.place or (order.place if request.move is Move.ARRIVE else None),
-        "team": request.team.value if request.team else None,
-        "assignee_id": request.assignee_id,
-        "alert_id": request.alert_id,
-        "severity": request.severity,
-        "merge_into": str(request.merge_into) if request.merge_into else None,
-        "clock": request.clock,
-        "people": list(request.people),
-        "mode": request.mode.value if request.mode else None,
-        "forced": request.forced,
-        "rung": int(request.rung) if request.rung is not None else None,
-        "terms": request.terms.as_detail() if request.terms else None,
-        "on_site": dict(request.on_site) if request.on_site else None,
-        "pause_reason": request.pause_reason,
-        "pause_until": request.pause_until.isoformat() if request.pause_until else None,
-        "evidence_id": request.evidence_id,
-        "sort": request.sort,
-        "phase": request.phase,
-        "rating": request.rating,
-        "outcome": request.outcome,
-    }
-    return {name: value for name, value in detail.items() if value}
+def _named(request: MoveRequest) -> MoveRequest:
+    """Whoever is named for it is whom it is offered to: those who tell people read them in the history."""
+    if request.assignee_id is None or request.people:
+        return request
+    return replace(request, people=(request.assignee_id,), mode=request.mode or Mode.ASSIGN)
+
+
+def _until(order: Order, request: MoveRequest, now: datetime) -> datetime | None:
+    """When the pause ends by itself: as asked, within what the class allows."""
+    longest = order.terms.pause_longest_s
+    limit = now + timedelta(seconds=longest) if longest else None
+    return min((at for at in (request.pause_until, limit) if at is not None), default=None)
+
+
+def _not_in_state(order: Order, move: Move) -> Label:
+    sources = [state for state in OrderState if (move, state) in _ROWS]
+    zh = "、".join(STATE_LABELS[state].zh for state in sources) or "无"
+    en = ", ".join(state.value for state in sources) or "none"
+    return Label(
+        f"工单处于“{STATE_LABELS[order.state].zh}”状态，不能“{MOVE_LABELS[move].zh}”；可执行的状态：{zh}",
+        f"An order that is {order.state.value} cannot {move.value}; it can when it is: {en}",
+    )
+
+
+def _not_yours(refused: Refused) -> Label:
+    assert refused.move is not None  # noqa: S101
+    zh = "、".join(WHO_LABELS[who].zh for who in refused.who)
+    en = ", ".join(WHO_LABELS[who].en for who in refused.who)
+    return Label(
+        f"您不能对该工单“{MOVE_LABELS[refused.move].zh}”，可执行者：{zh}",
+        f"You may not {refused.move.value} this order; who may: {en}",
+    )
