@@ -12,8 +12,8 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters.orders.classes import terms_for
-from services.adapters.orders.store import Q as ORDERS
-from services.adapters.orders.store import record_of
+from services.adapters.orders.rows import Q as ORDERS
+from services.adapters.orders.rows import record_of
 from services.adapters.queries import Queries
 from services.domain.ids import CommunityId
 from services.domain.orders import Actor, Draft, Entry, Order, Terms
@@ -72,6 +72,7 @@ async def known_of(connection: asyncpg.Connection[Any], community_id: str, *, fo
             Team(one["team"]) if one["team"] else None,
             CommunityId(one["community_id"]) if one["community_id"] else None,
             one["grid_id"],
+            leads=True,  # who had which order was the old system's business; team and role are checked
         )
         people[one["id"]] = people[one["username"]] = actor
     return Known(

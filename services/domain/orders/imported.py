@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from services.domain.ids import CommunityId, DeviceNo, OrderId
 from services.domain.orders.moves import SYSTEM, Actor, MoveRequest, Refused, decide
 from services.domain.orders.order import Draft, Entry, Order, Source, apply, created
+from services.domain.orders.pauses import REASONS
 from services.domain.orders.states import Move
 from services.domain.orders.terms import Clock, ClockTerm, Rung, Terms
 from services.domain.vocabulary import Label, Role, Severity, Team
@@ -105,7 +106,7 @@ class OrderLine(_Strict):
         if self.moves is not None:
             return self.moves
         ended = self.closed_at or self.cancelled_at or self.false_alarm_at
-        found = (
+        found: tuple[tuple[Move, datetime | None, dict[str, Any]], ...] = (
             (Move.DISPATCH, self.dispatched_at, {}),
             (Move.ACCEPT, self.accepted_at, {"by": self.accepted_by}),
             (Move.ARRIVE, self.arrived_at, {"by": self.accepted_by}),
@@ -202,7 +203,7 @@ def terms_of_old(line: OrderLine, terms: Terms) -> Terms:
         if seconds is not None:
             steps = clocks[clock].steps if clock in clocks else ()
             clocks[clock] = ClockTerm(seconds, seconds // 4, steps)
-    return replace(terms, clocks=clocks, needs={})
+    return replace(terms, clocks=clocks, needs={}, pause_reasons=tuple(REASONS), pause_longest_s=0)
 
 
 def history_of(
@@ -281,10 +282,10 @@ def _actors(order: Order, move: Move) -> tuple[Actor, ...]:
     if move in _WORK:
         own = stand_in(community, order.team)
         if order.team is Team.GRID:
-            return Actor(own, Role.GRID, Team.GRID, community, order.grid_id or "-"), desk
-        return Actor(own, Role.STAFF, order.team, community), desk
+            return Actor(own, Role.GRID, Team.GRID, community, order.grid_id or "-", leads=True), desk
+        return Actor(own, Role.STAFF, order.team, community, leads=True), desk
     if move is Move.VERIFY:
         return (Actor(f"import-{community}-check", Role.DESK, Team.DESK, community),)
     if move is Move.RATE:
-        return Actor(f"import-{community}-resident", Role.RESIDENT, None, community), desk, SYSTEM
+        return (Actor(f"import-{community}-resident", Role.RESIDENT, None, community, reporter=True), SYSTEM)
     return SYSTEM, desk
