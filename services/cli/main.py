@@ -15,6 +15,7 @@ from services.cli import (
     migrate,
     orders,
     plans,
+    report_month,
     rules,
     seed,
     simulate,
@@ -22,7 +23,24 @@ from services.cli import (
     up,
 )
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, orders, seed, simulate, bench)
+VERBS = (
+    up,
+    down,
+    status,
+    doctor,
+    migrate,
+    init,
+    identity,
+    device,
+    meter,
+    rules,
+    plans,
+    orders,
+    report_month,
+    seed,
+    simulate,
+    bench,
+)
 
 app = typer.Typer(
     name="linhub",
