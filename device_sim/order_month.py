@@ -137,7 +137,7 @@ def _moves(chance: random.Random, sort: Sort, source: str, at: datetime) -> Iter
         at += _about(chance, 400)
         yield step("cancel", reason="重复上报")
         return
-    quick = 22 if sort.severity == "critical" else 42
+    quick = 14 if sort.severity == "critical" else 24
     night = not 7 <= at.hour < 22
     accepted = at + _about(chance, quick * (4 if night else 1), 0.75)
     limit = timedelta(seconds=_ACCEPT_DUE[sort.severity])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +13,7 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
 from services.api.live.hub import Hub
+from services.api.monthly import MonthlyReports
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
 from services.api.settings import ApiSettings
@@ -31,6 +32,7 @@ class Context:
     clock: SteadyClock
     proofs: Proofs
     estimate: Estimate = nothing_known
+    monthly: MonthlyReports = field(default_factory=MonthlyReports)
 
 
 def _context(request: Request) -> Context:

@@ -27,7 +27,7 @@ from services.domain.vocabulary import SEVERITY_LABELS, TEAM_LABELS, Label, Role
 KPI_WINDOW = timedelta(days=30)
 """A cockpit's figures are of orders opened this recently."""
 LONGEST_DAYS = 400
-_SEES_PEOPLE = frozenset({Role.DESK, Role.STREET, Role.ADMIN})
+SEES_PEOPLE = frozenset({Role.DESK, Role.STREET, Role.ADMIN})
 """Whose work the figures of single persons are; everybody else sees their own."""
 
 PRIVATE = Private(
@@ -82,7 +82,7 @@ def days_asked(first: date | None, last: date | None, timezone: str, now: dateti
 
 def asked(who: Principal, community: Row, days: Days, now: datetime, filters: Mapping[str, str]) -> Asked:
     """Raises ApiError 403 where somebody else's figures are asked for by one who may see their own alone."""
-    if "person" in filters and who.role not in _SEES_PEOPLE and filters["person"] != who.id:
+    if "person" in filters and who.role not in SEES_PEOPLE and filters["person"] != who.id:
         raise ApiError(HTTPStatus.FORBIDDEN, "只能查看本人的指标 · you may see your own figures only")
     start, end = days.bounds(community["timezone"])
     # 网格员 see health data of their own 网格 alone, and figures are of all: they read like everybody else here.
@@ -110,7 +110,7 @@ async def report(
 
 async def _groups(connection: Connection, who: Principal, question: Asked, by: str) -> list[KpiGroupOut]:
     found = await tallies(connection, question, by)
-    if by == "person" and who.role not in _SEES_PEOPLE:
+    if by == "person" and who.role not in SEES_PEOPLE:
         found = {key: one for key, one in found.items() if key == who.id}
     names = await names_of(connection, question.community_id, by, list(found))
     return [

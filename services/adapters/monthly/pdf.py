@@ -58,7 +58,7 @@ _CARD_NAME = _style("cardname", 8.5, MUTED, alignment=TA_CENTER)
 _CARD_VALUE = ParagraphStyle("cardvalue", fontName=BOLD, fontSize=17, leading=22, textColor=INK, alignment=TA_CENTER)
 
 
-class _Numbered(Canvas):
+class _Numbered(Canvas):  # type: ignore[misc]
     """Knows how many pages there are before it writes the first footer."""
 
     def __init__(self, *arguments: Any, month: Month, **more: Any) -> None:
@@ -95,7 +95,7 @@ class _Numbered(Canvas):
 
 def render_pdf(month: Month) -> bytes:
     """Raises NoFont where nothing here can write Chinese."""
-    text = letters(month)
+    text = tuple(letters(month))
     for name, weight in ((FONT, 400), (BOLD, 600)):
         pdfmetrics.registerFont(TTFont(name, io.BytesIO(make_font(text, weight, name))))
     sink = io.BytesIO()
@@ -276,16 +276,13 @@ def _group_table(title: str, groups: Sequence[Group]) -> Table:
     return _table([head, *rows], [first, *[(WIDTH - first) / len(_COLUMNS)] * len(_COLUMNS)])
 
 
-def _table(rows: Sequence[Sequence[Any]], widths: Sequence[float], *, numbers_from: int = 1) -> Table:
+def _table(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
     head = [_p(str(cell), _CELL_SMALL) for cell in rows[0]]
-    body = [[cell if isinstance(cell, (Flowable, list)) else _p(str(cell)) for cell in row[:numbers_from]]
-            + list(row[numbers_from:]) for row in rows[1:]]  # fmt: skip
+    body = [[cell if isinstance(cell, list) else _p(str(cell)) for cell in row] for row in rows[1:]]
     table = Table([head, *body], colWidths=list(widths), repeatRows=1)
     table.setStyle(
         TableStyle(
             [
-                ("FONT", (0, 1), (-1, -1), FONT, 8.5),
-                ("TEXTCOLOR", (0, 1), (-1, -1), INK),
                 ("BACKGROUND", (0, 0), (-1, 0), PAPER),
                 ("LINEBELOW", (0, 0), (-1, -1), 0.4, RULE),
                 ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
@@ -308,7 +305,7 @@ def _overdue(month: Month) -> Iterator[Flowable]:
     head = ["编号 No.", "事项 Matter", "地点 Place", "队伍 Team", "等级", "来源", "处置时限 Due", "超期 Late"]
     rows = [_overdue_row(order, month, zone) for order in month.overdue]
     share = (0.08, 0.22, 0.15, 0.13, 0.07, 0.1, 0.14, 0.11)
-    yield _table([head, *rows], [WIDTH * part for part in share], numbers_from=4)
+    yield _table([head, *rows], [WIDTH * part for part in share])
     left = month.overdue_count - len(month.overdue)
     if left > 0:
         yield _p(f"另有 {left} 件，见工作簿“工单”页。{left} more in the workbook.", _SMALL)

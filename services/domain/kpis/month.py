@@ -160,7 +160,7 @@ def group_of(key: str, label: Label, tally: Tally, names: Sequence[str] = IN_GRO
 
 
 def number(value: float | None, unit: str) -> str:
-    """As a person reads it: 93.72%, 4.6 分, 1 小时 5 分; a dash where there is none."""
+    """As a person reads it: 93.72%, 4.60, 1.1 小时; a dash where there is none."""
     if value is None:
         return "—"
     if unit == "%":
@@ -171,16 +171,11 @@ def number(value: float | None, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} 秒"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} 分"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} 小时 {rest} 分" if rest else f"{hours} 小时"
-    return f"{seconds / 86400:.1f} 天"
+    """Short, for a column: 42 秒, 7.5 分, 10.9 小时, 3.2 天."""
+    for size, unit in ((86_400 * 2, ""), (3600, "小时"), (60, "分")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}" if unit else f"{seconds / 86_400:.1f} 天"
+    return f"{seconds:.0f} 秒"
 
 
 def change(now: float | None, before: float | None, unit: str) -> Label:
@@ -268,9 +263,8 @@ def _quality(month: Month) -> list[Label]:
         [
             *_share(month, "rework", "返工率", "Rework"),
             *_share(month, "bounce", "退单率", "returned"),
-            *_share(month, "satisfied", "满意率", "rated 4 or 5"),
         ]
-    )
+    ) + _sentence(_share(month, "satisfied", "满意率", "Rated 4 or 5"))
 
 
 def _teams(month: Month) -> list[Label]:
