@@ -34,9 +34,12 @@ def _blank(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Text = Annotated[str | None, BeforeValidator(_blank), StringConstraints(max_length=500, strip_whitespace=True)]
+Text = Annotated[
+    Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)] | None, BeforeValidator(_blank)
+]
 Time = Annotated[datetime | None, BeforeValidator(_blank)]
-Seconds = Annotated[int | None, BeforeValidator(_blank), Field(gt=0, le=31_622_400)]
+Seconds = Annotated[Annotated[int, Field(gt=0, le=31_622_400)] | None, BeforeValidator(_blank)]
+Stars = Annotated[Annotated[int, Field(ge=1, le=5)] | None, BeforeValidator(_blank)]
 
 
 class _Strict(BaseModel):
@@ -61,7 +64,7 @@ class MoveLine(_Strict):
     merge_into: Text = None
     pause_reason: Text = None
     pause_until: Time = None
-    rating: Annotated[int | None, Field(ge=1, le=5)] = None
+    rating: Stars = None
     outcome: Literal["satisfied", "unsatisfied", "unreached"] | None = None
 
 
@@ -96,7 +99,7 @@ class OrderLine(_Strict):
     false_alarm_at: Time = None
     reason: Text = None
     call_back: Annotated[Literal["satisfied", "unsatisfied", "unreached"] | None, BeforeValidator(_blank)] = None
-    rating: Annotated[int | None, BeforeValidator(_blank), Field(ge=1, le=5)] = None
+    rating: Stars = None
     accept_due_s: Seconds = None
     arrive_due_s: Seconds = None
     resolve_due_s: Seconds = None
