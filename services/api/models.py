@@ -329,7 +329,7 @@ class KpiOut(Model):
     value: float | None
     unit: str
     formula: LabelOut
-    numerator: int | None
+    numerator: int | float | None
     denominator: int | None
 
 

@@ -60,6 +60,7 @@ _ZH = {
     "silence": "静默",
     "series": "曲线",
     "metric": "指标",
+    "figure": "关键指标",
     "plan": "预案",
     "run": "预案执行",
     "rota": "排班",

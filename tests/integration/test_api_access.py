@@ -76,6 +76,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/n/{token}"): P.ANYONE,
     ("POST", "/n/{token}"): P.ANYONE,
     ("GET", "/communities/{community_id}/kpis"): P.KPIS,
+    ("GET", "/communities/{community_id}/kpis/{name}/rows"): P.KPIS,
+    ("GET", "/kpis"): P.KPIS,
+    ("GET", "/communities/{community_id}/monthly-reports"): P.KPIS,
     ("GET", "/communities/{community_id}/rules"): P.RULES,
     ("GET", "/communities/{community_id}/rules/{rule_id}"): P.RULES,
     ("GET", "/communities/{community_id}/rules/{rule_id}/diff"): P.RULES,
@@ -293,6 +296,10 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
     if path.endswith("/stream"):
         async with http.stream(method, path) as response:
             return response.status_code
+    if path.endswith("/rows"):
+        path = path.replace("/power/", "/closing/")
+    if path.endswith("/monthly-reports"):
+        more["params"] = {"month": "2026-10", "format": "xlsx"}
     if path.endswith("/readings"):
         more["params"] = {"metric": "battery"}
     if path.endswith("/rollups"):

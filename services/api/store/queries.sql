@@ -195,29 +195,6 @@ LEFT JOIN app_user AS p ON p.id = h.actor_id
 WHERE h.order_id = $1
 ORDER BY h.version
 
--- name: kpi_orders
-WITH window_orders AS (
-    SELECT o.state, o.source, o.dispatched_at, o.accepted_at, o.arrived_at, o.paused_at,
-           coalesce(o.resolved_at, o.closed_at) AS done_at, o.resolve_due,
-           o.state = 'closed' AS closed,
-           o.state = 'closed' OR (o.resolve_due <= $3 AND o.state NOT IN ('cancelled', 'false_alarm', 'merged')) AS due
-    FROM work_order AS o
-    WHERE o.community_id = $1 AND o.created_at >= $2
-)
-SELECT count(*) FILTER (WHERE due) AS due,
-       count(*) FILTER (WHERE due AND NOT closed AND paused_at IS NOT NULL) AS deferred,
-       count(*) FILTER (WHERE closed) AS closed,
-       count(*) FILTER (WHERE closed AND (resolve_due IS NULL OR done_at <= resolve_due)) AS closed_on_time,
-       count(*) FILTER (WHERE dispatched_at IS NOT NULL AND (accepted_at IS NOT NULL
-           OR dispatched_at <= $3 - INTERVAL '1 minute')) AS accept_judged,
-       count(*) FILTER (WHERE accepted_at <= dispatched_at + INTERVAL '1 minute') AS accepted_in_1min,
-       count(*) FILTER (WHERE dispatched_at IS NOT NULL AND (arrived_at IS NOT NULL
-           OR dispatched_at <= $3 - INTERVAL '10 minutes')) AS arrive_judged,
-       count(*) FILTER (WHERE arrived_at <= dispatched_at + INTERVAL '10 minutes') AS arrived_in_10min,
-       count(*) FILTER (WHERE source = 'alert' AND state IN ('closed', 'false_alarm')) AS ended_alert_orders,
-       count(*) FILTER (WHERE source = 'alert' AND state = 'false_alarm') AS false_alarms
-FROM window_orders
-
 -- name: kpi_now
 SELECT (SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared' AND NOT shadow)
            AS open_alerts,
@@ -430,3 +407,12 @@ GROUP BY reason
 
 -- name: suppressed_count
 SELECT count(*) FROM alert WHERE community_id = $1 AND state = 'cleared' AND held <> '{}' AND cleared_at >= $2
+
+-- name: kpi_names
+SELECT id, name FROM grid WHERE $1::text = 'grid' AND id = ANY ($2::text[]) AND community_id = $3
+UNION ALL
+SELECT id, name FROM building WHERE $1 = 'building' AND id = ANY ($2) AND community_id = $3
+UNION ALL
+SELECT id, display_name FROM app_user WHERE $1 = 'person' AND id = ANY ($2)
+UNION ALL
+SELECT id, name FROM device WHERE $1 = 'device' AND id = ANY ($2) AND community_id = $3

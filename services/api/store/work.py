@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from services.api.database import Connection
 from services.api.store import Q
-from services.domain.kpis import Counts
 
 Row = Mapping[str, Any]
 After = tuple[datetime, UUID]
-
-KPI_WINDOW = timedelta(days=30)
-"""The figures are of orders opened this recently."""
 
 
 async def alerts(
@@ -128,7 +124,7 @@ async def order_history(connection: Connection, order_id: UUID) -> list[Row]:
     return rows
 
 
-async def counts(connection: Connection, community_id: str, now: datetime) -> Counts:
-    orders = await connection.fetchrow(Q["kpi_orders"], community_id, now - KPI_WINDOW, now)
-    present = await connection.fetchrow(Q["kpi_now"], community_id)
-    return Counts(**dict(orders), **dict(present))
+async def present(connection: Connection, community_id: str) -> Row:
+    """`open_alerts`, `devices` and `devices_online` of now."""
+    row: Row = await connection.fetchrow(Q["kpi_now"], community_id)
+    return row

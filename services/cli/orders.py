@@ -1,0 +1,20 @@
+"""`linhub orders`: work orders from the command line; each verb has a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from services.cli import orders_import
+
+VERBS = (orders_import,)
+
+
+def register(app: typer.Typer) -> None:
+    orders = typer.Typer(help="工单 · Work orders: take over those of an old system.", no_args_is_help=True)
+    app.add_typer(orders, name="orders")
+    for verb in VERBS:
+        verb.register(orders)
+
+    @orders.callback()
+    def _orders() -> None:
+        """工单 · Work orders: take over those of an old system."""
