@@ -89,7 +89,7 @@ async def test_classes_are_written_read_and_put_back(
     assert [(one["version"], one["removed"]) for one in again["history"]] == [(2, True), (1, False)]
     assert (await terms_for(connection, draft())).class_id == "emergency"
     actions = [
-        row["action"] for row in await connection.fetch("SELECT action FROM audit_log WHERE action LIKE 'order_c%'")
+        row["action"] for row in await connection.fetch("SELECT action FROM audit WHERE action LIKE 'order_c%'")
     ]
     assert sorted(actions) == ["order_class.put", "order_class.remove"]
 

@@ -15,6 +15,7 @@ from services.cli.main import app
 from services.domain.ids import CommunityId, OrderId
 from services.domain.orders import Draft, Mode, Rung, Source
 from services.domain.orders.classes.document import MOVES, NEEDS
+from services.domain.orders.classes.writing import write_classes
 from services.domain.orders.needs import Need
 from services.domain.orders.pauses import REASONS
 from services.domain.orders.states import Move
@@ -157,6 +158,16 @@ def test_classes_fault_is_told_with_its_line(old: str, new: str, fault: tuple[in
 def test_classes_all_faults_are_told_at_once() -> None:
     text = read_text(GOOD.replace("[critical]", "[x]").replace("15s", "2m").replace("[weather]", "[rain]"))
     assert [one.line for one in text.findings] == [6, 8, 11]
+
+
+@pytest.mark.parametrize("document", [GOOD, default_document()])
+def test_classes_written_back_are_the_same_classes(document: str) -> None:
+    given = read_text(document).classes
+    assert given is not None
+    written = write_classes(given)
+    again = read_text(written)
+    assert again.findings == () and again.classes == given
+    assert again.classes is not None and write_classes(again.classes) == written
 
 
 def test_classes_of_a_good_document() -> None:
