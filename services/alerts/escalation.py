@@ -24,6 +24,7 @@ _CLOCKS: dict[Clock, str] = {"file": "立案", "accept": "接单", "arrive": "�
 _RUNGS: dict[Rung, str] = {
     Rung.TEAM: "队伍", Rung.LEADER: "队长", Rung.DESK: "社区值班", Rung.STREET: "街道", Rung.DEPARTMENT: "部门"
 }  # fmt: skip
+AT_ONCE = 200
 LOCK = "SELECT version FROM work_order WHERE id = $1 FOR UPDATE SKIP LOCKED"
 
 
@@ -36,27 +37,39 @@ class _Done:
 
 
 async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime) -> int:
-    """Does everything that time has made due by now, the latest first, and returns how many steps up the ladder that
-    were.
+    """Does what time has made due by now, critical orders first, then the latest, and returns how many steps up the
+    ladder that were. Of the others no more than a batch at once: what becomes critical meanwhile need not wait.
 
     Nothing is kept in memory: what is owed follows from the order's own deadlines, and each step is named by clock,
     rung and deadline, so a restart misses none and two engines take none twice. `now` is the steady clock's: the
     deadlines were set by it. An order that cannot be dealt with is told of and keeps no other waiting.
     """
     taken = 0
-    last: Due | None = None
     async with pool.acquire() as connection:
-        while batch := await due_orders(connection, partitions, now, last):
-            for one in batch:
-                try:
-                    taken += await _act(connection, one.id, now)
-                except RETRYABLE:
-                    raise
-                except Exception as error:
-                    metrics.CLOCK_FAULTS.inc()
-                    log.error("order_clock_failed", order_id=str(one.id), why=str(error), exc_info=error)
-            last = batch[-1]
+        for critical in (True, False):
+            done, last = 0, None
+            while critical or done < AT_ONCE:
+                batch = await due_orders(connection, partitions, now, last, critical=critical, limit=AT_ONCE)
+                if not batch:
+                    break
+                for one in batch:
+                    steps = await _tried(connection, one, now)
+                    if steps is not None:
+                        taken, done = taken + steps, done + 1
+                last = batch[-1]
     return taken
+
+
+async def _tried(connection: asyncpg.Connection[Any], due: Due, now: datetime) -> int | None:
+    """Steps taken; None: it could not be dealt with."""
+    try:
+        return await _act(connection, due.id, now)
+    except RETRYABLE:
+        raise
+    except Exception as error:
+        metrics.CLOCK_FAULTS.inc()
+        log.error("order_clock_failed", order_id=str(due.id), why=str(error), exc_info=error)
+        return None
 
 
 async def _act(connection: asyncpg.Connection[Any], order_id: UUID, now: datetime) -> int:

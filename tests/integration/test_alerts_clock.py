@@ -12,7 +12,7 @@ import pytest
 from services.adapters.orders import OrderRow, apply_move, fetch_history, fetch_order, open_order
 from services.adapters.orders.rows import Q
 from services.adapters.postgres import open_pool
-from services.alerts import metrics
+from services.alerts import escalation, metrics
 from services.alerts.escalation import escalate_due
 from services.alerts.lease import hold
 from services.domain.ids import CommunityId, OrderId
@@ -20,14 +20,16 @@ from services.domain.orders import Actor, Draft, Entry, Move, MoveRequest, Sourc
 from services.domain.vocabulary import Label, Role, Severity, Team
 from tests.integration.alerts_support import COMMUNITY, PARTITION, World, staffed
 
+AT_ONCE = 10
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 ORDERS = int(os.environ.get("LINHUB_PLAN_ORDERS", "20000"))
-UNATTENDED = 201
+UNATTENDED = 2 * AT_ONCE + 1
 """More than one look at the database takes."""
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+async def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(escalation, "AT_ONCE", AT_ONCE)
     pool = await open_pool(database_url, name="test", max_size=4)
     one = World(database_url, pool)
     await one.prepare()
@@ -84,6 +86,24 @@ async def test_orders_with_nothing_left_to_take_do_not_stand_before_those_that_w
     assert await escalate_due(world.pool, [PARTITION], now + timedelta(seconds=1)) == 1
     left = await world.pool.fetchval("SELECT count(*) FROM work_order WHERE attention_at <= $1", now)
     assert left == 0, "orders that nothing is owed on come up again for ever"
+
+
+async def test_critical_orders_never_wait_behind_a_backlog_of_others(world: World) -> None:
+    """More than a batch of others are late for longer, some of them unreadable; each call takes all critical ones."""
+    await staffed(world.pool)
+    backlog = await opened(
+        world, *(draft(n, Severity.MAJOR) for n in range(1, AT_ONCE + 10)), at=NOW - timedelta(minutes=20)
+    )
+    await world.pool.execute(
+        """UPDATE work_order SET terms = '{"class_id": "torn"}' WHERE id = ANY ($1)""", [one.id for one in backlog[:5]]
+    )
+    (order,) = await opened(world, draft(1000))
+    now = NOW + timedelta(seconds=60)
+    await escalate_due(world.pool, [PARTITION], now)
+    assert (await world.orders(f"id = '{order.id}'"))[0]["rung"] == 1
+    await escalate_due(world.pool, [PARTITION], now)
+    left = await world.pool.fetch("SELECT id FROM work_order WHERE attention_at <= $1", now)
+    assert {row["id"] for row in left} == {one.id for one in backlog[:5]}
 
 
 async def test_orders_are_held_to_the_terms_of_their_class(world: World) -> None:
@@ -180,7 +200,13 @@ async def test_due_orders_are_found_by_their_index(world: World) -> None:
     plan = "\n".join(
         row[0]
         for row in await world.pool.fetch(
-            "EXPLAIN (ANALYZE, BUFFERS) " + Q["due_orders"], list(range(16)), NOW + timedelta(hours=1), None, None
+            "EXPLAIN (ANALYZE, BUFFERS) " + Q["due_orders"],
+            list(range(16)),
+            NOW + timedelta(hours=1),
+            None,
+            None,
+            True,
+            200,
         )
     )
     print(f"\n{ORDERS} orders\n{plan}")  # noqa: T201

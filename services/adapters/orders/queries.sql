@@ -75,8 +75,9 @@ SELECT o.attention_at, o.id FROM work_order o
 JOIN community c ON c.id = o.community_id
 WHERE o.attention_at <= $2 AND c.partition = ANY ($1::smallint[])
     AND ($3::timestamptz IS NULL OR (o.attention_at, o.id) > ($3, $4::uuid))
+    AND (o.severity = 'critical') = $5
 ORDER BY o.attention_at, o.id
-LIMIT 200
+LIMIT $6
 
 -- name: class_in_force
 SELECT c.timezone, v.version, v.digest, v.scale, v.until
@@ -95,6 +96,9 @@ SELECT version, document FROM order_class_version
 WHERE community_id = $1 AND version <= $2
 ORDER BY version DESC
 LIMIT 50
+
+-- name: class_document
+SELECT document FROM order_class_version WHERE community_id = $1 AND version = $2
 
 -- name: class_newest
 SELECT coalesce(max(version), 0) FROM order_class_version WHERE community_id = $1

@@ -175,12 +175,20 @@ class Due:
 
 
 async def due_orders(
-    connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime, after: Due | None = None
+    connection: asyncpg.Connection[Any],
+    partitions: Sequence[int],
+    now: datetime,
+    after: Due | None = None,
+    *,
+    critical: bool,
+    limit: int = 200,
 ) -> list[Due]:
-    """Orders of these partitions on which time has made something due, the latest first; 200 at a time, from `after`
-    on."""
+    """Orders of these partitions on which time has made something due, the latest first, from `after` on.
+
+    `critical`: those, or all others.
+    """
     at, last = (after.attention_at, after.id) if after is not None else (None, None)
-    rows = await connection.fetch(Q["due_orders"], list(partitions), now, at, last)
+    rows = await connection.fetch(Q["due_orders"], list(partitions), now, at, last, critical, limit)
     return [Due(row["attention_at"], row["id"]) for row in rows]
 
 
