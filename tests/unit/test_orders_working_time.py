@@ -113,7 +113,7 @@ _spans = st.lists(
     min_size=1,
     max_size=4,
 ).map(tuple)
-_moments = st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 1), timezones=st.just(UTC))  # noqa: DTZ001
+_moments = st.datetimes(datetime(2024, 1, 1), datetime(2026, 12, 1), timezones=st.just(UTC))
 
 
 @settings(max_examples=400, deadline=None)
