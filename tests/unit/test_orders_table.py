@@ -24,6 +24,7 @@ from services.domain.orders import (
     decide,
     needs_of,
 )
+from services.domain.orders.drawn import DOCUMENT, drawn_into
 from services.domain.orders.order import apply
 from services.domain.vocabulary import Severity, Team
 from tests.unit.orders_support import NOW, PEOPLE, draft, full, order_in, terms
@@ -138,3 +139,11 @@ def test_table_leaves_nobody_waiting() -> None:
         if state in ("closed", "cancelled", "false_alarm", "merged"):
             continue
         assert expected["desk"] & forward, (situation, state)
+
+
+def test_table_stands_in_the_documentation() -> None:
+    """`python -m services.domain.orders.drawn` writes it."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert drawn_into(text) == text
+    with pytest.raises(ValueError, match="table: begin"):
+        drawn_into("nothing to be drawn into")
