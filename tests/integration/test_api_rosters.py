@@ -82,7 +82,11 @@ async def test_shift_is_stood_in_for_and_a_retry_changes_nothing(database_url: s
         assert done["cancelled"] >= 2
         again = await said(await desk.post(f"{home}/stand-ins", json=body, headers=key("a")))
         assert again == {"cancelled": 0, "added": 0}
-        span = {"from": iso(start - timedelta(hours=30)), "to": iso(start + timedelta(hours=60)), "limit": 2}
+        span: dict[str, Any] = {
+            "from": iso(start - timedelta(hours=30)),
+            "to": iso(start + timedelta(hours=60)),
+            "limit": 2,
+        }
         items: list[dict[str, Any]] = []
         page = await said(await desk.get(f"{home}/shifts", params=span))
         while True:
