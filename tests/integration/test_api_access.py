@@ -53,6 +53,8 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/alerts/{alert_id}/answer"): P.HOUSEHOLD,
     ("PUT", "/people/{person_id}/away"): P.HOUSEHOLD,
     ("GET", "/communities/{community_id}/orders"): P.ORDERS,
+    ("POST", "/communities/{community_id}/orders"): P.ORDER_OPEN,
+    ("POST", "/communities/{community_id}/orders/moves"): P.ORDER_MOVES,
     ("GET", "/orders/{order_id}"): P.ORDERS,
     ("POST", "/orders/{order_id}/moves"): P.ORDER_MOVES,
     ("GET", "/communities/{community_id}/rotas"): P.ROSTERS,
@@ -99,6 +101,13 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/communities/{community_id}/plan-runs"): P.PLANS,
     ("GET", "/plan-runs/{run_id}"): P.PLANS,
     ("POST", "/plan-runs/{run_id}/cancel"): P.PLAN_EDIT,
+    ("GET", "/communities/{community_id}/order-classes"): P.ORDERS,
+    ("GET", "/communities/{community_id}/order-classes/defaults"): P.ORDERS,
+    ("GET", "/communities/{community_id}/order-classes/calendars"): P.ORDERS,
+    ("PUT", "/communities/{community_id}/order-classes"): P.ORDER_CLASS_EDIT,
+    ("DELETE", "/communities/{community_id}/order-classes"): P.ORDER_CLASS_EDIT,
+    ("POST", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
+    ("DELETE", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
     ("GET", "/communities/{community_id}/quarantine"): P.QUARANTINE,
     ("GET", "/ingest/ledger"): P.LEDGER,
 }
@@ -114,6 +123,10 @@ NOT_DONE = {
     ("POST", "/communities/{community_id}/handovers"): 422,
     ("POST", "/handovers/{handover_id}/confirm"): 422,
     ("PUT", "/me/position"): 422,
+    ("PUT", "/communities/{community_id}/order-classes"): 422,
+    ("DELETE", "/communities/{community_id}/order-classes"): 412,
+    ("POST", "/communities/{community_id}/order-classes/drill"): 422,
+    ("DELETE", "/communities/{community_id}/order-classes/drill"): 412,
     ("PUT", "/communities/{community_id}/plans/{plan_id}"): 422,
     ("DELETE", "/communities/{community_id}/plans/{plan_id}"): 412,
     ("POST", "/communities/{community_id}/plans/{plan_id}/approve"): 409,
@@ -133,11 +146,13 @@ ACCOUNTS = {
     Role.VISITOR: "visitor",
 }
 HEARD = {
+    ("POST", "/communities/{community_id}/orders"): 201,
+    ("POST", "/communities/{community_id}/orders/moves"): 200,
     ("POST", "/communities/{community_id}/silences"): 422,
     ("POST", "/silences/{silence_id}/end"): 409,
     ("POST", "/alerts/{alert_id}/answer"): 409,
 }
-"""Refused, but heard: it would be over already, it is, nobody is being asked."""
+"""Made, or refused, but heard: it would be over already, it is, nobody is being asked."""
 SCOPED = [key for key in ROUTES if "{" in key[1]]
 
 
@@ -337,6 +352,11 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
         more["json"] = {"ok": True}
     if path.endswith("/away"):
         more["json"] = {"until": None}
+    if "/order-classes" in path and method != "GET":
+        more["headers"] = {"If-Match": '"999"', "Content-Type": "text/yaml"}
+        if method == "POST":
+            # A drill that would be over already.
+            more = {"headers": {"If-Match": '"999"'}, "json": {"scale": 0.5, "until": "2026-01-01T00:00:00Z"}}
     if "/plans/" in path and method in ("PUT", "DELETE"):
         more["headers"] = {"If-Match": '"999"', "Content-Type": "text/yaml"}
     if path.endswith("/approve"):
@@ -370,8 +390,13 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
         more["json"] = {"team": "general", "note": "x"}
     if path.endswith(("/shifts", "/stand-ins", "/swap", "/handovers")) and method == "POST":
         more["headers"] = {"Idempotency-Key": str(uuid4())}
+    if path.endswith("/orders") and method == "POST":
+        more["json"] = {"source": "staff", "title": "test", "severity": "minor", "team": "patrol"}
+        more["headers"] = {"Idempotency-Key": str(uuid4())}
     if path.endswith("/moves"):
         more["json"] = {"move": "repeat", "version": 2}
+        if "/communities/" in path:
+            more["json"] = {"moves": [{"order_id": str(uuid4()), **more["json"]}]}
         more["headers"] = {"Idempotency-Key": str(uuid4())}
     return (await http.request(method, path, **more)).status_code
 
@@ -393,7 +418,7 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                         reaches = place == "test" or role is Role.ADMIN
                         may = allowed(role, permission)
                         expected = 403 if not may else 404 if not reaches else 200
-                        if expected == 200 and template.endswith("/moves"):
+                        if expected == 200 and template == "/orders/{order_id}/moves":
                             expected = 422  # `repeat` is the system's own move: refused, but heard
                         if expected == 200 and template.endswith(("/rules/backtest", "/rules/diff")):
                             expected = 422  # from after to: refused, but heard

@@ -28,7 +28,6 @@ from services.domain.orders import (
     Source,
     allowed_moves,
     created,
-    deadlines,
     decide,
     fold,
     overdue,
@@ -194,22 +193,6 @@ def test_orders_refusals_say_what_is_missing(state: OrderState, move: Move, who:
     assert refused.reason.zh
 
 
-def test_orders_clocks_are_counted_from_dispatch() -> None:
-    urgent, other = deadlines(Severity.CRITICAL, NOW), deadlines(Severity.MINOR, NOW)
-    assert [(due - NOW).total_seconds() for due in (urgent.accept, urgent.arrive, urgent.resolve, urgent.verify)] == [
-        60,
-        600,
-        4 * 3600,
-        24 * 3600,
-    ]
-    assert [(due - NOW).total_seconds() for due in (other.accept, other.arrive, other.resolve, other.verify)] == [
-        600,
-        7200,
-        24 * 3600,
-        48 * 3600,
-    ]
-
-
 def test_orders_pause_moves_every_deadline_by_its_length() -> None:
     order = order_in(OrderState.PAUSED)
     resumed = apply(
@@ -218,15 +201,7 @@ def test_orders_pause_moves_every_deadline_by_its_length() -> None:
     )
     assert order.arrive_due and resumed.arrive_due
     assert resumed.arrive_due - order.arrive_due == timedelta(hours=1)
-    assert overdue(order, NOW + timedelta(days=1)) == ()
-
-
-@pytest.mark.parametrize(("seconds", "steps"), [(59, 0), (60, 1), (119, 1), (120, 2), (86400, 2)])
-def test_orders_overdue_steps_follow_from_the_deadline(seconds: int, steps: int) -> None:
-    order = order_in(OrderState.DISPATCHED)
-    owed = overdue(order, NOW + timedelta(seconds=seconds))
-    assert [step.step for step in owed] == list(range(1, steps + 1))
-    assert len({step.key for step in owed}) == steps
+    assert overdue(order, NOW + timedelta(days=1)) == ()  # plain terms let a pause last
 
 
 def test_orders_repeat_that_is_worse_tightens_the_clocks_and_never_loosens_them() -> None:

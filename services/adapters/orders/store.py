@@ -87,7 +87,7 @@ async def insert_order(
     of this id, external id or open alert stands already.
     """
     if draft.terms is None:
-        draft = replace(draft, terms=await terms_for(connection, draft))
+        draft = replace(draft, terms=await terms_for(connection, draft, now))
     first = created(draft, now, actor.id, actor.role_name)
     more = {name: value for name, value in (("note", note), ("digest", asked)) if value}
     first = replace(first, detail={**first.detail, **more})
