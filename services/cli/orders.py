@@ -10,11 +10,13 @@ VERBS = (orders_import, orders_classes)
 
 
 def register(app: typer.Typer) -> None:
-    orders = typer.Typer(help="工单 · Work orders: take over those of an old system, check the classes they fall into.", no_args_is_help=True)
+    orders = typer.Typer(
+        help="工单 · Work orders: take over an old system's, check the classes they fall into.", no_args_is_help=True
+    )
     app.add_typer(orders, name="orders")
     for verb in VERBS:
         verb.register(orders)
 
     @orders.callback()
     def _orders() -> None:
-        """工单 · Work orders: take over those of an old system, check the classes they fall into."""
+        """工单 · Work orders: take over an old system's, check the classes they fall into."""

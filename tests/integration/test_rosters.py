@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
@@ -42,6 +43,7 @@ from tests.integration.roster_support import (
 )
 
 ALL = range(PARTITIONS)
+ZONE = ZoneInfo("Asia/Shanghai")
 
 
 @pytest.fixture
@@ -97,8 +99,7 @@ async def test_gaps_agree_with_the_minutes_of_the_database(pool: asyncpg.Pool[An
         await keep_rota(connection, ["maintenance1"], Team.MAINTENANCE, days="workday")
         await connection.execute("UPDATE duty_shift SET cancelled_at = now() WHERE extract(day FROM starts_at) = 27")
         end = NOON + timedelta(days=7)
-        zone = __import__("zoneinfo").ZoneInfo("Asia/Shanghai")
-        found = await watch.gaps_ahead(connection, HOME, zone, NOON, end)
+        found = await watch.gaps_ahead(connection, HOME, ZONE, NOON, end)
         bare = await connection.fetch(
             "SELECT m FROM generate_series($1::timestamptz, $2::timestamptz - interval '1 minute', '1 minute') m"
             " WHERE NOT EXISTS (SELECT FROM duty_shift s WHERE s.team = 'patrol' AND s.cancelled_at IS NULL"
@@ -175,8 +176,7 @@ async def test_rota_is_made_on_ahead_by_itself(pool: asyncpg.Pool[Any]) -> None:
         for day in range(0, 60, 3):
             await look(pool, NOON + timedelta(days=day))
         last = NOON + timedelta(days=60)
-        zone = __import__("zoneinfo").ZoneInfo("Asia/Shanghai")
-        assert await watch.gaps_ahead(connection, HOME, zone, NOON, last) == {Team.PATROL: []}
+        assert await watch.gaps_ahead(connection, HOME, ZONE, NOON, last) == {Team.PATROL: []}
         twice = await connection.fetchval(
             "SELECT count(*) FROM (SELECT starts_at FROM duty_shift GROUP BY starts_at HAVING count(*) > 1) x"
         )
@@ -242,9 +242,7 @@ async def test_position_is_forgotten_when_the_shift_ends_and_after_hours(pool: a
 async def test_cancelled_shift_is_not_revived_by_making_again(pool: asyncpg.Pool[Any]) -> None:
     async with pool.acquire() as connection:
         await keep_rota(connection, ["patrol1", "patrol3"])
-        row = await connection.fetchrow(
-            "SELECT * FROM duty_shift WHERE starts_at > $1 ORDER BY starts_at LIMIT 1", NOON
-        )
+        row = await connection.fetchrow("SELECT * FROM duty_shift WHERE starts_at > $1 ORDER BY starts_at", NOON)
         async with connection.transaction():
             assert await changes.cancel(connection, row, "desk", NOON, "病假")
             made = await make_shifts(connection, HOME, "rota-patrol", horizon(NOON), "test", NOON, strict=True)

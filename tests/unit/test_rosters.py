@@ -13,6 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from device_sim.presets import BY_NAME
+from device_sim.presets.generate import generate
+from device_sim.presets.rosters import rotas
 from services.domain.calendar import is_among, is_workday
 from services.domain.ids import CommunityId
 from services.domain.rosters import (
@@ -42,6 +45,7 @@ MINUTE = timedelta(minutes=1)
 HOME = CommunityId("test")
 START = datetime(2026, 9, 25, 16, tzinfo=UTC)
 """Midnight of 26 September 2026 in Shanghai: a make-up day, then the holidays of the National Day."""
+END = START + timedelta(days=9)
 PEOPLE = [f"p{n}" for n in range(8)]
 
 
@@ -68,7 +72,7 @@ def made(one: Pattern, start: datetime = START, days: int = 10, name: str = "rot
 
 
 @st.composite
-def rotas(draw: st.DrawFn) -> Pattern:
+def some_rota(draw: st.DrawFn) -> Pattern:
     """Shifts that follow one another through the day, with holes, some past midnight."""
     cuts = sorted(draw(st.sets(st.integers(0, 47), min_size=2, max_size=6)))
     stretches = [(a, b) for a, b in zip(cuts, [*cuts[1:], cuts[0] + 48], strict=True)]
@@ -114,7 +118,7 @@ def standing_at(one: Pattern, at: datetime) -> set[str]:
 
 
 @settings(max_examples=60)
-@given(rotas(), st.integers(0, 6 * 1440))
+@given(some_rota(), st.integers(0, 6 * 1440))
 def test_rota_agrees_with_the_oracle_minute_by_minute(one: Pattern, offset: int) -> None:
     shifts = made(one, START - timedelta(days=2), 9)
     for step in range(0, 1440, 10):
@@ -125,7 +129,7 @@ def test_rota_agrees_with_the_oracle_minute_by_minute(one: Pattern, offset: int)
 
 
 @settings(max_examples=60)
-@given(rotas(), st.randoms(use_true_random=False))
+@given(some_rota(), st.randoms(use_true_random=False))
 def test_gaps_agree_with_the_oracle_minute_by_minute(one: Pattern, rng: random.Random) -> None:
     shifts = [shift for shift in made(one, START - timedelta(days=2), 6) if rng.random() < 0.6]
     end = START + timedelta(days=2)
@@ -141,7 +145,7 @@ def test_gaps_agree_with_the_oracle_minute_by_minute(one: Pattern, rng: random.R
 
 
 @settings(max_examples=60)
-@given(rotas(), st.integers(0, 3 * 1440), st.integers(1, 2 * 1440), st.sampled_from([*PEOPLE, "free"]))
+@given(some_rota(), st.integers(0, 3 * 1440), st.integers(1, 2 * 1440), st.sampled_from([*PEOPLE, "free"]))
 @example(pattern(), 0, 1440, "free")
 def test_stand_in_moves_exactly_the_minutes_asked_for(one: Pattern, offset: int, minutes: int, person: str) -> None:
     shifts = made(one, START - timedelta(days=2), 7)
@@ -311,3 +315,23 @@ def test_day_of_summer_time_keeps_the_clock_on_the_wall() -> None:
     assert gaps(required([one], berlin, start, start + timedelta(hours=25)), shifts) == []
     lengths = sorted((shift.ends_at - shift.starts_at) / timedelta(hours=1) for shift in shifts)
     assert lengths == [8, 8, 9]
+
+
+def test_demo_communities_always_have_somebody_on_duty() -> None:
+    """Whoever plays a story is on duty at any time; patrol, grid and desk have somebody besides."""
+    accounts = generate(BY_NAME["gongyuan"], 0.05).accounts
+    rounds = rotas(accounts, date(2026, 9, 25))
+    shifts = [shift for name, one in rounds.items() for shift in planned(one, name, 1, HOME, ZONE, START, END)]
+    assert not clashes(shifts, [])
+    for hour in range(24, 24 * 9):
+        present = on_duty(shifts, START + timedelta(hours=hour, minutes=1))
+        for username in ("patrol1", "maintenance1", "cleaning1", "environment1", "general1", "desk", "grid1", "grid2"):
+            assert f"user-{username}" in present, (username, hour)
+        for team in ("patrol", "desk", "grid"):
+            relief = {person for crew in rounds[team].people for person in crew}
+            assert len(relief & present) == 1, (team, hour)
+    for team in (Team.PATROL, Team.MAINTENANCE, Team.CLEANING, Team.ENVIRONMENT, Team.GENERAL, Team.GRID, Team.DESK):
+        of_team = [one for one in accounts if one.team is team]
+        assert any(one.leads for one in of_team) and len(of_team) >= 2, team
+        wanted = required([one for one in rounds.values() if one.team is team], ZONE, START + timedelta(days=1), END)
+        assert gaps(wanted, [shift for shift in shifts if shift.team is team]) == []

@@ -98,6 +98,11 @@ async def insert_order(
         order = apply(order, second)
         entries.append(second)
         outgoing.append(outgoing_of(order, second))
+        for climb in await _climbing(connection, order, now):
+            third = _decided(order, climb, SYSTEM, now)
+            order = apply(order, third)
+            entries.append(third)
+            outgoing.append(outgoing_of(order, third))
     row = await connection.fetchrow(Q["insert_order"], record_of(order))
     for entry in entries:
         await insert_history(connection, order.id, entry)
