@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import socket
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +50,7 @@ async def put(store: Store, tmp_path: Path, data: bytes) -> str:
 async def test_crash_between_object_and_row_leaves_only_what_is_swept(
     database_url: str, order: UUID, tmp_path: Path
 ) -> None:
-    """The service is killed with the object in place and its transaction open: no row, no move, and a day later nothing."""
+    """Killed with the object in place and its transaction open: no row, no move, and a day later nothing."""
     url = (tmp_path / "store").as_uri()
     store, connection = open_store(url), await connect(database_url)
     script = (
@@ -61,18 +62,18 @@ async def test_crash_between_object_and_row_leaves_only_what_is_swept(
         "from services.api.main import main\n"
         "main()\n"
     )
-    with _free_port() as port:
-        environment = os.environ | {
-            "LINHUB_DATABASE_URL": database_url,
-            "LINHUB_SECRET_KEY": "k" * 40,
-            "LINHUB_HTTP_PORT": str(port),
-            "LINHUB_EVIDENCE_URL": url,
-            "LINHUB_EVIDENCE_RESERVE_BYTES": "0",
-        }
-        service = subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=REPOSITORY)
+    port = free_port()
+    environment = os.environ | {
+        "LINHUB_DATABASE_URL": database_url,
+        "LINHUB_SECRET_KEY": "k" * 40,
+        "LINHUB_HTTP_PORT": str(port),
+        "LINHUB_EVIDENCE_URL": url,
+        "LINHUB_EVIDENCE_RESERVE_BYTES": "0",
+    }
+    service = subprocess.Popen([sys.executable, "-c", script], env=environment, cwd=REPOSITORY)  # noqa: ASYNC220
     try:
         address = f"http://127.0.0.1:{port}"
-        await _answers(address)
+        await answers(address)
         async with client(address, "patrol1") as http:
             with pytest.raises(Exception, match=r"(?i)disconnect|closed|reset|read"):
                 await send(http, order, kit.jpeg())
@@ -87,8 +88,11 @@ async def test_crash_between_object_and_row_leaves_only_what_is_swept(
     now = datetime.now(UTC)
     early = await upkeep.sweep(connection, store, now)
     assert (early.deleted, await listed(store)) == (0, left), "an upload under way must not lose its object"
+    (store.spool / "cut").mkdir()
+    (store.spool / "cut" / "source").write_bytes(b"half of an upload")
     done = await upkeep.sweep(connection, store, now + TOMORROW)
     assert (done.deleted, done.halves) == (2, 1) and await listed(store) == set()
+    assert not (store.spool / "cut").exists()
     await connection.close()
 
 
@@ -140,9 +144,9 @@ async def test_sweep_and_upload_of_the_same_bytes_meet_without_loss(
 
 async def test_verify_names_what_is_missing_and_what_is_damaged(database_url: str, order: UUID, tmp_path: Path) -> None:
     url = (tmp_path / "store").as_uri()
-    async with api_server(database_url, evidence_url=url, evidence_reserve_bytes=0) as address:
-        async with client(address, "patrol1") as http:
-            made = [(await send(http, order, kit.jpeg(200 + n, 100))).json() for n in range(3)]
+    settings = {"evidence_url": url, "evidence_reserve_bytes": 0}
+    async with api_server(database_url, **settings) as address, client(address, "patrol1") as http:
+        made = [(await send(http, order, kit.jpeg(200 + n, 100))).json() for n in range(3)]
 
     def path(n: int) -> Path:
         return tmp_path / "store" / made[n]["sha256"][:2] / made[n]["sha256"]
@@ -169,21 +173,14 @@ def _verb(database_url: str, url: str, verb: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-def _free_port() -> Any:
-    from contextlib import contextmanager
-    from socket import socket
-
-    @contextmanager
-    def free() -> Any:
-        with socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        yield port
-
-    return free()
+def free_port() -> int:
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
-async def _answers(address: str) -> None:
+async def answers(address: str) -> None:
     import httpx
 
     async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as http:
@@ -200,7 +197,7 @@ async def _waits(database_url: str) -> None:
     """Until somebody waits for an advisory lock of this database."""
     connection = await connect(database_url)
     async with asyncio.timeout(10):
-        while not await connection.fetchval(
+        while not await connection.fetchval(  # noqa: ASYNC110
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
         ):
