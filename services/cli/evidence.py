@@ -12,6 +12,7 @@ import asyncpg
 import typer
 
 from services.adapters.evidence import Store, StoreAway, open_store, upkeep
+from services.adapters.evidence.rows import Connection
 from services.cli.home import database_url, evidence_url, find_home
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ def _mib(size: int) -> str:
     return f"{size / 1024 / 1024:.1f} MiB"
 
 
-def _run(work: Callable[[upkeep.Connection, Store], Awaitable[T]]) -> T:
+def _run(work: Callable[[Connection, Store], Awaitable[T]]) -> T:
     home = find_home()
     try:
         url, store = database_url(home), open_store(evidence_url(home))
@@ -81,7 +82,7 @@ def register(app: typer.Typer) -> None:
             if not as_json:
                 typer.echo(f"已核对 {done}/{of} · read {done} of {of}", err=True)
 
-        async def work(connection: upkeep.Connection, store: Store) -> tuple[upkeep.Verified, dict[str, list[str]]]:
+        async def work(connection: Connection, store: Store) -> tuple[upkeep.Verified, dict[str, list[str]]]:
             found = await upkeep.verify(connection, store, progress)
             bad = [*found.missing, *found.damaged]
             return found, {name: await upkeep.rows_of(connection, name) for name in bad}

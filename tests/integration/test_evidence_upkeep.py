@@ -149,7 +149,8 @@ async def test_verify_names_what_is_missing_and_what_is_damaged(database_url: st
         made = [(await send(http, order, kit.jpeg(200 + n, 100))).json() for n in range(3)]
 
     def path(n: int) -> Path:
-        return tmp_path / "store" / made[n]["sha256"][:2] / made[n]["sha256"]
+        name = str(made[n]["sha256"])
+        return tmp_path / "store" / name[:2] / name
 
     assert _verb(database_url, url, "verify")[0] == 0
     path(0).unlink()
