@@ -100,7 +100,7 @@ def clip(
         if sound is not None:
             sound.layout = "mono"
         for n in range(frames if pictures is not None else 0):
-            frame = av.VideoFrame.from_image(Image.new("RGB", size, (n * 9 % 255, 30, 90)))
+            frame = av.VideoFrame.from_image(Image.new("RGB", size, (n * 9 % 255, 30, 90)))  # type: ignore[no-untyped-call]
             frame.pts = n
             out.mux(pictures.encode(frame))
         if pictures is not None:
