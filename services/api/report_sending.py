@@ -69,8 +69,10 @@ async def community_of(connection: Connection, ticket: Ticket | None, community_
 async def read(
     context: Context, request: Request, ticket: Ticket | None, community_id: str
 ) -> tuple[ReportIn, list[Taken], int]:
-    """What was sent, the photos with it, which stand in the store, and how many the store could not take. Raises as a body that FastAPI reads, and 429
-    before a photo of somebody is read who would not be heard anyway."""
+    """What was sent, the photos with it, which stand in the store, and how many the store could not take.
+
+    Raises as a body that FastAPI reads, and 429 before a photo is read of somebody who would not be heard anyway.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         return _checked(await request.body()), [], 0

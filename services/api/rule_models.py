@@ -49,7 +49,7 @@ class RuleList(Model):
     """`false_alarms`: by rule id, of those rules whose alerts had orders that ended; more at `…/statistics`."""
 
     items: list[RuleOut]
-    false_alarms: dict[str, EndedOut] = {}
+    false_alarms: dict[str, EndedOut] = Field(default_factory=dict)
 
 
 class VersionOut(Model):
