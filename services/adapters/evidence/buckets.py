@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +22,12 @@ def bucket(url: str) -> Bucket:
     """Where the bucket is and who asks stand in AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and their kin."""
     store = S3Store.from_url(
         url,
-        client_options={"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)},
+        client_options={
+            "timeout": timedelta(seconds=60),
+            "connect_timeout": timedelta(seconds=5),
+            # Plain HTTP only where somebody wrote that address down: a store on the same host or network.
+            "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
+        },
         retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
     )
     return Bucket(store)
