@@ -545,6 +545,11 @@ async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(datab
             ([b"\xff\xd8\xff" + bytes(190_000)] * 5, 413),
         ):
             assert (await form(*photos)).status_code == status
+        long = b'{"category": "rubbish", "text": "' + b"x" * 70_000 + b'"}'
+        for kind in ("application/json", "text/plain"):
+            headers = {"Idempotency-Key": "long", "Content-Type": kind}
+            answer = await http.post("/communities/test/reports", content=long, headers=headers)
+            assert answer.status_code == 413, "only photos may be large"
         assert (await form(jpeg(64, 64), category="no_such")).status_code == 422
         assert (await form(jpeg(64, 64), extra="1")).status_code == 422
         assert await connection.fetchval("SELECT count(*) FROM resident_report") == 0
