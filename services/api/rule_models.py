@@ -38,8 +38,18 @@ class RuleOut(Model):
     problem: str | None = Field(description="why the newest text is not the one in force")
 
 
+class EndedOut(Model):
+    """Of a rule's orders that ended in the last 30 days, how many were false alarms."""
+
+    ended: int
+    false_alarms: int
+
+
 class RuleList(Model):
+    """`false_alarms`: by rule id, of those rules whose alerts had orders that ended; more at `…/statistics`."""
+
     items: list[RuleOut]
+    false_alarms: dict[str, EndedOut] = Field(default_factory=dict)
 
 
 class VersionOut(Model):

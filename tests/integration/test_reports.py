@@ -144,11 +144,11 @@ async def test_report_joins_what_a_sensor_has_told_but_nothing_less_grave(databa
     await connection.close()
 
 
-async def test_desk_files_refuses_and_joins_what_waits_for_it(database_url: str) -> None:
+async def test_desk_files_refuses_and_joins_what_waits_for_it(database_url: str, tmp_path: Path) -> None:
     await put_community(database_url, small_community())
     connection = await connect(database_url)
     async with (
-        api_server(database_url) as url,
+        api_server(database_url, evidence_url=f"file://{tmp_path}/store") as url,
         client(url, "resident1") as resident,
         client(url, "desk") as desk,
         client(url, "patrol1") as patrol,
@@ -173,7 +173,14 @@ async def test_desk_files_refuses_and_joins_what_waits_for_it(database_url: str)
         assert refused.json()["order_state"] == "cancelled"
         told = (await resident.get(f"/reports/{pets['id']}")).json()
         assert (told["stage"], told["steps"][-1]["reason"]) == ("refused", "已联系主人，无需立案")
-        parked = await send(resident, "illegal_parking", x=60.0, y=40.0)
+        parked = (
+            await resident.post(
+                "/communities/test/reports",
+                data={"category": "illegal_parking", "x": "60", "y": "40"},
+                files=[("photo", ("a.jpg", jpeg(64, 64), "image/jpeg"))],
+                headers={"Idempotency-Key": "parked"},
+            )
+        ).json()
         lane = await send(resident, "fire_lane", x=61.0, y=40.0)
         assert not lane["joined"], "what waits for the desk takes nobody to a fire lane"
         near = (await desk.get(f"/reports/{parked['id']}/nearby")).json()["items"]
@@ -429,6 +436,8 @@ async def test_statistics_of_a_rule_count_orders_by_how_they_ended(database_url:
         assert [one["device_id"] for one in found["devices"]] == ["test-gas_alarm-1"]
         assert (await desk.get(path, params={"days": 90})).json()["whole"]["alerts"] == 4
         assert (await desk.get("/communities/test/rules/no.such/statistics")).status_code == 404
+        listed = (await desk.get("/communities/test/rules")).json()
+        assert listed["false_alarms"] == {"gas_alarm.alarm": {"ended": 2, "false_alarms": 2}}
     await connection.close()
 
 
@@ -536,6 +545,11 @@ async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(datab
             ([b"\xff\xd8\xff" + bytes(190_000)] * 5, 413),
         ):
             assert (await form(*photos)).status_code == status
+        long = b'{"category": "rubbish", "text": "' + b"x" * 70_000 + b'"}'
+        for kind in ("application/json", "text/plain"):
+            headers = {"Idempotency-Key": "long", "Content-Type": kind}
+            answer = await http.post("/communities/test/reports", content=long, headers=headers)
+            assert answer.status_code == 413, "only photos may be large"
         assert (await form(jpeg(64, 64), category="no_such")).status_code == 422
         assert (await form(jpeg(64, 64), extra="1")).status_code == 422
         assert await connection.fetchval("SELECT count(*) FROM resident_report") == 0
@@ -561,4 +575,26 @@ async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(datab
             )
             assert answer.status_code == 200, answer.text
             assert (answer.json()["photos"], answer.json()["photos_lost"]) == (0, 1)
+    await connection.close()
+
+
+async def test_report_that_nobody_files_climbs_the_ladder(database_url: str) -> None:
+    import asyncpg
+
+    from services.alerts.escalation import escalate_due
+    from services.domain.ids import CommunityId, partition_of
+
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    async with api_server(database_url) as url, client(url, "resident1") as resident:
+        made = await send(resident, "noise", building_id="test-b1")
+    order = await order_of(connection, made["id"])
+    assert order["file_due"] > order["created_at"]
+    partition = partition_of(CommunityId("test"))
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=2) as pool:
+        for minutes in (0, 1):
+            await escalate_due(pool, [partition], order["file_due"] + timedelta(minutes=minutes))
+    moves = await connection.fetch("SELECT move FROM work_order_history WHERE order_id = $1", order["id"])
+    assert {"breach", "escalate"} <= {row["move"] for row in moves}
+    assert (await order_of(connection, made["id"]))["rung"] >= 2, "the desk is asked"
     await connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from services.adapters.outbox import Outgoing, append
+from services.adapters.reports.rows import false_alarm_shares
 from services.adapters.rules import KINDS, effective, load_rules, store
 from services.api.auth import Ticket
 from services.api.context import Context, Ctx
@@ -21,7 +23,7 @@ from services.api.health import about_health
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, answer
-from services.api.rule_models import CheckedOut, RuleChangedOut, RuleDetailOut, RuleList
+from services.api.rule_models import CheckedOut, EndedOut, RuleChangedOut, RuleDetailOut, RuleList
 from services.api.rules import (
     check_may,
     document_of,
@@ -86,12 +88,19 @@ async def rules(
         found = effective(await load_rules(connection, None, community_id), community_id)
         changes = await store.last_changes(connection, community_id)
         counts = Counter(row["rule_id"] for row in await store.overrides_of(connection, community_id))
+        since = context.clock.now() - timedelta(days=30)
+        shares = await false_alarm_shares(connection, community_id, since)
     items = [
         rule_out(one, changes.get(rule_id), counts[rule_id])
         for rule_id, one in found.items()
         if kind is None or one.kind == kind
     ]
-    return answer(RuleList(items=items))
+    ended = {
+        item.id: EndedOut(ended=share["ended"], false_alarms=share["false_alarms"])
+        for item in items
+        if (share := shares.get(item.id)) is not None and share["ended"]
+    }
+    return answer(RuleList(items=items, false_alarms=ended))
 
 
 @router.get("/{rule_id}", response_model=RuleDetailOut, summary="一条规则及其历史 One rule with its history")

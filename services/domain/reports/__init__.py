@@ -1,4 +1,4 @@
-"""What residents report (随手拍, 报事报修): categories, duplicates, how it goes in their words, what they say of it."""
+"""What residents report (随手拍, 报事报修): categories, duplicates, how it goes, and what they say of it."""
 
 from services.domain.reports.categories import Category, Filing, Photo, Sort, Within, read_categories
 from services.domain.reports.duplicates import Spot, Standing, find, same
