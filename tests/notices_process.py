@@ -1,7 +1,7 @@
 """Stands ready to be an alerts service that sends notices and dies at a statement: forks one for each line it reads.
 
-A line on standard input is JSON: {"url", "die_at", "after", "for_s", "lease_s"}; the answer is one line, the child's end
-and how many statements it came to. `die_at` 0: it lives.
+A line on standard input is JSON: {"url", "die_at", "after", "for_s", "lease_s"}. The answer is one line: how the
+child ended and the statements it came to. `die_at` 0: it lives.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from services.domain.vocabulary import Severity
 from tests.api_data import raise_alert
 from tests.factory import put_community, small_community
 from tests.fault_rows import note
+from tests.integration.alerts_support import until
 from tests.notices_kit import give_channel, notifier, sink
 
 DEVICES = ("bin-1", "gate-1", "manhole-1", "environment-1", "charger-1", "lamp_post-1")
@@ -117,9 +118,11 @@ async def test_notices_of_several_engines_at_once_are_sent_once(database_url: st
         await give_channel(pool, "patrol1", out.url("patrol1"))
         async with notifier(database_url), notifier(database_url), notifier(database_url):
             numbers = [await _order(pool, number) for number in range(30)]
-            async with asyncio.timeout(20):
-                while len(out.heard) < len(numbers):
-                    await asyncio.sleep(0.02)
+
+            async def all_told() -> bool:
+                return len(out.heard) >= len(numbers)
+
+            await until(all_told, 20)
         told = Counter(message["message"].split(" ")[1] for message in out.to("patrol1"))
     await pool.close()
     assert told == {f"#{number}": 1 for number in numbers}
