@@ -256,7 +256,7 @@ def test_bundles_lose_nothing_and_hold_back_nothing_critical(due: list[Severity]
 
 def test_retries_grow_and_end() -> None:
     for severity in Severity:
-        waits = []
+        waits: list[float] = []
         while (wait := retry_after_s(severity, len(waits) + 1)) is not None:
             waits.append(wait)
         assert waits == sorted(waits) and waits == list(RETRIES[severity is Severity.CRITICAL])
