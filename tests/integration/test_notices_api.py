@@ -117,7 +117,8 @@ async def test_ones_own_notices_are_listed_and_acknowledged_by_nobody_else(
         listed = (await desk.get(f"/orders/{order}/notices")).json()
         assert {one["recipient"].strip() for one in listed} == {"patrol1", "patrol2"}
         assert any(tried["ok"] for one in listed for tried in one["tried"])
-        found, more = [], ""
+        found: list[str] = []
+        more: str | None = ""
         while more is not None:
             page = (await desk.get(f"/communities/test/notices?limit=1{more and f'&cursor={more}'}")).json()
             found, more = found + [one["id"] for one in page["items"]], page["next"]

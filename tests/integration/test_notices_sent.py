@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -366,7 +367,7 @@ async def test_channel_that_takes_thirty_seconds_holds_up_nobody_else(
             for number in (2, 3, 4):
                 began = datetime.now(UTC)
                 await raised(pool, f"test-gas_alarm-{number}")
-                await until(lambda number=number: _heard(out, "patrol2", number))
+                await until(partial(_heard, out, "patrol2", number))
                 waits.append((datetime.now(UTC) - began).total_seconds())
         assert max(waits) < 1.0, waits
         errors = await pool.fetch("SELECT error FROM notice_attempt WHERE NOT ok")

@@ -60,7 +60,7 @@ def gateway_address(template: str, to: str) -> str:
 class AppriseCarrier:
     """Each message has a thread of its own, which no shutdown waits for: a host that never answers holds up nobody.
 
-    apprise is imported at the first message (0.2 s of this process's time and 0.8 s for its plugins).
+    apprise is imported at the first message: 0.3 s of CPU with its plugins, 40 % more than the service's own start.
     """
 
     def __init__(self, timeout_s: float) -> None:

@@ -8,9 +8,10 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -143,12 +144,18 @@ async def _links(connection: asyncpg.Connection[Any], rows: Sequence[Row], rules
     return tokens
 
 
+class Connections(Protocol):
+    """A pool, or a part of one."""
+
+    def acquire(self) -> AbstractAsyncContextManager[Any]: ...
+
+
 class Delivery:
-    """Sends one batch; `count` hears of each attempt as (sort, ok) and of each end as (what,)."""
+    """Sends one batch; `count` hears of each attempt as (sort, sent or failed), and of each end as ("", what)."""
 
     def __init__(
         self,
-        pool: asyncpg.Pool[Any],
+        pool: Connections,
         carrier: Carrier,
         rules: Rules,
         now: Callable[[], datetime],

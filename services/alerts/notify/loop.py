@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -21,11 +21,25 @@ from services.alerts.settings import AlertSettings
 log = structlog.get_logger(__name__)
 
 CLAIMED = 300
+CONNECTIONS = 2
 UNDER_WAY = 20
 """Batches being sent at once: one whose channels do not answer holds up itself alone."""
 _FIGURES_EVERY_S = 5.0
 _DRAIN_S = 2.0
 """What was sent and not recorded would be sent twice."""
+
+
+class Few:
+    """The engine's pool for a few at once: a storm of notices must not keep the judging of alerts waiting."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], most: int) -> None:
+        self._pool = pool
+        self._slots = asyncio.Semaphore(most)
+
+    @contextlib.asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        async with self._slots, self._pool.acquire() as connection:
+            yield connection
 
 
 class Notifier:
@@ -38,12 +52,12 @@ class Notifier:
         clock: SteadyClock,
         carrier: Carrier | None = None,
     ) -> None:
-        self._pool = pool
+        self._pool = Few(pool, CONNECTIONS)
         self._clock = clock
         self._poll_s = settings.alerts_poll_s
         self._rules = Rules(settings.notices_lease_s, settings.notices_pace, settings.public_url)
         self._carrier = carrier or AppriseCarrier(settings.notices_timeout_s)
-        self._delivery = Delivery(pool, self._carrier, self._rules, clock.now, _count)
+        self._delivery = Delivery(self._pool, self._carrier, self._rules, clock.now, _count)
         self._read = asyncio.Event()
         self._send = asyncio.Event()
         self._slots = asyncio.Semaphore(UNDER_WAY)
