@@ -95,7 +95,7 @@ async def test_import_writes_the_fold_of_each_history_and_twice_is_once(database
     one = next(row for row in stored if row["external_id"] == "g1")
     assert (one["state"], one["rating"], one["call_back"], one["paused_s"]) == ("closed", 5, "satisfied", 7200)
     assert await connection.fetchval("SELECT count(*) FROM outbox") == 0
-    assert await connection.fetchval("SELECT count(*) FROM audit_log WHERE action = 'orders.import'") == 1
+    assert await connection.fetchval("SELECT count(*) FROM audit WHERE action = 'orders.import'") == 1
     usable = await connection.fetchval("SELECT count(*) FROM app_user WHERE id LIKE 'import-%' AND disabled_at IS NULL")
     assert usable == 0
     # An order that went on here is the same order; another history under its name is a fault.

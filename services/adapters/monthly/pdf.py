@@ -30,7 +30,7 @@ from reportlab.platypus import (
 
 from services.adapters.monthly.charts import AMBER, BLUE, INK, MUTED, PAPER, RED, RULE, TEAL, bars, columns
 from services.adapters.monthly.fonts import make_font
-from services.adapters.monthly.words import letters, severity, source, team
+from services.adapters.monthly.words import heading_letters, letters, severity, source, team
 from services.domain.kpis.month import HEADLINE, Group, Line, Month, OrderLine, change, number
 
 MARGIN = 16 * mm
@@ -95,8 +95,8 @@ class _Numbered(Canvas):  # type: ignore[misc]
 
 def render_pdf(month: Month) -> bytes:
     """Raises NoFont where nothing here can write Chinese."""
-    text = tuple(letters(month))
-    for name, weight in ((FONT, 400), (BOLD, 600)):
+    # The bold one is for headings and big figures: the fewer letters, the fewer pieces of the font are unpacked.
+    for name, weight, text in ((FONT, 400, letters(month)), (BOLD, 600, heading_letters(month))):
         pdfmetrics.registerFont(TTFont(name, io.BytesIO(make_font(text, weight, name))))
     sink = io.BytesIO()
     document = BaseDocTemplate(
