@@ -240,13 +240,10 @@ async def test_monthly_report_says_what_the_api_says(database_url: str, tmp_path
 async def test_report_of_an_empty_month_says_so_and_divides_by_nothing(database_url: str) -> None:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url, client(url, "street") as http:
-        for sort in ("pdf", "xlsx"):
-            answer = await http.get(
-                "/communities/test/monthly-reports", params={"month": "2026-09", "format": sort}, timeout=60
-            )
-            assert answer.status_code == 200, answer.text
-            if sort == "pdf":
-                assert "本月没有受理工单" in "".join(pdf_text(answer.content))
+        ask = {"month": "2026-09", "format": "pdf"}
+        answer = await http.get("/communities/test/monthly-reports", params=ask, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert "本月没有受理工单" in "".join(pdf_text(answer.content))
         shown = (await http.get("/communities/test/kpis", params={"from": "2026-09-01", "to": "2026-09-30"})).json()
     values = {one["name"]: one["value"] for one in shown["items"]}
     assert values["received"] == 0 and values["closing"] is None and values["accept_p90"] is None
@@ -272,14 +269,9 @@ async def test_a_month_of_20_000_orders_takes_seconds(database_url: str, tmp_pat
         started = time.perf_counter()
         shown = by_name((await http.get("/communities/test/kpis", params={**SPAN, "by": "day"})).json()["items"])
         took = time.perf_counter() - started
-        book = await http.get(
-            "/communities/test/monthly-reports", params={"month": "2026-10", "format": "pdf"}, timeout=60
-        )
-        whole = time.perf_counter() - started
-    print(f"figures and days {took:.2f} s, with the PDF {whole:.2f} s")  # noqa: T201
+    print(f"figures and days of 20,000 orders: {took:.2f} s")  # noqa: T201
     assert shown["received"]["value"] == 20_000
-    assert book.status_code == 200
-    assert took < 8 and whole < 40  # several times what a quiet machine takes
+    assert took < 8  # several times what a quiet machine takes
 
 
 def test_made_up_month_is_the_same_for_a_seed_and_believable() -> None:
