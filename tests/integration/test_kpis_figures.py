@@ -134,18 +134,13 @@ async def walk(http: httpx.AsyncClient, path: str, **params: Any) -> tuple[list[
 async def test_rows_behind_a_figure_add_up_to_it_whatever_the_filter(october: str) -> None:
     cells = 0
     async with api_server(october) as url, client(url, "desk") as http:
-        for filters in (
-            {},
-            {"team": "patrol", "day": "2026-10-03"},
-            {"day": "2026-10-05"},
-            {"day": "2026-10-07", "building": ""},
-        ):
+        for filters in ({}, {"team": "patrol", "building": ""}, {"day": "2026-10-05"}):
             shown = (await http.get("/communities/test/kpis", params={**SPAN, **filters})).json()
             for name, one in by_name(shown["items"]).items():
                 for part in ("numerator", "denominator"):
                     if one[part] is None or name in ("open_alerts", "devices_online"):
                         continue
-                    if not filters and name != "closing":
+                    if "day" not in filters and name not in ("closing", "closing_on_time"):
                         continue
                     path = f"/communities/test/kpis/{name}/rows"
                     rows, total = await walk(http, path, **SPAN, **filters, part=part, at=shown["at"])
@@ -155,7 +150,7 @@ async def test_rows_behind_a_figure_add_up_to_it_whatever_the_filter(october: st
                     cells += 1
         missing = await http.get("/communities/test/kpis/nonsense/rows")
     assert missing.status_code == 404
-    assert cells > 100
+    assert cells > 50
 
 
 async def test_groups_add_up_to_the_whole(october: str) -> None:

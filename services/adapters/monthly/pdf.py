@@ -30,7 +30,7 @@ from reportlab.platypus import (
 
 from services.adapters.monthly.charts import AMBER, BLUE, INK, MUTED, PAPER, RED, RULE, TEAL, bars, columns
 from services.adapters.monthly.fonts import make_font
-from services.adapters.monthly.words import letters, severity, source, team
+from services.adapters.monthly.words import heading_letters, letters, severity, source, team
 from services.domain.kpis.month import HEADLINE, Group, Line, Month, OrderLine, change, number
 
 MARGIN = 16 * mm
@@ -50,8 +50,8 @@ def _style(name: str, size: float, color: Any = INK, font: str = FONT, **more: A
 _TITLE = _style("title", 21, font=BOLD)
 _UNDER = _style("under", 10, MUTED)
 _HEAD = _style("head", 13, font=BOLD, spaceBefore=10, spaceAfter=4)
-_BODY = _style("body", 10.5, spaceAfter=1)
-_SMALL = _style("small", 8, MUTED, spaceAfter=4)
+_BODY = _style("body", 10)
+_SMALL = _style("small", 7.5, MUTED, spaceAfter=2)
 _CELL = _style("cell", 8.5)
 _CELL_SMALL = _style("cellsmall", 7.2, MUTED)
 _CARD_NAME = _style("cardname", 8.5, MUTED, alignment=TA_CENTER)
@@ -95,8 +95,8 @@ class _Numbered(Canvas):  # type: ignore[misc]
 
 def render_pdf(month: Month) -> bytes:
     """Raises NoFont where nothing here can write Chinese."""
-    text = tuple(letters(month))
-    for name, weight in ((FONT, 400), (BOLD, 600)):
+    # The bold one is for headings and big figures: the fewer letters, the fewer pieces of the font are unpacked.
+    for name, weight, text in ((FONT, 400, letters(month)), (BOLD, 600, heading_letters(month))):
         pdfmetrics.registerFont(TTFont(name, io.BytesIO(make_font(text, weight, name))))
     sink = io.BytesIO()
     document = BaseDocTemplate(
@@ -182,7 +182,7 @@ def _charts(month: Month) -> Iterator[Flowable]:
             columns(
                 FONT,
                 WIDTH,
-                150,
+                140,
                 days,
                 [
                     ("受理", BLUE, [group.values["received"] for group in month.days]),
@@ -244,16 +244,6 @@ def _groups_of(month: Month) -> Iterator[Flowable]:
         )
     if month.people:
         yield KeepTogether([_p("人员 Staff", _HEAD), _group_table("人员 Person", month.people[:20])])
-    if month.cover:
-        rows = [
-            [one.team.zh, f"{one.covered_h:.0f}", f"{one.wanted_h:.0f}",
-             number(100 * one.covered_h / one.wanted_h if one.wanted_h else None, "%")]
-            for one in month.cover
-        ]  # fmt: skip
-        head = ["队伍 Team", "在岗小时 Covered", "应在岗 Wanted", "覆盖率 Share"]
-        yield KeepTogether(
-            [_p("值班覆盖 Roster cover", _HEAD), _table([head, *rows], [WIDTH * 0.46, *[WIDTH * 0.18] * 3])]
-        )
 
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (

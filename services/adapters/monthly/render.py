@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,8 @@ class RenderFailed(Exception):
 
 async def render(month: Month, sort: Sort, within_s: float = 60.0) -> bytes:
     """Raises NoFont, and RenderFailed. Nothing is left running, whatever happens."""
+    if sort == "pdf":
+        month = replace(month, orders=())  # they are the workbook's
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

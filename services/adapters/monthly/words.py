@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,3 +58,14 @@ def letters(month: Month) -> Iterator[str]:
     yield from (path.read_text(encoding="utf-8") for path in _OWN)
     for label in (*TEAM_LABELS.values(), *SEVERITY_LABELS.values()):
         yield label.zh
+
+
+def heading_letters(month: Month) -> Iterator[str]:
+    """Those of headings, the title and figures."""
+    yield month.community
+    yield string.printable
+    yield from _HEADINGS
+    yield "工单运行月报—秒分小时天"
+
+
+_HEADINGS = tuple(re.findall(r'_p\(f?"([^"]*)", (?:_HEAD|_TITLE)\)', _OWN[0].read_text(encoding="utf-8")))

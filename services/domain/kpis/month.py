@@ -92,15 +92,6 @@ class OrderLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
-    """Hours of the month in which a team had somebody on duty, of those in which it should have."""
-
-    team: Label
-    covered_h: float
-    wanted_h: float
-
-
-@dataclass(frozen=True, slots=True)
 class Month:
     """Everything that is printed, and nothing else."""
 
@@ -121,7 +112,6 @@ class Month:
     overdue: tuple[OrderLine, ...] = ()
     overdue_count: int = 0
     orders: tuple[OrderLine, ...] = ()
-    cover: tuple[Cover, ...] = ()
     conclusions: tuple[Label, ...] = field(default=())
 
     @property
@@ -188,7 +178,7 @@ def change(now: float | None, before: float | None, unit: str) -> Label:
     up = delta > 0
     if unit == "%":
         size = f"{abs(delta):.2f}"
-        return Label(f"较上月{'上升' if up else '下降'} {size} 个百分点", f"{'up' if up else 'down'} {size} points")
+        return Label(f"较上月{'升' if up else '降'} {size} 个百分点", f"{'up' if up else 'down'} {size} points")
     if before == 0:
         return Label("上月为零", "none last month")
     size = f"{abs(delta) / before * 100:.1f}%"
