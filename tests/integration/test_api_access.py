@@ -80,12 +80,23 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/communities/{community_id}/plan-runs"): P.PLANS,
     ("GET", "/plan-runs/{run_id}"): P.PLANS,
     ("POST", "/plan-runs/{run_id}/cancel"): P.PLAN_EDIT,
+    ("GET", "/communities/{community_id}/order-classes"): P.ORDERS,
+    ("GET", "/communities/{community_id}/order-classes/defaults"): P.ORDERS,
+    ("GET", "/communities/{community_id}/order-classes/calendars"): P.ORDERS,
+    ("PUT", "/communities/{community_id}/order-classes"): P.ORDER_CLASS_EDIT,
+    ("DELETE", "/communities/{community_id}/order-classes"): P.ORDER_CLASS_EDIT,
+    ("POST", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
+    ("DELETE", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
     ("GET", "/communities/{community_id}/quarantine"): P.QUARANTINE,
     ("GET", "/ingest/ledger"): P.LEDGER,
 }
 """Written by hand, so that a new route fails here until somebody has decided who may use it."""
 
 NOT_DONE = {
+    ("PUT", "/communities/{community_id}/order-classes"): 422,
+    ("DELETE", "/communities/{community_id}/order-classes"): 412,
+    ("POST", "/communities/{community_id}/order-classes/drill"): 422,
+    ("DELETE", "/communities/{community_id}/order-classes/drill"): 412,
     ("PUT", "/communities/{community_id}/plans/{plan_id}"): 422,
     ("DELETE", "/communities/{community_id}/plans/{plan_id}"): 412,
     ("POST", "/communities/{community_id}/plans/{plan_id}/approve"): 409,
@@ -267,6 +278,11 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
         more["json"] = {"ok": True}
     if path.endswith("/away"):
         more["json"] = {"until": None}
+    if "/order-classes" in path and method != "GET":
+        more["headers"] = {"If-Match": '"999"', "Content-Type": "text/yaml"}
+        if method == "POST":
+            # A drill that would be over already.
+            more = {"headers": {"If-Match": '"999"'}, "json": {"scale": 0.5, "until": "2026-01-01T00:00:00Z"}}
     if "/plans/" in path and method in ("PUT", "DELETE"):
         more["headers"] = {"If-Match": '"999"', "Content-Type": "text/yaml"}
     if path.endswith("/approve"):
