@@ -11,6 +11,7 @@ from services.adapters.observe import Readiness, health_routes
 from services.api import problems
 from services.api.context import Context
 from services.api.middleware import Edge
+from services.api.multipart import OVERHEAD_BYTES
 from services.api.routes import ROUTERS
 
 DESCRIPTION = """邻枢社区感知与响应接口 · the API of LinHub.
@@ -39,7 +40,7 @@ def create_app(context: Context, readiness: Readiness) -> FastAPI:
     app.router.routes.extend(health_routes(readiness))
     app.router.routes.append(Route("/api/{path:path}", _no_such_route))
     app.router.routes.append(Route("/{path:path}", context.cockpit.page, methods=["GET"]))
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, upload_bytes=context.intake.limits.most_bytes + OVERHEAD_BYTES)
     return app
 
 

@@ -12,6 +12,7 @@ from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
+from services.api.intake import Intake
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
@@ -30,6 +31,7 @@ class Context:
     watchers: Watchers
     clock: SteadyClock
     proofs: Proofs
+    intake: Intake
     estimate: Estimate = nothing_known
 
 

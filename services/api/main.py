@@ -21,6 +21,7 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
+from services.api.intake import Intake
 from services.api.live.hub import Hub, HubSettings
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
@@ -51,8 +52,19 @@ def compose(settings: ApiSettings) -> Context:
     hub = Hub(database, auth, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
+    intake = Intake(settings, settings.secret_key.get_secret_value())
     return Context(
-        settings, database, auth, hub, cockpit, Cache(FRESH_S), watchers, clock, proofs, estimate=history_estimate
+        settings,
+        database,
+        auth,
+        hub,
+        cockpit,
+        Cache(FRESH_S),
+        watchers,
+        clock,
+        proofs,
+        intake,
+        estimate=history_estimate,
     )
 
 

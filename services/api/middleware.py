@@ -28,20 +28,41 @@ _HEADERS = {
 }
 _QUIET = ("/health/", "/metrics")
 MAX_BODY_BYTES = 64 * 1024
+_UPLOADS = re.compile(r"^/api/v1/(?:orders|communities)/[^/]+/evidence$")
+
+
+class BodyTooLarge(HTTPException):
+    """Its own words: routes differ in how much they take."""
+
+    def __init__(self, limit: int) -> None:
+        how = f"{limit // 1024} KiB" if limit < 1024 * 1024 else f"{limit // (1024 * 1024)} MiB"
+        super().__init__(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"请求过大，上限 {how} · the request is larger than {how}",
+            headers={"Connection": "close"},
+        )
 
 
 class Edge:
     """A plain ASGI middleware: streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, upload_bytes: int = MAX_BODY_BYTES) -> None:
+        """`upload_bytes`: the largest body of a route that takes files; each sort has its own limit besides."""
         self._app = app
+        self._upload_bytes = upload_bytes
+
+    def _limit(self, scope: Scope) -> int:
+        upload = scope["method"] == "POST" and _UPLOADS.match(scope["path"]) is not None
+        return self._upload_bytes if upload else MAX_BODY_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers_in = dict(scope["headers"])
+        given = headers_in.get(b"x-request-id", b"").decode("latin-1")
+        length, limit = headers_in.get(b"content-length", b""), self._limit(scope)
         request_id = given if _GIVEN_ID.match(given) else secrets.token_hex(8)
         status = 0
         first_byte_s = 0.0
@@ -65,12 +86,20 @@ class Edge:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > MAX_BODY_BYTES:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            if taken > limit:
+                raise BodyTooLarge(limit)
             return message
 
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
+                if length.isdigit() and int(length) > limit:
+                    # By its own word: not a byte of it is read.
+                    error = BodyTooLarge(limit)
+                    told = problem_response(
+                        413, error.detail, instance=scope["path"], headers=dict(error.headers or {})
+                    )
+                    await told(scope, receive, answer)
+                    return
                 await self._app(scope, take, answer)
             except Exception as error:
                 if not isinstance(error, AWAY):

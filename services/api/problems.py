@@ -65,6 +65,8 @@ _ZH = {
     "shift": "班次",
     "swap": "换班申请",
     "handover": "交接",
+    "evidence": "证据",
+    "code": "场所码",
 }
 
 
@@ -118,7 +120,7 @@ def install(app: FastAPI) -> None:
     async def http_error(request: Request, error: HTTPException) -> Response:
         return problem_response(
             error.status_code,
-            HTTP_WORDS.get(error.status_code, str(error.detail)),
+            str(error.detail) if " · " in str(error.detail) else HTTP_WORDS.get(error.status_code, str(error.detail)),
             instance=request.url.path,
             headers=dict(error.headers or {}),
         )
@@ -153,6 +155,5 @@ def install(app: FastAPI) -> None:
 
 HTTP_WORDS = {
     404: "没有这个地址 · nothing lives at this address",
-    413: "请求过大，上限 64 KiB · the request is larger than 64 KiB",
     405: "此地址不支持该方法 · this address does not take that method",
 }

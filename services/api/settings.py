@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.adapters.settings import ServiceSettings
+from services.api.evidence_settings import EvidenceSettings
 
 
-class ApiSettings(ServiceSettings):
+class ApiSettings(EvidenceSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
     secret_key: SecretStr

@@ -66,3 +66,8 @@ def tr(en: str, zh: str, environment: Mapping[str, str] = os.environ) -> str:
     """The sentence in the language of the terminal."""
     locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
     return zh if locale.lower().startswith("zh") else en
+
+
+def evidence_url(home: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """Where photos and clips lie: as told, else in a folder of this home."""
+    return environment.get("LINHUB_EVIDENCE_URL") or (home / "evidence").as_uri()

@@ -21,7 +21,7 @@ from deploy.embedded.stack import Servers, Stack
 from services.adapters.broker_identity import secret_hash, write_password_file
 from services.adapters.migrate import MigrationError, migrate
 from services.adapters.postgres import RETRYABLE
-from services.cli.home import CODE, Given, tr
+from services.cli.home import CODE, Given, evidence_url, tr
 from services.cli.init import password_variable
 from services.cli.report import Ready, Report
 
@@ -213,6 +213,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
         LINHUB_HTTP_PORT=str(port),
         LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
         LINHUB_SECRET_KEY=os.environ.get("LINHUB_SECRET_KEY") or stack.secrets.one("session_key"),
+        LINHUB_EVIDENCE_URL=evidence_url(stack.home),
     )
     if given.mqtt_url is None:
         start(

@@ -9,6 +9,7 @@ from services.cli import (
     device,
     doctor,
     down,
+    evidence,
     identity,
     init,
     meter,
@@ -22,7 +23,24 @@ from services.cli import (
     up,
 )
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, orders, seed, simulate, bench)
+VERBS = (
+    up,
+    down,
+    status,
+    doctor,
+    migrate,
+    init,
+    identity,
+    device,
+    meter,
+    evidence,
+    rules,
+    plans,
+    orders,
+    seed,
+    simulate,
+    bench,
+)
 
 app = typer.Typer(
     name="linhub",

@@ -36,6 +36,10 @@ class Permission(StrEnum):
     EVIDENCE = "evidence"
     """Photos, clips and voice notes of orders."""
     EVIDENCE_ADD = "evidence_add"
+    EVIDENCE_REMOVE = "evidence_remove"
+    """To take a picture away, with a reason."""
+    PLACE_CODES = "place_codes"
+    """The codes that hang at places: to make, print and void them."""
     REPORT = "report"
     """To report something (随手拍, 报事报修), to follow it and to rate it."""
     NOTICES = "notices"
@@ -61,6 +65,8 @@ class Permission(StrEnum):
 
 
 _PUBLIC = frozenset({Permission.SELF, Permission.CATALOGUE, Permission.COMMUNITY, Permission.PUBLIC_VALUES})
+# What they send themselves, they may see; the rows say whose is whose.
+_REPORTS = frozenset({Permission.REPORT, Permission.EVIDENCE, Permission.EVIDENCE_ADD})
 _WATCH = _PUBLIC | {
     Permission.COCKPIT,
     Permission.DEVICES,
@@ -88,12 +94,14 @@ _KEEP = _WORK | {
     Permission.ROSTER_EDIT,
     Permission.NOTICES,
     Permission.REPORT,
+    Permission.EVIDENCE_REMOVE,
+    Permission.PLACE_CODES,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.RESIDENT: _PUBLIC | {Permission.HOUSEHOLD, Permission.REPORT},
-    Role.MERCHANT: _PUBLIC | {Permission.REPORT},
-    Role.VISITOR: _PUBLIC | {Permission.REPORT},
+    Role.RESIDENT: _PUBLIC | _REPORTS | {Permission.HOUSEHOLD},
+    Role.MERCHANT: _PUBLIC | _REPORTS,
+    Role.VISITOR: _PUBLIC | _REPORTS,
     Role.STAFF: _WORK,
     Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
     Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},

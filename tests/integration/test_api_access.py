@@ -57,6 +57,19 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/communities/{community_id}/orders/moves"): P.ORDER_MOVES,
     ("GET", "/orders/{order_id}"): P.ORDERS,
     ("POST", "/orders/{order_id}/moves"): P.ORDER_MOVES,
+    ("POST", "/communities/{community_id}/evidence"): P.EVIDENCE_ADD,
+    ("POST", "/orders/{order_id}/evidence"): P.EVIDENCE_ADD,
+    ("GET", "/orders/{order_id}/evidence"): P.EVIDENCE,
+    ("GET", "/alerts/{alert_id}/evidence"): P.EVIDENCE,
+    ("GET", "/evidence/{evidence_id}"): P.EVIDENCE,
+    ("GET", "/evidence/{evidence_id}/thumbnail"): P.EVIDENCE,
+    ("POST", "/evidence/{evidence_id}/link"): P.EVIDENCE_ADD,
+    ("DELETE", "/evidence/{evidence_id}"): P.EVIDENCE_REMOVE,
+    ("POST", "/communities/{community_id}/place-codes"): P.PLACE_CODES,
+    ("GET", "/communities/{community_id}/place-codes"): P.PLACE_CODES,
+    ("GET", "/place-codes/{code_id}/label"): P.PLACE_CODES,
+    ("POST", "/place-codes/{code_id}/revoke"): P.PLACE_CODES,
+    ("POST", "/place-codes/{code_id}/rotate"): P.PLACE_CODES,
     ("GET", "/communities/{community_id}/kpis"): P.KPIS,
     ("GET", "/communities/{community_id}/rules"): P.RULES,
     ("GET", "/communities/{community_id}/rules/{rule_id}"): P.RULES,
@@ -101,8 +114,22 @@ NOT_DONE = {
     ("DELETE", "/communities/{community_id}/plans/{plan_id}"): 412,
     ("POST", "/communities/{community_id}/plans/{plan_id}/approve"): 409,
     ("POST", "/plan-runs/{run_id}/cancel"): 409,
+    ("POST", "/communities/{community_id}/evidence"): 422,
+    ("POST", "/orders/{order_id}/evidence"): 422,
+    ("GET", "/evidence/{evidence_id}"): 410,
+    ("GET", "/evidence/{evidence_id}/thumbnail"): 410,
+    ("POST", "/evidence/{evidence_id}/link"): 409,
+    ("DELETE", "/evidence/{evidence_id}"): 409,
+    ("POST", "/communities/{community_id}/place-codes"): 422,
+    ("GET", "/place-codes/{code_id}/label"): 409,
+    ("POST", "/place-codes/{code_id}/revoke"): 409,
+    ("POST", "/place-codes/{code_id}/rotate"): 409,
 }
-"""Refused for what they ask, but heard: an empty text, a version nobody has seen, approved or ended already."""
+"""Refused for what they ask, but heard: an empty text, a version nobody has seen, approved, ended, removed or void."""
+
+OWN = (P.EVIDENCE, P.EVIDENCE_ADD)
+"""Given to outsiders for what they sent themselves."""
+OUTSIDERS = (Role.RESIDENT, Role.MERCHANT, Role.VISITOR)
 
 ACCOUNTS = {
     Role.ADMIN: "admin",
@@ -203,6 +230,7 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
             "silence_id": await _silence(database_url, id),
             "plan_id": "gas_leak",
             "run_id": await _run_of(database_url, id, alert),
+            **await _shown(database_url, id),
         }
     return places
 
@@ -217,6 +245,24 @@ async def _silence(database_url: str, community_id: str) -> str:
     )
     await connection.close()
     return str(made)
+
+
+async def _shown(database_url: str, community_id: str) -> dict[str, str]:
+    """A piece of evidence that was taken away, and a code that is void."""
+    connection = await connect(database_url)
+    evidence: Any = await connection.fetchval(
+        "INSERT INTO evidence (id, community_id, sort, sha256, original_sha256, media_type, bytes, uploaded_at,"
+        " uploaded_by, uploader_role, removed_at, removed_by, removed_why) VALUES (gen_random_uuid(), $1, 'photo',"
+        " sha256('x'), sha256('y'), 'image/jpeg', 1, now(), 'desk', 'desk', now(), 'desk', 'test') RETURNING id",
+        community_id,
+    )
+    code: Any = await connection.fetchval(
+        "INSERT INTO place_code (id, community_id, place, x, y, created_at, created_by, revoked_at, revoked_by)"
+        " VALUES (gen_random_uuid(), $1, 'test', 1, 1, now(), 'desk', now(), 'desk') RETURNING id",
+        community_id,
+    )
+    await connection.close()
+    return {"evidence_id": str(evidence), "code_id": str(code)}
 
 
 async def _someone(database_url: str, community_id: str) -> str:
@@ -246,7 +292,7 @@ async def _run_of(database_url: str, community_id: str, alert: Any) -> str:
     return str(run)
 
 
-async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) -> int:
+async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = "", **more: Any) -> int:
     if path.endswith("/stream"):
         async with http.stream(method, path) as response:
             return response.status_code
@@ -294,6 +340,14 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, **more: Any) 
     if path.endswith("/orders") and method == "POST":
         more["json"] = {"source": "staff", "title": "test", "severity": "minor", "team": "patrol"}
         more["headers"] = {"Idempotency-Key": str(uuid4())}
+    if path.endswith("/evidence") and method == "POST":
+        more |= {"params": {"sort": "photo"}, "headers": {"Idempotency-Key": str(uuid4())}, "json": {}}
+    if path.endswith("/link"):
+        more["json"] = {"order_id": order}
+    if path.startswith("/evidence/") and method == "DELETE":
+        more["json"] = {"why": "test"}
+    if path.endswith("/place-codes") and method == "POST":
+        more["json"] = {}
     if path.endswith("/moves"):
         more["json"] = {"move": "repeat", "version": 2}
         if "/communities/" in path:
@@ -315,7 +369,9 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                     for place in ("test", "other"):
                         if place == "other" and (method, template) not in SCOPED:
                             continue
-                        status = await _status(http, method, template.format(**places[place]))
+                        status = await _status(
+                            http, method, template.format(**places[place]), places[place]["order_id"]
+                        )
                         reaches = place == "test" or role is Role.ADMIN
                         may = allowed(role, permission)
                         expected = 403 if not may else 404 if not reaches else 200
@@ -329,6 +385,13 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                             expected = HEARD[method, template]
                         if expected in (200, 409) and permission is P.HOUSEHOLD and role is Role.RESIDENT:
                             expected = 404  # of another household
+                        if (
+                            expected == 200
+                            and permission in OWN
+                            and role in OUTSIDERS
+                            and "communities" not in template
+                        ):
+                            expected = 404  # none of theirs
                         if expected == 200:
                             expected = NOT_DONE.get((method, template), 200)
                         cells += 1
