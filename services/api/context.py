@@ -12,7 +12,9 @@ from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.database import Database
+from services.api.forgetting import Forgetting
 from services.api.intake import Intake
+from services.api.limits import ReportLimit
 from services.api.live.hub import Hub
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
@@ -31,6 +33,8 @@ class Context:
     watchers: Watchers
     clock: SteadyClock
     proofs: Proofs
+    report_limit: ReportLimit
+    forgetting: Forgetting
     intake: Intake
     estimate: Estimate = nothing_known
 

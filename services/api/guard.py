@@ -33,11 +33,8 @@ class Requires:
         if token is None:
             raise unauthorised("请先登录 · log in first")
         ticket = await context.auth.verify(token)
-        if by_cookie and request.method not in _READING and CSRF_HEADER not in request.headers:
-            raise ApiError(
-                HTTPStatus.FORBIDDEN,
-                f"缺少 {CSRF_HEADER} 请求头 · requests that change something by cookie need the header {CSRF_HEADER}",
-            )
+        if by_cookie:
+            _check_csrf(request)
         if not allowed(ticket.principal.role, self.permission):
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
         return ticket
@@ -51,6 +48,37 @@ class Open:
 
     async def __call__(self) -> None:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe(Open):
+    """A dependency of routes that hear everybody: who it is, where they are logged in.
+
+    A browser's cookie that has run out makes them nobody; a token that somebody sends on purpose must be good.
+    """
+
+    async def __call__(self, request: Request) -> Ticket | None:  # type: ignore[override]
+        context: Context = request.app.state.context
+        token, by_cookie = _token(request)
+        if token is None:
+            return None
+        try:
+            ticket = await context.auth.verify(token)
+        except ApiError:
+            if by_cookie:
+                return None
+            raise
+        if by_cookie:
+            _check_csrf(request)
+        return ticket
+
+
+def _check_csrf(request: Request) -> None:
+    if request.method not in _READING and CSRF_HEADER not in request.headers:
+        raise ApiError(
+            HTTPStatus.FORBIDDEN,
+            f"缺少 {CSRF_HEADER} 请求头 · requests that change something by cookie need the header {CSRF_HEADER}",
+        )
 
 
 def _token(request: Request) -> tuple[str | None, bool]:
@@ -68,6 +96,11 @@ def needs(permission: Permission) -> Any:
 
 def open_to_all() -> Any:
     return Depends(Open())
+
+
+def anybody() -> Any:
+    """`Depends` of `Maybe`: a ticket, or None without a login."""
+    return Depends(Maybe())
 
 
 async def community_in_scope(connection: Connection, who: Principal, community_id: str) -> Row:

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from services.adapters.evidence import Bounds, Decoded, Decoder, NoRoom, Store, StoreAway, open_store
 from services.api import meters
 from services.api.evidence_settings import EvidenceSettings
-from services.api.multipart import OVERHEAD_BYTES, BadForm, Cut, TooLarge, receive
+from services.api.multipart import OVERHEAD_BYTES, BadForm, Cut, Received, TooLarge, receive
+from services.api.photo_form import receive_photos
 from services.api.problems import ApiError
 from services.api.rates import Rate
 from services.domain.evidence import Format, Limits, Reach, Signer, Sort, Unfit, admit, words
@@ -62,10 +63,10 @@ class Intake:
         self._upload_s = settings.evidence_upload_s
         self._reserve = settings.evidence_reserve_bytes
 
-    def check(self, request: Request, who: str, sort: Sort) -> None:
+    def check(self, request: Request, who: str, sort: Sort, files: int = 1) -> None:
         """What can be refused without a byte of the body. Raises ApiError 413 or 429."""
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > self.limits.bytes_of(sort) + OVERHEAD_BYTES:
+        if length.isdigit() and int(length) > files * self.limits.bytes_of(sort) + OVERHEAD_BYTES:
             raise self._too_large(sort)
         wait_s = self._rate.wait_s(who)
         if wait_s > 0:
@@ -78,9 +79,46 @@ class Intake:
 
     async def take(self, request: Request, sort: Sort) -> Taken:
         """Reads the form, decodes the file, stores what it became. Raises ApiError 4xx, 503 or 507."""
+        async with self._refusals(sort), self._turn(), self._room() as folder:
+            taken = await self._take(request, sort, folder)
+        self._count(taken, sort)
+        return taken
+
+    async def take_photos(self, request: Request, most: int) -> tuple[list[Taken], dict[str, str], int]:
+        """A form with up to so many photos in fields `photo`, its other fields, and how many photos the store did not
+        take: whoever calls for help is heard without a picture. Raises as `take`."""
+        sort, limit = Sort.PHOTO, self.limits.bytes_of(Sort.PHOTO)
+        async with self._refusals(sort), self._turn(), self._room() as folder:
+
+            def look(head: bytes, declared: str | None) -> None:
+                if isinstance(found := admit(sort, head, declared), Unfit):
+                    raise self._unfit(sort, found)
+
+            async with self._reading(sort):
+                files, fields = await receive_photos(request, folder, most, limit, look, MAGIC_BYTES)
+            taken, lost = [], 0
+            for path, received in files:
+                form = admit(sort, received.head, received.declared)
+                assert not isinstance(form, Unfit)  # noqa: S101 - it was looked at as it came
+                await asyncio.to_thread((into := path.with_suffix(".out")).mkdir)
+                try:
+                    taken.append(await self._stored(path, into, sort, form, received))
+                except (NoRoom, StoreAway) as error:
+                    log.warning("report_photo_lost", why=str(error))
+                    meters.UPLOADS.labels(sort.value, "away" if isinstance(error, StoreAway) else "full").inc()
+                    lost += 1
+        for one in taken:
+            self._count(one, sort)
+        return taken, fields, lost
+
+    def _count(self, taken: Taken, sort: Sort) -> None:
+        meters.UPLOADS.labels(sort.value, "stored").inc()
+        meters.UPLOAD_BYTES.labels(sort.value).inc(taken.size)
+
+    @asynccontextmanager
+    async def _refusals(self, sort: Sort) -> AsyncIterator[None]:
         try:
-            async with self._turn(), self._room() as folder:
-                taken = await self._take(request, sort, folder)
+            yield
         except NoRoom:
             raise self._refused(
                 sort, "full", HTTPStatus.INSUFFICIENT_STORAGE,
@@ -92,9 +130,6 @@ class Intake:
                 sort, "away", HTTPStatus.SERVICE_UNAVAILABLE,
                 "证据存储暂不可用，未保存，请重试 · the evidence store does not answer; nothing was kept",
             ) from None  # fmt: skip
-        meters.UPLOADS.labels(sort.value, "stored").inc()
-        meters.UPLOAD_BYTES.labels(sort.value).inc(taken.size)
-        return taken
 
     async def _take(self, request: Request, sort: Sort, folder: Path) -> Taken:
         source, form = folder / "source", Format.JPEG
@@ -106,9 +141,16 @@ class Intake:
                 raise self._unfit(sort, found)
             form = found
 
+        async with self._reading(sort):
+            received = await receive(request, source, self.limits.bytes_of(sort), look, MAGIC_BYTES)
+        return await self._stored(source, folder, sort, form, received)
+
+    @asynccontextmanager
+    async def _reading(self, sort: Sort) -> AsyncIterator[None]:
+        """Bounded in time; what is wrong with the form is refused."""
         try:
             async with asyncio.timeout(self._upload_s):
-                received = await receive(request, source, self.limits.bytes_of(sort), look, MAGIC_BYTES)
+                yield
         except TooLarge:
             raise self._too_large(sort) from None
         except BadForm as error:
@@ -119,6 +161,8 @@ class Intake:
             raise self._refused(
                 sort, "cut", HTTPStatus.REQUEST_TIMEOUT, "上传中断或超时，请重试 · the upload was cut or took too long"
             ) from None
+
+    async def _stored(self, source: Path, folder: Path, sort: Sort, form: Format, received: Received) -> Taken:
         decoded = await self._decoder.decode(source, folder, sort, form)
         if isinstance(decoded, Unfit):
             raise self._unfit(sort, decoded)

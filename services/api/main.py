@@ -21,7 +21,9 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
+from services.api.forgetting import Forgetting
 from services.api.intake import Intake
+from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
@@ -63,6 +65,12 @@ def compose(settings: ApiSettings) -> Context:
         watchers,
         clock,
         proofs,
+        ReportLimit(
+            account=Rate.of(settings.reports_per_hour_account),
+            address=Rate.of(settings.reports_per_hour_address),
+            community=Rate.of(settings.reports_per_hour_community),
+        ),
+        Forgetting(database, clock, settings.report_contact_days),
         intake,
         estimate=history_estimate,
     )
@@ -98,6 +106,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.hub.run())
         group.create_task(context.clock.keep())
         group.create_task(context.proofs.run())
+        group.create_task(context.forgetting.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

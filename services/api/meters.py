@@ -12,6 +12,7 @@ LATENCY = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 LOGINS = Counter("linhub_api_logins_total", "Attempts to log in", ["outcome"])
+REPORTS = Counter("linhub_api_reports_total", "Reports by residents", ["category", "outcome"])
 STREAMS = Gauge("linhub_api_streams_open", "Live streams open now")
 SENT = Counter("linhub_api_stream_events_total", "Events handed to live streams", ["event"])
 DROPPED = Counter("linhub_api_stream_dropped_total", "Events dropped because a reader was too slow")

@@ -28,7 +28,7 @@ _HEADERS = {
 }
 _QUIET = ("/health/", "/metrics")
 MAX_BODY_BYTES = 64 * 1024
-_UPLOADS = re.compile(r"^/api/v1/(?:orders|communities)/[^/]+/evidence$")
+_UPLOADS = re.compile(r"^/api/v1/(?:(?:orders|communities)/[^/]+/evidence|communities/[^/]+/reports)$")
 
 
 class BodyTooLarge(HTTPException):

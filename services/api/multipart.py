@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -45,7 +46,7 @@ class Received:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-class _Form:
+class Form:
     """What the parser calls; runs on a thread, so that a slow disk holds up nobody else."""
 
     def __init__(self, file: BinaryIO, limit: int, look: Callable[[bytes, str | None], None], look_at: int) -> None:
@@ -149,16 +150,29 @@ async def receive(
 
     Raises BadForm, TooLarge, Cut, NoRoom, StoreAway.
     """
+    boundary = boundary_of(request)
+    with disk_errors(), into.open("xb") as file:
+        form = Form(file, limit, look, look_at)
+        await parsed(request, boundary, form, limit)
+    if not form.done or not form.one_file:
+        raise BadForm("the form is cut short, or has no file in the field `file`")
+    return form.received
+
+
+def boundary_of(request: Request) -> bytes:
+    """Raises BadForm."""
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 1 <= len(boundary) <= 70:
         raise BadForm("the body is not multipart/form-data with a boundary")
+    return boundary
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Whatever goes wrong while a form is parsed and written, as what it means."""
     try:
-        with into.open("xb") as file:
-            form = _Form(file, limit, look, look_at)
-            # Bounded by us, byte for byte of the file and of the whole body; the parser's own bound would cut silently.
-            parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
-            await _parsed(request, parser, form, limit)
+        yield
     except FormParserError as error:
         raise BadForm(str(error)) from None
     except (NoRoom, StoreAway):
@@ -167,12 +181,12 @@ async def receive(
         if error.errno in FULL:
             raise NoRoom(error.errno, "no space left for what comes in") from error
         raise StoreAway(error.errno, f"what comes in cannot be written: {error}") from error
-    if not form.done or not form.one_file:
-        raise BadForm("the form is cut short, or has no file in the field `file`")
-    return form.received
 
 
-async def _parsed(request: Request, parser: MultipartParser, form: _Form, limit: int) -> None:
+async def parsed(request: Request, boundary: bytes, form: Form, limit: int) -> None:
+    """Reads the body through the form's callbacks, `limit` bytes and what is around them at most."""
+    # Bounded by us, byte for byte of the file and of the whole body; the parser's own bound would cut silently.
+    parser = MultipartParser(boundary, form.callbacks())  # type: ignore[arg-type]
     whole, gathered = 0, bytearray()
     try:
         async for chunk in request.stream():

@@ -54,6 +54,7 @@ _ZH = {
     "person": "人员",
     "alert": "告警",
     "order": "工单",
+    "report": "上报",
     "rule": "规则",
     "version": "版本",
     "silence": "静默",

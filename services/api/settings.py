@@ -31,6 +31,14 @@ class ApiSettings(EvidenceSettings):
     rule_alerts_a_day: float = Field(default=200.0, gt=0)
     """A rule that would have raised more alerts a day than this in the days looked at is refused unless forced."""
 
+    reports_per_hour_account: float = Field(default=20.0, gt=0)
+    reports_per_hour_address: float = Field(default=10.0, gt=0)
+    reports_per_hour_community: float = Field(default=120.0, gt=0)
+    """What is reported in the long run: by one account; without a login, from one address and in one community. Half an
+    hour's worth may come at once, and what lives hang on is counted apart."""
+    report_contact_days: int = Field(default=30, ge=0)
+    """Names and telephone numbers of reporters are forgotten so long after the order has ended."""
+
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, key: SecretStr) -> SecretStr:

@@ -42,6 +42,8 @@ class Permission(StrEnum):
     """The codes that hang at places: to make, print and void them."""
     REPORT = "report"
     """To report something (随手拍, 报事报修), to follow it and to rate it."""
+    REPORT_DESK = "report_desk"
+    """To file, refuse and join what is reported, and to call people back."""
     NOTICES = "notices"
     """Who was told of what, and whether it arrived."""
     KPIS = "kpis"
@@ -84,6 +86,7 @@ _WORK = _WATCH | {
     Permission.ROSTERS,
     Permission.EVIDENCE,
     Permission.EVIDENCE_ADD,
+    Permission.REPORT,
 }
 _KEEP = _WORK | {
     Permission.QUARANTINE,
@@ -93,7 +96,7 @@ _KEEP = _WORK | {
     Permission.HOUSEHOLD,
     Permission.ROSTER_EDIT,
     Permission.NOTICES,
-    Permission.REPORT,
+    Permission.REPORT_DESK,
     Permission.EVIDENCE_REMOVE,
     Permission.PLACE_CODES,
 }

@@ -70,6 +70,25 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/place-codes/{code_id}/label"): P.PLACE_CODES,
     ("POST", "/place-codes/{code_id}/revoke"): P.PLACE_CODES,
     ("POST", "/place-codes/{code_id}/rotate"): P.PLACE_CODES,
+    ("GET", "/orders/{order_id}/reports"): P.ORDER_MOVES,
+    ("POST", "/orders/{order_id}/urge"): P.ORDER_MOVES,
+    ("POST", "/orders/{order_id}/call-back"): P.REPORT_DESK,
+    ("GET", "/report-categories"): P.ANYONE,
+    ("POST", "/communities/{community_id}/reports"): P.ANYONE,
+    ("GET", "/communities/{community_id}/reports"): P.ORDER_MOVES,
+    ("GET", "/communities/{community_id}/call-backs"): P.REPORT_DESK,
+    ("GET", "/reports/mine"): P.REPORT,
+    ("GET", "/reports/{report_id}"): P.ANYONE,
+    ("GET", "/reports/{report_id}/photos/{photo_id}"): P.ANYONE,
+    ("POST", "/reports/{report_id}/rating"): P.ANYONE,
+    ("POST", "/reports/{report_id}/information"): P.ANYONE,
+    ("POST", "/reports/{report_id}/withdraw"): P.ANYONE,
+    ("POST", "/reports/{report_id}/urge"): P.ANYONE,
+    ("GET", "/reports/{report_id}/nearby"): P.ORDER_MOVES,
+    ("POST", "/reports/{report_id}/file"): P.REPORT_DESK,
+    ("POST", "/reports/{report_id}/refuse"): P.REPORT_DESK,
+    ("POST", "/reports/{report_id}/join"): P.REPORT_DESK,
+    ("GET", "/communities/{community_id}/rules/{rule_id}/statistics"): P.RULES,
     ("GET", "/communities/{community_id}/kpis"): P.KPIS,
     ("GET", "/communities/{community_id}/rules"): P.RULES,
     ("GET", "/communities/{community_id}/rules/{rule_id}"): P.RULES,
@@ -148,8 +167,15 @@ HEARD = {
     ("POST", "/communities/{community_id}/silences"): 422,
     ("POST", "/silences/{silence_id}/end"): 409,
     ("POST", "/alerts/{alert_id}/answer"): 409,
+    ("POST", "/reports/{report_id}/file"): 409,
+    ("POST", "/reports/{report_id}/refuse"): 409,
+    ("POST", "/reports/{report_id}/join"): 409,
+    ("POST", "/orders/{order_id}/urge"): 409,
+    ("POST", "/orders/{order_id}/call-back"): 409,
 }
 """Made, or refused, but heard: it would be over already, it is, nobody is being asked."""
+OWN = {key for key, permission in ROUTES.items() if permission is P.ANYONE and "{report_id}" in key[1]}
+"""Heard with a login or without, but there for nobody save whoever sent it."""
 SCOPED = [key for key in ROUTES if "{" in key[1]]
 
 
@@ -231,8 +257,24 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
             "plan_id": "gas_leak",
             "run_id": await _run_of(database_url, id, alert),
             **await _shown(database_url, id),
+            "report_id": await _report_of(database_url, id, order),
+            "photo_id": str(uuid4()),
         }
     return places
+
+
+async def _report_of(database_url: str, community_id: str, order: Any) -> str:
+    """One that somebody without a login has sent: nobody's own, and filed already."""
+    connection = await connect(database_url)
+    made: Any = await connection.fetchval(
+        "INSERT INTO resident_report (id, community_id, order_id, category, token_hash, created_at, idempotency_key,"
+        " digest) VALUES (gen_random_uuid(), $1, $2, 'noise', sha256(convert_to($1, 'UTF8')), now(), 'k',"
+        " sha256('x')) RETURNING id",
+        community_id,
+        order,
+    )
+    await connection.close()
+    return str(made)
 
 
 async def _silence(database_url: str, community_id: str) -> str:
@@ -322,6 +364,19 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more["json"] = {}
     if path.endswith("/answer"):
         more["json"] = {"ok": True}
+    if "/reports" in path and method == "POST" or path.endswith(("/call-back", "/urge")):
+        more["json"] = {"category": "noise", "place": "x"} if path.endswith("/reports") else {"version": 99}
+        for ending, body in (
+            ("/rating", {"rating": 5}),
+            ("/information", {"text": "x"}),
+            ("/refuse", {"version": 99, "reason": "x"}),
+            ("/join", {"order_id": str(uuid4())}),
+            ("/call-back", {"version": 99, "outcome": "unreached"}),
+            ("/urge", {"version": 99, "reason": "x"}),
+        ):
+            if path.endswith(ending):
+                more["json"] = body
+        more["headers"] = {"Idempotency-Key": str(uuid4())}
     if path.endswith("/away"):
         more["json"] = {"until": None}
     if "/order-classes" in path and method != "GET":
@@ -383,6 +438,12 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
                             expected = 412
                         if expected == 200 and (method, template) in HEARD:
                             expected = HEARD[method, template]
+                        if (method, template) in OWN:
+                            expected = 404
+                        if template.endswith("/reports") and permission is P.ANYONE and role is Role.PLATFORM:
+                            expected = 403  # a program has nothing to report
+                        if template.endswith("/join") and expected == 409:
+                            expected = 404  # there is no such order to join
                         if expected in (200, 409) and permission is P.HOUSEHOLD and role is Role.RESIDENT:
                             expected = 404  # of another household
                         if (
