@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -141,9 +141,9 @@ class Verdict:
     unasked: list[str] = field(default_factory=list)
     """Done in the name of time, and time had made no such thing due."""
     latest_s: float = 0.0
-    """The latest of what was due while all was well."""
+    """The latest of what was due and done while all was well."""
     latest_after_restart_s: float = 0.0
-    """The latest of what became due in an outage, from its end."""
+    """The latest of what an outage kept waiting; the outage itself not counted."""
 
     @property
     def wrong_clocks(self) -> int:
@@ -192,9 +192,8 @@ def _clocks(
 def _lateness(
     verdict: Verdict, what: str, at: datetime, done: datetime, outages: Sequence[Outage], within_s: float
 ) -> None:
-    back = _back(at, outages)
-    late_s = max(0.0, (done - back).total_seconds())
-    if back > at:
+    late_s = up_s(at, done, outages)
+    if late_s < (done - at).total_seconds():
         verdict.latest_after_restart_s = max(verdict.latest_after_restart_s, late_s)
     else:
         verdict.latest_s = max(verdict.latest_s, late_s)
@@ -207,16 +206,18 @@ def _left_undone(
 ) -> None:
     """What was owed long before this moment, and the order stood without it."""
     for one in schedule(order):
-        if one.key not in order.taken and _back(one.at, outages) + timedelta(seconds=within_s) < until:
+        if one.key not in order.taken and up_s(one.at, until, outages) > within_s:
             verdict.missed.append(f"#{number} {one.key} by {until:%H:%M:%S}")
 
 
-def _back(at: datetime, outages: Sequence[Outage]) -> datetime:
-    """The same moment, or the end of the outages it falls into."""
+def up_s(begin: datetime, end: datetime, outages: Sequence[Outage]) -> float:
+    """Seconds from the one to the other in which nothing was away; 0 where end is not after begin."""
+    seconds, at = 0.0, begin
     for outage in sorted(outages, key=lambda one: one.begin):
-        if outage.begin <= at <= outage.end:
+        if outage.end > at and outage.begin < end:
+            seconds += max(0.0, (outage.begin - at).total_seconds())
             at = outage.end
-    return at
+    return seconds + max(0.0, (end - at).total_seconds())
 
 
 async def moves_told(connection: asyncpg.Connection[Any], books: Books) -> tuple[list[str], list[str]]:

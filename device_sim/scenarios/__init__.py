@@ -15,6 +15,7 @@ from device_sim.scenarios import (
     manhole_open,
     nobody_accepts,
     power_cut_storm,
+    resident_report,
     smoke_fire,
     sos,
     storm,
@@ -42,6 +43,7 @@ STORIES: tuple[Story, ...] = (
     gas_leak_first_of_three.STORY,
     nobody_accepts.STORY,
     bounced_order.STORY,
+    resident_report.STORY,
     storm.STORY,
 )
 BY_NAME: dict[str, Story] = {story.name: story for story in STORIES}

@@ -93,10 +93,21 @@ class Api:
                 return items
 
     async def call(
-        self, method: str, path: str, *, as_user: str, json: Any = None, key: str | None = None, **more: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        as_user: str,
+        json: Any = None,
+        key: str | None = None,
+        seen: int | None = None,
+        **more: Any,
     ) -> Json:
-        """Anything else; `key` is the Idempotency-Key, a fresh one where none is given."""
+        """Anything else; `key` is the Idempotency-Key, a fresh one where none is given, `seen` the version that is
+        changed (0: there is none yet)."""
         headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": key or str(uuid4())}
+        if seen is not None:
+            headers |= {"If-Match": f'"{seen}"'} if seen else {"If-None-Match": "*"}
         return await self._send(method, path, headers=headers, json=json, **more)
 
     async def move(self, order_id: str, move: str, *, as_user: str, note: str | None = None, **fields: Any) -> Json:

@@ -282,18 +282,21 @@ class Performance:
         """The pictures and signatures that the class of the order asks for before this move."""
         seen = await self.api.get(f"orders/{order['id']}", as_user=who)
         for need in (seen.get("needs") or {}).get(move, ()):
-            if need not in PICTURES:
-                continue
-            sort, phase = PICTURES[need]
-            picture = photo(f"{order['id']} {need}")
-            await self.api.call(
-                "POST",
-                f"orders/{order['id']}/evidence",
-                as_user=who,
-                params={"sort": sort, "phase": phase},
-                files={"file": (f"{need}.png", picture, "image/png")},
-            )
-            self.check(f"{who}: {need}", True, f"{len(picture)} bytes")
+            if need in PICTURES:
+                await self.picture(order, need, who)
+
+    async def picture(self, order: Json, need: str, who: str) -> None:
+        """Taken and sent by somebody on site."""
+        sort, phase = PICTURES[need]
+        taken = photo(f"{order['id']} {order['version']} {need}")
+        await self.api.call(
+            "POST",
+            f"orders/{order['id']}/evidence",
+            as_user=who,
+            params={"sort": sort, "phase": phase},
+            files={"file": (f"{need}.png", taken, "image/png")},
+        )
+        self.check(f"{who}: {need}", True, f"{len(taken)} bytes")
 
     async def worker(self, order: Json) -> str:
         """Somebody who may accept it. Ends the performance where nobody may."""

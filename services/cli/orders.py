@@ -6,6 +6,7 @@ import typer
 
 from services.cli import orders_classes, orders_import
 
+HELP = "工单 · Work orders: take over an old system's, check the classes they fall into."
 VERBS = (orders_import, orders_classes)
 
 
@@ -19,4 +20,4 @@ def register(app: typer.Typer) -> None:
 
     @orders.callback()
     def _orders() -> None:
-        """工单 · Work orders: take over an old system's, check the classes they fall into."""
+        pass

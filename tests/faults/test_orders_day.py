@@ -94,7 +94,12 @@ class Day:
             await until(self.evaluated, 60)
             self.outages.append(Outage(began, datetime.now(UTC)))
         else:
-            await self.services["ingest" if victim in self.parts else victim].ready(60)
+            await until(lambda: self.works("ingest" if victim in self.parts else victim), 60)
+
+    async def works(self, name: str) -> bool:
+        """Ready; it may itself be killed meanwhile."""
+        service = self.services[name]
+        return service.alive and await service.why() is None
 
     async def evaluated(self) -> bool:
         """Whether an engine that runs now holds the partition, and has said so since the database came back."""

@@ -40,6 +40,7 @@ def test_scenarios_are_those_of_the_product() -> None:
         "gas_leak_first_of_three",
         "nobody_accepts",
         "bounced_order",
+        "resident_report",
         "storm",
     }
 
