@@ -33,8 +33,6 @@ class _Done:
 
     moved: OrderRow
     owed: list[Owed] = field(default_factory=list)
-    passed: list[tuple[Rung, Rung, bool]] = field(default_factory=list)
-    """Rung asked for, rung reached, nobody at all on duty."""
 
 
 async def escalate_due(pool: asyncpg.Pool[Any], partitions: Sequence[int], now: datetime) -> int:
@@ -89,7 +87,6 @@ async def _requests(connection: asyncpg.Connection[Any], done: _Done, now: datet
                 continue
             reached = await people_at(connection, order, rung, now)
             if reached.skipped or reached.alone:
-                done.passed.append((rung, reached.rung, reached.alone))
                 why = _passed_over(reached.skipped, reached.alone)
             rung, people = reached.rung, reached.people
             at_rung = max(at_rung, rung)
@@ -134,16 +131,5 @@ def _said(done: _Done) -> int:
     if steps:
         log.warning(
             "order_escalated", correlation=moved.correlation, order=moved.number, rung=moved.rung, clock=steps[0].clock
-        )
-    for asked, reached, alone in done.passed:
-        metrics.NOBODY.labels(asked.name.lower()).inc()
-        log.error(
-            "nobody_on_duty",
-            correlation=moved.correlation,
-            order=moved.number,
-            community=moved.community_id,
-            rung=asked.name.lower(),
-            reached=reached.name.lower(),
-            nobody_at_all=alone,
         )
     return len(steps)

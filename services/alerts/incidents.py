@@ -132,7 +132,7 @@ async def _join(
         )
     ]
     if severity is not None and order.state is OrderState.PAUSED:
-        # Whatever it waited for, it is graver now than when somebody let it wait.
+        # Taken where it has become critical: whatever it waited for, it is graver now than when somebody let it wait.
         moves.append(MoveRequest(Move.RESUME, order.version, reason=alert.why.zh))
     if severity is not None and alert.team is not order.team and order.arrived_at is None:
         # What it has become is another team's work; whoever is already on site stays.

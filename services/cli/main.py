@@ -13,6 +13,7 @@ from services.cli import (
     init,
     meter,
     migrate,
+    orders,
     plans,
     rules,
     seed,
@@ -21,7 +22,7 @@ from services.cli import (
     up,
 )
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, seed, simulate, bench)
+VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, orders, seed, simulate, bench)
 
 app = typer.Typer(
     name="linhub",

@@ -25,7 +25,7 @@ from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
 from services.domain.vocabulary import Role, Team
-from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, until
+from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, staffed, until
 
 DESK = Actor("desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
 PATROL = Actor("patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
@@ -403,11 +403,23 @@ async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) ->
 
 
 async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
     start = order["dispatched_at"]
-    for seconds, rung in ((44, 0), (59, 0), (60, 1), (119, 1), (120, 2), (179, 2), (180, 3), (299, 3), (300, 4), (590, 4)):
+    for seconds, rung in (
+        (44, 0),
+        (59, 0),
+        (60, 1),
+        (119, 1),
+        (120, 2),
+        (179, 2),
+        (180, 3),
+        (299, 3),
+        (300, 4),
+        (590, 4),
+    ):
         for _ in range(2):
             await escalate_due(world.pool, [PARTITION], start + timedelta(seconds=seconds))
         assert (await world.orders())[0]["rung"] == rung, seconds
@@ -419,6 +431,7 @@ async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world
 
 
 async def test_escalation_missed_while_down_is_made_up_whole(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]

@@ -46,8 +46,10 @@ NIGHTS = Span("all", 22, 6)
 STEPS: tuple[Clock, ...] = ("accept", "arrive", "resolve", "verify")
 ENOUGH = int(os.environ.get("LINHUB_CLOCK_HISTORIES", "120"))
 WANTED = frozenset(
-    {"pause", "resume", "transfer", "reopen", "return", "worse", "worse while paused", "night ladder", "cancel", "warned",
-     "escalated", "pause over by itself"}
+    {
+        "pause", "resume", "transfer", "reopen", "return", "worse", "worse while paused", "night ladder", "cancel",
+        "warned", "escalated", "pause over by itself",
+    }
 )  # fmt: skip
 """What has to happen among the histories; they go on until it has."""
 
@@ -141,6 +143,8 @@ class Oracle:
             return set()
         if order.state is OrderState.PAUSED:
             assert order.paused_at is not None
+            if order.severity is Severity.CRITICAL and order.arrived_at is None:
+                return {("resume", None, order.paused_at, None)}
             ends = [order.pause_until, order.paused_at + timedelta(seconds=self.terms.pause_longest_s)]
             known = [one for one in ends if one is not None and one > order.paused_at]
             return {("resume", None, min(known), None)} if known else set()
@@ -326,7 +330,7 @@ def test_clocks_of_random_histories_are_those_of_the_oracle() -> None:
     print(f"\n{histories} histories, {compared} figures compared; {dict(seen)}")  # noqa: T201
 
 
-# -- single cases, in words ---------------------------------------------------------------------------------------------
+# -- single cases, in words
 
 
 def opened(terms: Terms, at: datetime) -> Order:

@@ -149,3 +149,8 @@ async def versions(
 async def standing_document(connection: asyncpg.Connection[Any], community_id: str) -> str:
     """The text that counts while there is no drill; empty: the defaults."""
     return str(await connection.fetchval(Q["class_standing"], community_id) or "")
+
+
+async def document_of(connection: asyncpg.Connection[Any], community_id: str, version: int) -> str:
+    """The text of this version; empty: the defaults."""
+    return str(await connection.fetchval(Q["class_document"], community_id, version) or "")

@@ -96,6 +96,9 @@ WHERE community_id = $1 AND version <= $2
 ORDER BY version DESC
 LIMIT 50
 
+-- name: class_document
+SELECT document FROM order_class_version WHERE community_id = $1 AND version = $2
+
 -- name: class_newest
 SELECT coalesce(max(version), 0) FROM order_class_version WHERE community_id = $1
 

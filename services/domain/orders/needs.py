@@ -71,7 +71,7 @@ _ASKED: dict[Need, Callable[[Order, MoveRequest], object]] = {
     Need.NOTE: lambda order, asked: (asked.note or "").strip(),
     Need.PLACE: lambda order, asked: (asked.place or order.place).strip(),
     Need.TEAM: lambda order, asked: asked.team,
-    Need.PERSON: lambda order, asked: asked.assignee_id,
+    Need.PERSON: lambda order, asked: asked.assignee_id or asked.people,
     Need.MERGE_INTO: lambda order, asked: asked.merge_into,
     Need.PAUSE_REASON: lambda order, asked: asked.pause_reason in order.terms.pause_reasons,
     Need.EVIDENCE: lambda order, asked: asked.evidence_id,

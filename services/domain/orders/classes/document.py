@@ -16,7 +16,7 @@ from services.domain import calendar
 from services.domain.devices import BY_NAME
 from services.domain.engine.platform import PLATFORM
 from services.domain.orders import working_time
-from services.domain.orders.classes.classes import ALWAYS, ClassClock, Classes, NIGHTS, Match, OrderClass, Pause
+from services.domain.orders.classes.classes import ALWAYS, NIGHTS, ClassClock, Classes, Match, OrderClass, Pause
 from services.domain.orders.order import Source
 from services.domain.orders.pauses import REASONS
 from services.domain.orders.states import Move
