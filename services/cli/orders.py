@@ -11,9 +11,7 @@ VERBS = (orders_import, orders_classes)
 
 
 def register(app: typer.Typer) -> None:
-    orders = typer.Typer(
-        help="工单 · Work orders: take over an old system's, check the classes they fall into.", no_args_is_help=True
-    )
+    orders = typer.Typer(help=HELP, no_args_is_help=True)
     app.add_typer(orders, name="orders")
     for verb in VERBS:
         verb.register(orders)

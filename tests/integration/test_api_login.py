@@ -119,7 +119,7 @@ async def test_session_refuses_forged_and_expired_tokens(database_url: str) -> N
         claims = jwt.decode(real, options={"verify_signature": False})
         forged = {
             "other key": jwt.encode(claims, "k" * 32, algorithm="HS256"),
-            "no signature": jwt.encode(claims, None, algorithm="none"),
+            "no signature": jwt.encode(claims, "", algorithm="none"),
             "other algorithm": jwt.encode(claims, KEY.ljust(64, "x"), algorithm="HS512"),
             "other issuer": jwt.encode({**claims, "iss": "elsewhere"}, KEY, algorithm="HS256"),
             "no end": jwt.encode({k: v for k, v in claims.items() if k != "exp"}, KEY, algorithm="HS256"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.domain.access import (
@@ -47,7 +49,8 @@ EXPECTED = {
 
 
 def who(role: Role, **scope: str) -> Principal:
-    return Principal("u1", "somebody", "Somebody", role, Team.PATROL if role is Role.STAFF else None, **scope)
+    team = Team.PATROL if role is Role.STAFF else None
+    return replace(Principal("u1", "somebody", "Somebody", role, team), **scope)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -22,7 +22,7 @@ from services.domain.vocabulary import Label
 
 def month(now: Tally, before: Tally | None = None, **more: object) -> Month:
     day = group_of("2026-10-05", Label("5日", "5"), now)
-    made = Month(
+    return Month(
         community="公园社区",
         street="甘棠街道",
         month="2026-10",
@@ -33,7 +33,6 @@ def month(now: Tally, before: Tally | None = None, **more: object) -> Month:
         days=(day,),
         **more,  # type: ignore[arg-type]
     )
-    return made
 
 
 VECTOR = Tally(
