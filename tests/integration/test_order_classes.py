@@ -88,9 +88,7 @@ async def test_classes_are_written_read_and_put_back(
     assert (again["version"], again["document"]) == (2, default_document())
     assert [(one["version"], one["removed"]) for one in again["history"]] == [(2, True), (1, False)]
     assert (await terms_for(connection, draft())).class_id == "emergency"
-    actions = [
-        row["action"] for row in await connection.fetch("SELECT action FROM audit WHERE action LIKE 'order_c%'")
-    ]
+    actions = [row["action"] for row in await connection.fetch("SELECT action FROM audit WHERE action LIKE 'order_c%'")]
     assert sorted(actions) == ["order_class.put", "order_class.remove"]
 
 
