@@ -56,6 +56,11 @@ WITH place AS (
       AND (p.document ->> 'from')::date <= place.local::date
       AND coalesce((p.document ->> 'until')::date, place.local::date) >= place.local::date
       AND NOT EXISTS (SELECT FROM duty_pattern n WHERE n.community_id = $1 AND n.id = p.id AND n.version > p.version)
+), shift AS (
+    SELECT d.team, d.user_id, min(d.post) AS post FROM duty_shift d
+    WHERE d.community_id = $1 AND d.team = ANY (ARRAY[$2, 'desk', 'street', 'department']) AND d.cancelled_at IS NULL
+      AND d.starts_at > $3::timestamptz - interval '24 hours' AND d.starts_at <= $3 AND d.ends_at > $3
+    GROUP BY d.team, d.user_id
 ), member AS (
     SELECT u.id, u.role, u.duty_team, u.leads, u.grid_id FROM app_user u
     WHERE u.community_id = $1 AND u.disabled_at IS NULL
@@ -72,8 +77,4 @@ SELECT m.id, m.role, m.duty_team AS team, m.leads, m.grid_id, s.post, r.team IS 
 FROM member m
 CROSS JOIN place
 LEFT JOIN rota r ON r.team = m.duty_team
-LEFT JOIN LATERAL (
-    SELECT min(d.post) AS post FROM duty_shift d
-    WHERE d.community_id = $1 AND d.team = m.duty_team AND d.user_id = m.id AND d.cancelled_at IS NULL
-      AND d.starts_at > $3::timestamptz - interval '24 hours' AND d.starts_at <= $3 AND d.ends_at > $3
-) s ON true
+LEFT JOIN shift s ON s.team = m.duty_team AND s.user_id = m.id

@@ -62,10 +62,22 @@ async def staff(connection: Connection, community_id: str) -> list[Any]:
 
 
 async def set_staff(
-    connection: Connection, community_id: str, user_id: str, leads: bool, skills: Sequence[str], grid_id: str | None
+    connection: Connection,
+    community_id: str,
+    user_id: str,
+    leads: bool,
+    skills: Sequence[str],
+    grid_id: str | None,
+    *,
+    street_too: bool,
 ) -> Row:
-    """Raises RosterRefused for a stranger, a 网格 of another community, or one for somebody who is no grid member."""
+    """Raises RosterRefused for a stranger, a 网格 of another community, or one for somebody who is no grid member.
+
+    `street_too`: also people of the street office, who are not the community's own.
+    """
     person = await _able(connection, community_id, user_id, None)
+    if person["role"] == Role.STREET and not street_too:
+        raise RosterRefused(Label("街道人员由管理员设置", "people of the street office are set by an administrator"))
     if grid_id is not None and not await connection.fetchval(Q["grid_of_community"], community_id, grid_id):
         raise RosterRefused(Label("本社区没有该网格", "there is no such grid in this community"))
     if grid_id is not None and person["role"] != Role.GRID:

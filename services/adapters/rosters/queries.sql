@@ -115,15 +115,17 @@ ORDER BY s.starts_at, s.id
 LIMIT $8
 
 -- name: on_duty
+WITH shift AS (
+    SELECT DISTINCT ON (d.user_id, d.team) d.user_id, d.team, d.post, d.name, d.ends_at, d.stands_in_for
+    FROM duty_shift d
+    WHERE d.community_id = $1 AND d.cancelled_at IS NULL
+      AND d.starts_at > $2::timestamptz - interval '24 hours' AND d.starts_at <= $2 AND d.ends_at > $2
+    ORDER BY d.user_id, d.team, d.ends_at DESC
+)
 SELECT u.id, u.display_name, u.role, u.duty_team AS team, u.leads, u.grid_id, s.post, s.name, s.ends_at, s.stands_in_for
 FROM app_user u
 JOIN community c ON c.id = $1
-LEFT JOIN LATERAL (
-    SELECT d.post, d.name, d.ends_at, d.stands_in_for FROM duty_shift d
-    WHERE d.community_id = $1 AND d.team = u.duty_team AND d.user_id = u.id AND d.cancelled_at IS NULL
-      AND d.starts_at > $2::timestamptz - interval '24 hours' AND d.starts_at <= $2 AND d.ends_at > $2
-    ORDER BY d.ends_at DESC LIMIT 1
-) s ON true
+LEFT JOIN shift s ON s.user_id = u.id AND s.team = u.duty_team
 WHERE u.duty_team IS NOT NULL AND u.disabled_at IS NULL
   AND (u.community_id = c.id OR (u.community_id IS NULL AND u.street_id = c.street_id))
 ORDER BY u.duty_team, u.id
