@@ -572,10 +572,8 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
         order = (await until(world.orders))[0]
     steps: list[tuple[Move, Actor, dict[str, Any]]] = [
         (Move.RETURN, PATROL, {"reason": "no key"}),
-        (Move.DISPATCH, DESK, {}),
         (Move.ACCEPT, PATROL, {"idempotency_key": "a"}),
-        (Move.PAUSE, PATROL, {"reason": "waiting for the gas company"}),
-        (Move.RESUME, PATROL, {}),
+        (Move.URGE, DESK, {"reason": "people wait"}),
         (Move.ARRIVE, PATROL, {"place": "door"}),
         (Move.RESOLVE, PATROL, {"note": "valve shut"}),
         (Move.VERIFY, DESK, {}),

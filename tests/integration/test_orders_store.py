@@ -270,8 +270,9 @@ async def test_orders_come_back_and_go_out_again_in_one_transaction(home: asyncp
         ("dispatch", "system"),
     ]
     assert history[-1].detail["forced"] is True
+    assert back.assignee_id != PATROL.id
     with pytest.raises(MoveRefused, match="forced"):
-        await moved(home, order.id, Move.RETURN, PATROL, reason="again")
+        await moved(home, order.id, Move.RETURN, LEADER, reason="again")
 
 
 async def test_orders_merge_with_their_alerts_and_what_they_bring(home: asyncpg.Connection[Any]) -> None:
@@ -351,9 +352,9 @@ async def test_orders_keep_one_key_for_one_request(home: asyncpg.Connection[Any]
     first = await moved(home, order.id, Move.NOTE, PATROL, note="on my way", idempotency_key="user-patrol1:k")
     again = await moved(home, order.id, Move.NOTE, PATROL, note="on my way", idempotency_key="user-patrol1:k")
     assert again.version == first.version == 3
-    for move, more in ((Move.NOTE, {"note": "stuck"}), (Move.ACCEPT, {})):
+    for move, note in ((Move.NOTE, "stuck"), (Move.ACCEPT, None)):
         with pytest.raises(MoveRefused) as caught:
-            await moved(home, order.id, move, PATROL, idempotency_key="user-patrol1:k", **more)
+            await moved(home, order.id, move, PATROL, idempotency_key="user-patrol1:k", note=note)
         assert caught.value.refused.code == "key"
         assert "Idempotency-Key" in caught.value.reason.zh
 

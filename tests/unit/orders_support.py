@@ -135,7 +135,7 @@ def order_in(
 ) -> Order:
     """`named`: whether somebody was named for it and offered it; `helped`: the second desk has had a hand in it."""
     order = apply(None, created(opened or draft(), at, "system", "system"))
-    people = {"assignee_id": "u-assignee", "people": ["u-offered"]} if named else {}
+    people: dict[str, Any] = {"assignee_id": "u-assignee", "people": ["u-offered"]} if named else {}
     if returned:
         order = apply(order, entry(order, M.DISPATCH, S.DISPATCHED, at=at))
         order = apply(order, entry(order, M.RETURN, S.RETURNED, at=at))

@@ -155,8 +155,8 @@ def test_orders_class_needs_are_asked_of_people_and_named_all_at_once() -> None:
     said = refused(order, MoveRequest(M.RESOLVE, order.version), "assignee")
     assert said.needs == (Need.NOTE, Need.PHOTO_BEFORE, Need.PHOTO_AFTER, Need.SIGNATURE)
     assert all(words in said.reason.zh for words in ("处置说明", "处置前照片", "处置后照片", "签名"))
-    for detail in ({"sort": "photo", "phase": "before"}, {"sort": "photo", "phase": "after"}, {"sort": "signature"}):
-        order = apply(order, entry(order, M.EVIDENCE, **detail))
+    for sort, phase in (("photo", "before"), ("photo", "after"), ("signature", None)):
+        order = apply(order, entry(order, M.EVIDENCE, sort=sort, phase=phase))
     order = apply(order, made(order, MoveRequest(M.RESOLVE, order.version, note="done"), "assignee"))
     order = apply(order, entry(order, M.VERIFY, S.VERIFIED, by="u-admin"))
     assert M.CLOSE not in allowed_moves(order, replace(PEOPLE["desk"], id="u-assignee"))
