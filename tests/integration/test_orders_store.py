@@ -270,8 +270,9 @@ async def test_orders_come_back_and_go_out_again_in_one_transaction(home: asyncp
         ("dispatch", "system"),
     ]
     assert history[-1].detail["forced"] is True
+    assert back.assignee_id != PATROL.id
     with pytest.raises(MoveRefused, match="forced"):
-        await moved(home, order.id, Move.RETURN, PATROL, reason="again")
+        await moved(home, order.id, Move.RETURN, LEADER, reason="again")
 
 
 async def test_orders_merge_with_their_alerts_and_what_they_bring(home: asyncpg.Connection[Any]) -> None:
