@@ -85,9 +85,7 @@ async def test_assign_goes_by_skill_then_way_then_load_then_turn(db: Any) -> Non
     detail = (await moves(db, order))[1][1]
     assert "技能：燃气" in detail["note"] and "skill: gas" in detail["note"]
     order = await opened(db, replace(plain, id=draft().id))
-    assert order.assignee_id == "user-patrol1", (
-        "patrol2 has one in hand; of the others by name"
-    )
+    assert order.assignee_id == "user-patrol1", "patrol2 has one in hand; of the others by name"
     await position(db, "patrol1", 900.0, 0.0)
     await position(db, "patrol3", 90.0, 0.0)
     order = await opened(db, replace(plain, id=draft().id))

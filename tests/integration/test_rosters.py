@@ -242,9 +242,7 @@ async def test_position_is_forgotten_when_the_shift_ends_and_after_hours(pool: a
 async def test_cancelled_shift_is_not_revived_by_making_again(pool: asyncpg.Pool[Any]) -> None:
     async with pool.acquire() as connection:
         await keep_rota(connection, ["patrol1", "patrol3"])
-        row = await connection.fetchrow(
-            "SELECT * FROM duty_shift WHERE starts_at > $1 ORDER BY starts_at", NOON
-        )
+        row = await connection.fetchrow("SELECT * FROM duty_shift WHERE starts_at > $1 ORDER BY starts_at", NOON)
         async with connection.transaction():
             assert await changes.cancel(connection, row, "desk", NOON, "病假")
             made = await make_shifts(connection, HOME, "rota-patrol", horizon(NOON), "test", NOON, strict=True)
