@@ -129,6 +129,8 @@ class Principal:
     street_id: str | None = None
     grid_id: str | None = None
     household_id: str | None = None
+    leads: bool = False
+    """Leads the team."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ INSERT INTO work_order (
     accept_due, arrive_due, resolve_due, verify_due, category, external_id, terms, mode, offered, forced, reworks,
     urges, taken, photos_before, photos_after, signatures, on_site, pause_reason, pause_until, paused_s,
     merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s, resolve_s, verify_s, attention_at,
+    ran_s, ran_before_s, ran_at,
     workers
 )
 SELECT
@@ -35,6 +36,7 @@ SELECT
     r.external_id, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken, r.photos_before,
     r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s, r.merged_into, r.rating,
     r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s, r.attention_at,
+    r.ran_s, r.ran_before_s, r.ran_at,
     r.workers
 FROM jsonb_populate_record(NULL::work_order, $1::text::jsonb) r
 RETURNING *
@@ -45,7 +47,8 @@ UPDATE work_order SET (
     resolved_at, resolved_by, verified_at, closed_at, paused_at, accept_due, arrive_due, resolve_due, verify_due,
     terms, mode, offered, forced, reworks, urges, taken, photos_before, photos_after, signatures, on_site,
     pause_reason, pause_until, paused_s, merged_into, rating, call_back, filed_at, file_due, accept_s, arrive_s,
-    resolve_s, verify_s, attention_at, workers
+    resolve_s, verify_s, attention_at,
+    ran_s, ran_before_s, ran_at, workers
 ) = (
     SELECT
     r.severity, r.team, r.state, r.version, r.assignee_id, r.rung, r.returns, r.dispatched_at, r.accepted_at,
@@ -53,7 +56,7 @@ UPDATE work_order SET (
     r.arrive_due, r.resolve_due, r.verify_due, r.terms, r.mode, r.offered, r.forced, r.reworks, r.urges, r.taken,
     r.photos_before, r.photos_after, r.signatures, r.on_site, r.pause_reason, r.pause_until, r.paused_s,
     r.merged_into, r.rating, r.call_back, r.filed_at, r.file_due, r.accept_s, r.arrive_s, r.resolve_s, r.verify_s,
-    r.attention_at, r.workers
+    r.attention_at, r.ran_s, r.ran_before_s, r.ran_at, r.workers
     FROM jsonb_populate_record(NULL::work_order, $3::text::jsonb) r
 )
 WHERE id = $1 AND version = $2
@@ -68,8 +71,55 @@ INSERT INTO work_order_history (
 SELECT audit_append($1, $2, $3, $4, $5, $6::text::jsonb)
 
 -- name: due_orders
-SELECT o.* FROM work_order o
+SELECT o.attention_at, o.id FROM work_order o
 JOIN community c ON c.id = o.community_id
 WHERE o.attention_at <= $2 AND c.partition = ANY ($1::smallint[])
+    AND ($3::timestamptz IS NULL OR (o.attention_at, o.id) > ($3, $4::uuid))
 ORDER BY o.attention_at, o.id
 LIMIT 200
+
+-- name: class_in_force
+SELECT c.timezone, v.version, v.digest, v.scale, v.until
+FROM community c
+LEFT JOIN LATERAL (
+    SELECT n.version, n.digest, n.scale, n.until
+    FROM order_class_version n
+    WHERE n.community_id = c.id AND (n.until IS NULL OR n.until > coalesce($2::timestamptz, now()))
+    ORDER BY n.version DESC
+    LIMIT 1
+) v ON true
+WHERE c.id = $1
+
+-- name: class_documents
+SELECT version, document FROM order_class_version
+WHERE community_id = $1 AND version <= $2
+ORDER BY version DESC
+LIMIT 50
+
+-- name: class_document
+SELECT document FROM order_class_version WHERE community_id = $1 AND version = $2
+
+-- name: class_newest
+SELECT coalesce(max(version), 0) FROM order_class_version WHERE community_id = $1
+
+-- name: class_standing
+SELECT document FROM order_class_version
+WHERE community_id = $1 AND until IS NULL
+ORDER BY version DESC
+LIMIT 1
+
+-- name: class_versions
+SELECT version, document, scale, until, created_at, created_by, note FROM order_class_version
+WHERE community_id = $1 AND ($2::integer IS NULL OR version < $2)
+ORDER BY version DESC
+LIMIT $3
+
+-- name: lock_classes
+SELECT pg_advisory_xact_lock(hashtextextended($1, 7236017))
+
+-- name: insert_classes
+INSERT INTO order_class_version (community_id, version, document, scale, until, created_by, note)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: refresh_attention
+UPDATE work_order SET attention_at = $3 WHERE id = $1 AND version = $2

@@ -31,6 +31,7 @@ def _account(row: Mapping[str, Any]) -> Account:
             street_id=row["street_id"],
             grid_id=row["grid_id"],
             household_id=row["household_id"],
+            leads=row["leads"],
         ),
         password_hash=row["password_hash"],
         disabled=row["disabled"],

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
+from services.domain import calendar
+from services.domain.orders import working_time
 from services.domain.orders.states import ENDED, OrderState
 from services.domain.orders.terms import Clock, Rung, Terms
+from services.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
     from services.domain.orders.order import Order
@@ -33,32 +39,42 @@ def deadlines(terms: Terms, dispatched_at: datetime) -> Deadlines:
 
 def later(terms: Terms, start: datetime, seconds: float) -> datetime:
     """The time at which so many seconds of the class's calendar have gone by."""
-    return start + timedelta(seconds=seconds)
+    return working_time.add(terms.spans, terms.timezone, start, seconds)
+
+
+def earlier(terms: Terms, end: datetime, seconds: float) -> datetime:
+    """The last moment at which so many seconds of the class's calendar are left until end."""
+    return working_time.before(terms.spans, terms.timezone, end, seconds)
 
 
 def gone(terms: Terms, start: datetime, end: datetime) -> float:
     """Seconds of the class's calendar between the two; 0 where end is not after start."""
-    return max(0.0, (end - start).total_seconds())
+    return working_time.between(terms.spans, terms.timezone, start, end)
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What time has made due: `warn`, `breach`, or `escalate`, a step up to `rung`. `key` names it for good."""
+    """What time has made due: `warn`, `breach`, `escalate` (a step up to `rung`), or `resume`, the end of a pause.
+
+    `due` is the deadline it is about; `key` names it for good.
+    """
 
     what: str
-    clock: Clock
+    clock: Clock | None
     at: datetime
     due: datetime
     rung: Rung | None = None
 
     @property
     def key(self) -> str:
+        clock = f":{self.clock}" if self.clock is not None else ""
         step = f":{int(self.rung)}" if self.rung is not None else ""
-        return f"{self.what}:{self.clock}{step}:{int(self.due.timestamp() * 1000)}"
+        return f"{self.what}{clock}{step}:{int(self.due.timestamp() * 1000)}"
 
 
 def running(order: Order) -> tuple[tuple[Clock, datetime], ...]:
-    """The next deadline: the step that the order has to take now. None runs while it is paused or ended."""
+    """Deadlines of the steps that nobody has taken yet, in the order of the steps. None runs while it is paused or
+    ended; before the first dispatch only that is waited for."""
     if order.state in ENDED or order.state is OrderState.PAUSED:
         return ()
     if order.dispatched_at is None:
@@ -69,26 +85,56 @@ def running(order: Order) -> tuple[tuple[Clock, datetime], ...]:
         ("resolve", order.resolved_at, order.resolve_due),
         ("verify", order.verified_at, order.verify_due),
     )
-    for clock, done, due in steps:
-        if done is None and due is not None:
-            return ((clock, due),)
-    return ()
+    return tuple((clock, due) for clock, done, due in steps if done is None and due is not None)
 
 
 def schedule(order: Order) -> tuple[Owed, ...]:
     """Everything that time will make due while nobody moves the order, oldest first, whether taken already or not."""
-    owed: list[Owed] = []
-    for clock, due in running(order):
-        term = order.terms.clocks[clock]
-        if term.warn_s:
-            owed.append(Owed("warn", clock, due - timedelta(seconds=term.warn_s), due))
-        owed.append(Owed("breach", clock, due, due))
-        owed.extend(
-            Owed("escalate", clock, later(order.terms, due, step.after_s), due, step.rung)
-            for step in term.steps
-            if step.rung > order.rung
-        )
+    owed = [one for clock, due in running(order) for one in _of_clock(order, clock, due)]
+    until = pause_ends_at(order)
+    if until is not None:
+        owed.append(Owed("resume", None, until, until))
     return tuple(sorted(owed, key=lambda one: one.at))
+
+
+def _of_clock(order: Order, clock: Clock, due: datetime) -> Iterator[Owed]:
+    term = order.terms.clocks.get(clock)
+    if term is None:
+        return
+    if term.warn_s:
+        yield Owed("warn", clock, earlier(order.terms, due, term.warn_s), due)
+    yield Owed("breach", clock, due, due)
+    for step in term.night_steps if term.night_steps and _by_night(order.terms, due) else term.steps:
+        if step.rung > order.rung:
+            yield Owed("escalate", clock, later(order.terms, due, step.after_s), due, step.rung)
+
+
+def _by_night(terms: Terms, moment: datetime) -> bool:
+    if terms.nights is None:
+        return False
+    at_ms = int(moment.timestamp() * 1000)
+    return calendar.in_hours(
+        terms.nights.days, terms.nights.from_hour, terms.nights.to_hour, at_ms, zone_of(terms.timezone)
+    )
+
+
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def pause_ends_at(order: Order) -> datetime | None:
+    """When a pause is over by itself: at the time that was said, and no longer than its class lets one last.
+
+    At once where it has become critical meanwhile and nobody is there yet: whatever it waited for, it waits no more.
+    """
+    if order.state is not OrderState.PAUSED or order.paused_at is None:
+        return None
+    if order.severity is Severity.CRITICAL and order.arrived_at is None:
+        return order.paused_at
+    longest = order.terms.pause_longest_s
+    ends = [order.pause_until, order.paused_at + timedelta(seconds=longest) if longest else None]
+    return min((one for one in ends if one is not None), default=None)
 
 
 def overdue(order: Order, now: datetime) -> tuple[Owed, ...]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from services.domain.ids import AlertId, CommunityId, DeviceNo, OrderId
 from services.domain.orders.clocks import Deadlines, deadlines, gone, later
 from services.domain.orders.states import ENDED, Move, OrderState
-from services.domain.orders.terms import Mode, Rung, Terms, plain_terms
+from services.domain.orders.terms import Clock, Mode, Rung, Terms, plain_terms
 from services.domain.vocabulary import Label, Severity, Team
 
 TOP_RUNG = max(Rung)
@@ -54,6 +54,10 @@ class Draft:
     """What another system calls it."""
     terms: Terms | None = None
     """None: the store asks the community's classes."""
+    rule_id: str | None = None
+    family: str | None = None
+    life_safety: bool = False
+    """What raised it, to find its class by; not kept with the order, for a rule may be about somebody's health."""
 
     def as_detail(self) -> dict[str, Any]:
         """The same as JSON, for the `create` entry: an order needs nothing but its history."""
@@ -144,6 +148,12 @@ class Order:
     pause_until: datetime | None = None
     paused_s: float = 0.0
     """Seconds of its class's calendar spent paused since the dispatch."""
+    ran_s: float = 0.0
+    """The stopwatch: seconds from the first dispatch to `ran_at`, each stretch by the calendar in force during it."""
+    ran_before_s: float = 0.0
+    """What it showed at the last dispatch."""
+    ran_at: datetime | None = None
+    """It runs since then; None: it stands still (not dispatched yet, paused, ended)."""
     merged_into: OrderId | None = None
     rating: int | None = None
     call_back: str | None = None
@@ -244,12 +254,12 @@ def apply(order: Order | None, entry: Entry) -> Order:
                 mode=Mode(detail.get("mode") or Mode.ASSIGN),
             )
         case Move.ACCEPT:
-            took = order.accept_s if order.accept_s is not None else _took(order, at)
+            took = order.accept_s if order.accept_s is not None else _ran(order, at)
             # Whoever takes it over goes on where the first one was.
             first = order.accepted_at or at
             return _worked(replace(order, accepted_at=first, assignee_id=entry.actor_id, accept_s=took), entry)
         case Move.ARRIVE:
-            took = order.arrive_s if order.arrive_s is not None else _took(order, at)
+            took = order.arrive_s if order.arrive_s is not None else _ran(order, at)
             on_site = detail.get("on_site") or {}
             return _worked(replace(order, arrived_at=at, arrive_s=took, on_site=on_site.get("by")), entry)
         case Move.RESOLVE:
@@ -259,6 +269,7 @@ def apply(order: Order | None, entry: Entry) -> Order:
             return replace(order, verified_at=at, verify_s=_took(order, at))
         case Move.CLOSE | Move.CANCEL | Move.FALSE_ALARM | Move.MERGE:
             into = detail.get("merge_into")
+            order = _stopped(order, at)
             return replace(order, closed_at=at, paused_at=None, merged_into=OrderId(UUID(into)) if into else None)
         case Move.RETURN:
             # The clock that nobody has answered goes on: whoever waits for help waits on.
@@ -266,7 +277,7 @@ def apply(order: Order | None, entry: Entry) -> Order:
         case Move.PAUSE:
             until = detail.get("pause_until")
             return replace(
-                order,
+                _stopped(order, at),
                 paused_at=at,
                 pause_reason=detail.get("pause_reason"),
                 pause_until=datetime.fromisoformat(until) if until else None,
@@ -307,9 +318,18 @@ def _taken(order: Order, entry: Entry) -> tuple[str, ...]:
     return (*order.taken, key) if key is not None else order.taken
 
 
+def _ran(order: Order, at: datetime) -> float:
+    """What the stopwatch shows: seconds since the first dispatch, pauses left out."""
+    return order.ran_s if order.ran_at is None else order.ran_s + gone(order.terms, order.ran_at, at)
+
+
 def _took(order: Order, at: datetime) -> float | None:
-    """Seconds of the class's calendar since the dispatch, pauses left out."""
-    return None if order.dispatched_at is None else gone(order.terms, order.dispatched_at, at) - order.paused_s
+    """The same since the last dispatch."""
+    return None if order.dispatched_at is None else _ran(order, at) - order.ran_before_s
+
+
+def _stopped(order: Order, at: datetime) -> Order:
+    return replace(order, ran_s=_ran(order, at), ran_at=None)
 
 
 def _shown(order: Order, entry: Entry) -> Order:
@@ -344,6 +364,9 @@ def _dispatched(order: Order, entry: Entry) -> Order:
         pause_reason=None,
         pause_until=None,
         paused_s=0.0,
+        ran_s=_ran(order, entry.at),
+        ran_before_s=_ran(order, entry.at),
+        ran_at=entry.at,
         filed_at=order.filed_at or entry.at,
         dispatched_at=entry.at,
         accepted_at=None,
@@ -389,6 +412,7 @@ def _resumed(order: Order, at: datetime) -> Order:
         paused_at=None,
         pause_reason=None,
         pause_until=None,
+        ran_at=at,
         paused_s=order.paused_s + gone(order.terms, paused_at, at),
         accept_due=moved(order.accept_due),
         arrive_due=moved(order.arrive_due),
@@ -404,23 +428,38 @@ def _worsened(order: Order, entry: Entry) -> Order:
         return order
     given = entry.detail.get("terms")
     terms = Terms.from_detail(given) if given else plain_terms(severity)
-    order = replace(order, severity=severity, terms=terms)
+    before, running = order, order.ran_at is not None
+    order = replace(_stopped(order, entry.at), severity=severity, terms=terms, ran_at=entry.at if running else None)
+    filing = terms.clocks.get("file")
     if order.dispatched_at is None:
-        return order
-    fresh = deadlines(terms, entry.at)
+        sooner = later(terms, entry.at, filing.due_s) if filing is not None else None
+        return replace(order, file_due=_sooner(order.file_due, sooner))
 
-    def sooner(new: datetime | None, old: datetime | None) -> datetime | None:
-        return min((due for due in (new, old) if due is not None), default=None)
+    def due(clock: Clock, old: datetime | None) -> datetime | None:
+        term = terms.clocks.get(clock)
+        if term is None:
+            return old
+        if order.paused_at is None:
+            return _sooner(old, later(terms, entry.at, term.due_s))
+        # It stands still: the smaller is left of what was left and what the worse class gives.
+        if old is not None and old <= order.paused_at:
+            return old
+        left = term.due_s if old is None else min(term.due_s, gone(before.terms, order.paused_at, old))
+        return later(terms, order.paused_at, left)
 
     return _due(
         order,
         Deadlines(
-            sooner(fresh.accept, order.accept_due),
-            sooner(fresh.arrive, order.arrive_due),
-            sooner(fresh.resolve, order.resolve_due),
-            sooner(fresh.verify, order.verify_due),
+            due("accept", order.accept_due),
+            due("arrive", order.arrive_due),
+            due("resolve", order.resolve_due),
+            due("verify", order.verify_due),
         ),
     )
+
+
+def _sooner(*dues: datetime | None) -> datetime | None:
+    return min((due for due in dues if due is not None), default=None)
 
 
 def fold(history: Iterable[Entry]) -> Order:

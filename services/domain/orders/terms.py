@@ -6,8 +6,8 @@ entry, so that an order can be folded from its history alone, whatever becomes o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
@@ -45,29 +45,33 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of local days, as `calendar.Hours` has it; hours 0 to 24, past midnight if from ≥ to."""
+    """Hours of some local days (see `calendar`), 0 to 24; past midnight where `to_hour` is not after `from_hour`, and
+    then they belong to the day on which they begin."""
 
-    days: str
-    from_hour: float
-    to_hour: float
-    daylight: bool | None = None
+    days: str = "all"
+    from_hour: float = 0.0
+    to_hour: float = 24.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step up the ladder, `after_s` seconds of the class's calendar after the clock ran out."""
 
-    after_s: int
+    after_s: float
     rung: Rung
 
 
 @dataclass(frozen=True, slots=True)
 class ClockTerm:
-    """One clock: seconds of the class's calendar. `warn_s`: so long before it runs out it is amber (0: never)."""
+    """One clock: seconds of the class's calendar. `warn_s`: so long before it runs out it is amber (0: never).
 
-    due_s: int
-    warn_s: int
+    `night_steps`: the ladder where it runs out by night (`Terms.nights`); none: the same as by day.
+    """
+
+    due_s: float
+    warn_s: float
     steps: tuple[Step, ...]
+    night_steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,10 @@ class Terms:
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pause_reasons: tuple[str, ...] = ()
     """Names of reasons (see pauses.REASONS) for which it may be paused; none: it may not."""
-    pause_longest_s: int = 0
+    pause_longest_s: float = 0
     """A pause ends by itself after this much time by the wall clock; 0: no limit."""
+    nights: Span | None = None
+    """When the ladder of the night counts."""
 
     def as_detail(self) -> dict[str, Any]:
         """JSON for the order's history and row."""
@@ -94,9 +100,10 @@ class Terms:
             "class_id": self.class_id,
             "class_version": self.class_version,
             "timezone": self.timezone,
-            "spans": [[s.days, s.from_hour, s.to_hour, s.daylight] for s in self.spans],
+            "spans": [_span(one) for one in self.spans],
             "clocks": {
-                name: {"due_s": c.due_s, "warn_s": c.warn_s, "steps": [[s.after_s, int(s.rung)] for s in c.steps]}
+                name: {"due_s": c.due_s, "warn_s": c.warn_s, "steps": _steps(c.steps)}
+                | ({"night_steps": _steps(c.night_steps)} if c.night_steps else {})
                 for name, c in self.clocks.items()
             },
             "mode": self.mode.value,
@@ -104,7 +111,7 @@ class Terms:
             "needs": {move: list(names) for move, names in self.needs.items()},
             "pause_reasons": list(self.pause_reasons),
             "pause_longest_s": self.pause_longest_s,
-        }
+        } | ({"nights": _span(self.nights)} if self.nights else {})
 
     @classmethod
     def from_detail(cls, given: Mapping[str, Any]) -> Terms:
@@ -112,10 +119,10 @@ class Terms:
             class_id=given["class_id"],
             class_version=given["class_version"],
             timezone=given["timezone"],
-            spans=tuple(Span(*one) for one in given["spans"]),
+            spans=tuple(Span(*one[:3]) for one in given["spans"]),
             clocks={
                 name: ClockTerm(
-                    one["due_s"], one["warn_s"], tuple(Step(after_s, Rung(rung)) for after_s, rung in one["steps"])
+                    one["due_s"], one["warn_s"], _read_steps(one["steps"]), _read_steps(one.get("night_steps", ()))
                 )
                 for name in CLOCKS
                 if (one := given["clocks"].get(name)) is not None
@@ -125,7 +132,35 @@ class Terms:
             needs={move: tuple(names) for move, names in given["needs"].items()},
             pause_reasons=tuple(given["pause_reasons"]),
             pause_longest_s=given["pause_longest_s"],
+            nights=Span(*given["nights"]) if given.get("nights") else None,
         )
+
+    def scaled(self, factor: float) -> Terms:
+        """The same with every clock so much faster; its calendar stays."""
+
+        def fast(seconds: float) -> float:
+            return round(seconds * factor, 6)
+
+        def steps(given: tuple[Step, ...]) -> tuple[Step, ...]:
+            return tuple(Step(fast(one.after_s), one.rung) for one in given)
+
+        clocks = {
+            name: ClockTerm(fast(one.due_s), fast(one.warn_s), steps(one.steps), steps(one.night_steps))
+            for name, one in self.clocks.items()
+        }
+        return replace(self, clocks=clocks, pause_longest_s=fast(self.pause_longest_s))
+
+
+def _span(span: Span) -> list[Any]:
+    return [span.days, span.from_hour, span.to_hour]
+
+
+def _steps(steps: tuple[Step, ...]) -> list[list[float]]:
+    return [[one.after_s, int(one.rung)] for one in steps]
+
+
+def _read_steps(given: Iterable[Sequence[Any]]) -> tuple[Step, ...]:
+    return tuple(Step(after_s, Rung(rung)) for after_s, rung in given)
 
 
 _MIN, _HOUR = 60, 3600
