@@ -8,16 +8,16 @@ from typing import Any
 from services.adapters.evidence import rows
 from services.api.database import Connection
 from services.api.evidence import ground_of
+from services.api.evidence_models import ArrivalPositionIn
 from services.api.intake import Intake
-from services.api.models import PositionIn
 from services.api.problems import ApiError
 from services.api.shapes import Row
 from services.domain.evidence import Box, PlaceCode, Position, Site, Unproven, judge
-from services.domain.orders import Move
+from services.domain.orders import Move, OrderState
 
 
 async def checked(
-    connection: Connection, intake: Intake, order: Row, move: Move, position: PositionIn | None, code: str | None
+    connection: Connection, intake: Intake, order: Row, move: Move, position: ArrivalPositionIn | None, code: str | None
 ) -> dict[str, Any] | None:
     """What goes into the history as `on_site`; None where nothing was shown or it is no arrival.
 
@@ -25,6 +25,8 @@ async def checked(
     """
     if move is not Move.ARRIVE or (position is None and not code):
         return None
+    if order["state"] != OrderState.ACCEPTED:
+        return None  # a retry, which is judged by its key wherever its sender is by now, or no legal move at all
     place = await rows.site(connection, order["community_id"], order["building_id"])
     shown = intake.signer.read(code) if code else None
     row = await rows.code_by_id(connection, shown) if shown else None

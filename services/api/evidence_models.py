@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.api.models import Metres, Model, Page
+from services.api.models import Model, Page
 from services.domain.evidence import Datum, Phase, Sort
+
+Metres = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
+
+
+class ArrivalPositionIn(Model):
+    """Where the phone believes to be: degrees (say in which datum), or metres on the plan."""
+
+    latitude: float | None = Field(default=None, ge=-90, le=90, allow_inf_nan=False)
+    longitude: float | None = Field(default=None, ge=-180, le=180, allow_inf_nan=False)
+    datum: Datum = Datum.WGS84
+    x: Metres | None = None
+    y: Metres | None = None
+    accuracy_m: float = Field(ge=0, le=1_000_000, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ArrivalPositionIn:
+        degrees = self.latitude is not None and self.longitude is not None
+        plan = self.x is not None and self.y is not None
+        if degrees == plan:
+            raise ValueError("give latitude and longitude, or x and y")
+        return self
 
 
 class EvidenceOut(Model):

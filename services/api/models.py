@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from services.domain.evidence import Datum
 from services.domain.orders import Mode, Move, Need, OrderState
 from services.domain.vocabulary import Role, Severity, Team
 
@@ -239,28 +238,6 @@ class HistoryOut(Model):
     actor_role: str
     reason: str | None
     detail: dict[str, Any]
-
-
-Metres = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
-
-
-class PositionIn(Model):
-    """Where the phone believes to be: degrees (say in which datum), or metres on the plan."""
-
-    latitude: float | None = Field(default=None, ge=-90, le=90, allow_inf_nan=False)
-    longitude: float | None = Field(default=None, ge=-180, le=180, allow_inf_nan=False)
-    datum: Datum = Datum.WGS84
-    x: Metres | None = None
-    y: Metres | None = None
-    accuracy_m: float = Field(ge=0, le=1_000_000, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> PositionIn:
-        degrees = self.latitude is not None and self.longitude is not None
-        plan = self.x is not None and self.y is not None
-        if degrees == plan:
-            raise ValueError("give latitude and longitude, or x and y")
-        return self
 
 
 class Page(Model):

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from services.api.models import HistoryOut, LabelOut, Metres, Model, NamedOut, OrderOut, PositionIn, Problem
+from services.api.evidence_models import ArrivalPositionIn
+from services.api.models import HistoryOut, LabelOut, Model, NamedOut, OrderOut, Problem
 from services.domain.orders import Clock, Move, OrderState, Rung
 from services.domain.vocabulary import Severity, Team
 
@@ -79,6 +80,11 @@ class MoveIn(Model):
                     "pause_reason": "waiting_parts",
                     "pause_until": "2026-11-23T09:00:00+08:00",
                 },
+                {
+                    "move": "arrive",
+                    "version": 3,
+                    "position": {"latitude": 29.6998, "longitude": 116.0003, "accuracy_m": 12},
+                },
                 {"move": "merge", "version": 2, "merge_into": "0b8f6a2e-5d0c-4d5e-9c55-7b1f2a9a1c10"},
                 {"move": "call_back", "version": 6, "outcome": "satisfied", "note": "住户确认已无异味"},
                 {"move": "false_alarm", "version": 4, "reason": "油烟误报"},
@@ -100,7 +106,7 @@ class MoveIn(Model):
     pause_until: AwareDatetime | None = None
     outcome: Literal["satisfied", "unsatisfied", "unreached"] | None = None
     """Of `call_back`."""
-    position: PositionIn | None = None
+    position: ArrivalPositionIn | None = None
     """Of `arrive`: where the phone believes to be."""
     code: str | None = Field(default=None, max_length=128)
     """Of `arrive`: what the code at the place says."""

@@ -65,6 +65,7 @@ async def _moved(
     if body.move in _ELSEWHERE:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, _ELSEWHERE[body.move])
     await _check_assignee(connection, body.assignee_id, before["community_id"])
+    on_site = await arrivals.checked(connection, context.intake, before, body.move, body.position, body.code)
     request = MoveRequest(
         move=body.move,
         version=body.version,
@@ -78,7 +79,7 @@ async def _moved(
         pause_reason=body.pause_reason,
         pause_until=body.pause_until,
         outcome=body.outcome,
-        on_site=await arrivals.checked(connection, context.intake, before, body.move, body.position, body.code),
+        on_site=on_site,
         idempotency_key=f"{who.id}:{key}",
     )
     try:

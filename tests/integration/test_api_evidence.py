@@ -425,6 +425,15 @@ async def test_uploads_of_one_account_are_limited_a_minute(database_url: str, or
         assert (await send(desk, order, kit.png(), declared="image/png")).status_code == 200
 
 
+async def test_limit_of_a_file_is_kept_to_the_byte(database_url: str, order: UUID, tmp_path: Path) -> None:
+    settings = {"evidence_url": (tmp_path / "s").as_uri(), "evidence_photo_bytes": 9000, "evidence_reserve_bytes": 0}
+    picture = kit.jpeg(200, 100)
+    async with api_server(database_url, **settings) as url, client(url, "patrol1") as http:
+        for size, status in ((9000, 200), (9001, 413)):
+            answer = await send(http, order, picture + bytes(size - len(picture)))
+            assert answer.status_code == status, answer.text
+
+
 async def test_store_that_is_full_or_away_keeps_nothing_and_says_so(
     database_url: str, order: UUID, tmp_path: Path
 ) -> None:
