@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from services.api.evidence_models import ArrivalPositionIn
+from services.api.evidence_models import ArrivalPositionIn, Metres
 from services.api.models import HistoryOut, LabelOut, Model, NamedOut, OrderOut, Problem
 from services.domain.orders import Clock, Move, OrderState, Rung
 from services.domain.vocabulary import Severity, Team
