@@ -116,7 +116,7 @@ def register(app: typer.Typer) -> None:
                         forgive_people=ignore_people,
                         actor="cli",
                         progress=progress,
-                    )  # fmt: skip
+                    )
                 )
             if rejects is not None and done.faults:
                 bad = {fault.line for fault in done.faults}

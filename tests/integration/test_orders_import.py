@@ -118,7 +118,7 @@ async def test_every_fault_is_told_with_its_line_and_nothing_is_written(database
     path = tmp_path / "bad.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = records(path)
-    options = {"forgive_people": False, "actor": "test", "now": NOW}
+    options: dict[str, Any] = {"forgive_people": False, "actor": "test", "now": NOW}
     done = await import_orders(database_url, "test", found, partly=False, **options)
     assert [fault.line for fault in done.faults] == [*range(1, len(FAULTS) + 1), len(FAULTS) + 3]
     for fault, (_, words) in zip(done.faults, FAULTS, strict=False):
