@@ -43,9 +43,10 @@ VECTOR = Tally(
 def test_sentences_carry_the_counts_they_rest_on() -> None:
     told = conclusions_of(month(VECTOR, Tally({"received": 1000, "due": 900, "closed": 900})))
     assert told[0].zh.startswith("本月受理 1054 件（较上月增加 5.4%），立案 996 件")
-    assert "结案率 93.72%（911/972，较上月降 6.28 个百分点）" in told[1].zh
+    assert "结案率 93.72%（911/972，环比降 6.28 个百分点）" in told[1].zh
     assert "按期结案率 75.82%（737/972，上月无数据）" in told[1].zh
-    assert len(told) == 2  # nothing was counted of speed and quality, so nothing is said of them
+    # Nothing was counted of speed, ratings and rework, so nothing is said of them; of 996 filed none was returned.
+    assert [one.zh for one in told[2:]] == ["退单率 0.00%（0/996，上月无数据）。"]
 
 
 def test_empty_month_says_so_and_nothing_else() -> None:

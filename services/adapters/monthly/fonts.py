@@ -58,9 +58,8 @@ def font_files(weight: int, cockpit: Path = _COCKPIT, environment: Mapping[str, 
 
 def _open(path: Path) -> TTFont:
     try:
-        if path.suffix.lower() == ".ttc":
-            return TTCollection(path, lazy=True).fonts[0]
-        return TTFont(path, lazy=True)
+        content = io.BytesIO(path.read_bytes())
+        return TTCollection(content).fonts[0] if path.suffix.lower() == ".ttc" else TTFont(content, lazy=True)
     except (TTLibError, OSError, ImportError) as error:
         raise NoFont(f"{path}: 不是可用的字体 · not a font that can be used: {error}") from error
 

@@ -50,7 +50,7 @@ def _style(name: str, size: float, color: Any = INK, font: str = FONT, **more: A
 _TITLE = _style("title", 21, font=BOLD)
 _UNDER = _style("under", 10, MUTED)
 _HEAD = _style("head", 13, font=BOLD, spaceBefore=10, spaceAfter=4)
-_BODY = _style("body", 10)
+_BODY = _style("body", 9.2)
 _SMALL = _style("small", 7.5, MUTED, spaceAfter=2)
 _CELL = _style("cell", 8.5)
 _CELL_SMALL = _style("cellsmall", 7.2, MUTED)

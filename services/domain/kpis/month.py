@@ -178,7 +178,7 @@ def change(now: float | None, before: float | None, unit: str) -> Label:
     up = delta > 0
     if unit == "%":
         size = f"{abs(delta):.2f}"
-        return Label(f"较上月{'升' if up else '降'} {size} 个百分点", f"{'up' if up else 'down'} {size} points")
+        return Label(f"环比{'升' if up else '降'} {size} 个百分点", f"{'up' if up else 'down'} {size} points")
     if before == 0:
         return Label("上月为零", "none last month")
     size = f"{abs(delta) / before * 100:.1f}%"
