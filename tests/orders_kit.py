@@ -163,11 +163,11 @@ async def judge(
         order = fold(history)
         if order != stored.order or row["attention_at"] != attention_at(order):
             verdict.torn.append(f"#{stored.number}")
-        _clocks(verdict, stored.number, history, now, outages, within_s)
+        clocks_of(verdict, stored.number, history, now, outages, within_s)
     return verdict
 
 
-def _clocks(
+def clocks_of(
     verdict: Verdict, number: int, history: Sequence[Entry], now: datetime, outages: Sequence[Outage], within_s: float
 ) -> None:
     order: Order | None = None

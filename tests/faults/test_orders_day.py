@@ -48,7 +48,7 @@ A_SECOND = float(os.environ.get("LINHUB_ORDERS_A_SECOND", "8"))
 """Orders that arise."""
 SCALE = 0.04
 """Of the drill: an emergency is accepted within 2.4 s, and the ladder's top is reached after 12 s."""
-WITHIN_S = 6.0
+WITHIN_S = 10.0
 """Whatever time has made due is done by then, from the restart where it fell into an outage."""
 MEMBERS = 4
 """Phones of 网格 members."""
@@ -56,7 +56,7 @@ UNHURRIED = 0.25
 """Of the orders so many are left alone for a while, so that deadlines run out."""
 BY_HAND = ORDERS // 4
 """Orders that staff open themselves, beside those of the alarms."""
-SETTLED_S = 240.0 if CAMPAIGN else 40.0
+SETTLED_S = 240.0 if CAMPAIGN else 90.0
 
 
 @dataclass
