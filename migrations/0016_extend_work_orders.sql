@@ -60,3 +60,4 @@ UPDATE work_order SET attention_at = now() WHERE state NOT IN ('closed', 'cancel
 CREATE INDEX work_order_attention ON work_order (attention_at) WHERE attention_at IS NOT NULL;
 CREATE UNIQUE INDEX work_order_external ON work_order (community_id, source, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX work_order_parent ON work_order (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX work_order_merged ON work_order (merged_into) WHERE merged_into IS NOT NULL;

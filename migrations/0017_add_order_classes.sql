@@ -3,6 +3,7 @@ CREATE TABLE order_class_version (
     community_id text NOT NULL REFERENCES community ON DELETE CASCADE,
     version      integer NOT NULL CHECK (version > 0),
     document     text NOT NULL CHECK (length(document) <= 65536),
+    digest       uuid NOT NULL GENERATED ALWAYS AS (md5(document)::uuid) STORED,
     scale        double precision CHECK (scale BETWEEN 0.01 AND 1),
     until        timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),

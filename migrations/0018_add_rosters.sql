@@ -5,8 +5,16 @@ ALTER TABLE app_user
     ADD COLUMN leads  boolean NOT NULL DEFAULT false,
     ADD COLUMN skills text[] NOT NULL DEFAULT '{}';
 COMMENT ON COLUMN app_user.leads IS 'leads the team: stands on the second rung of the ladder';
-CREATE INDEX app_user_team ON app_user (community_id, team) WHERE disabled_at IS NULL;
-CREATE INDEX app_user_street ON app_user (street_id) WHERE street_id IS NOT NULL AND disabled_at IS NULL;
+ALTER TABLE app_user ADD COLUMN duty_team text GENERATED ALWAYS AS (
+    CASE role
+        WHEN 'staff' THEN team
+        WHEN 'grid' THEN 'grid'
+        WHEN 'desk' THEN 'desk'
+        WHEN 'street' THEN CASE WHEN team = 'department' THEN 'department' ELSE 'street' END
+    END) STORED;
+COMMENT ON COLUMN app_user.duty_team IS 'the team whose duty this account can stand; null: of none';
+CREATE INDEX app_user_team ON app_user (community_id, duty_team) WHERE disabled_at IS NULL;
+CREATE INDEX app_user_street ON app_user (street_id, duty_team) WHERE street_id IS NOT NULL AND disabled_at IS NULL;
 CREATE INDEX app_user_unbound ON app_user (role)
     WHERE community_id IS NULL AND street_id IS NULL AND disabled_at IS NULL;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import asyncpg
 from pwdlib import PasswordHash
@@ -135,7 +136,7 @@ def _devices(id: str, building: Building, households: tuple[Household, ...], eld
 
 
 def _accounts(prefix: str, grid_id: str, household_id: str) -> tuple[Account, ...]:
-    def account(name: str, role: Role, team: Team | None = None, **more: str) -> Account:
+    def account(name: str, role: Role, team: Team | None = None, **more: Any) -> Account:
         return Account(f"{prefix}{name}", f"{name} {prefix}".strip(), role, team, **more)
 
     return (

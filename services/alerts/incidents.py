@@ -10,11 +10,12 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from services.adapters.orders import OrderRow, append_moves, fetch_order, insert_order
+from services.adapters.orders.classes import terms_for
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
 from services.domain.engine.decisions import Ease, Raise
 from services.domain.ids import CommunityId, OrderId
-from services.domain.orders import Draft, Move, MoveRequest, OrderState, Source
+from services.domain.orders import Draft, Move, MoveRequest, OrderState, Source, Terms
 from services.domain.vocabulary import Severity
 
 Q = Queries.beside(__file__)
@@ -23,6 +24,20 @@ LINKED_WITHIN = timedelta(hours=24)
 LISTED = 20
 """Places named in one line of an order's history."""
 _NOT_TAKEN = (OrderState.CREATED, OrderState.DISPATCHED, OrderState.RETURNED)
+
+
+@dataclass(frozen=True, slots=True)
+class Worse:
+    """What decides the class of an order that has become worse (see `classes.Case`)."""
+
+    community_id: str
+    source: Source
+    kind: str
+    severity: Severity
+    category: str | None
+    rule_id: str | None
+    family: str | None
+    life_safety: bool
 
 
 @dataclass(slots=True)
@@ -85,6 +100,9 @@ async def order_for(
         grid_id=alert.grid_id,
         x=alert.x,
         y=alert.y,
+        rule_id=alert.rule_id,
+        family=alert.family,
+        life_safety=alert.life_safety,
     )
     order, outgoing = await insert_order(connection, draft, now)
     await connection.execute(Q["link_order"], alert.id, order.id)
@@ -109,15 +127,33 @@ async def _join(
             order.version,
             alert_id=str(alert.id),
             severity=severity.value if severity else None,
+            terms=await _graver(connection, order, alert, severity, now) if severity else None,
             reason=alert.why.zh,
         )
     ]
+    if severity is not None and order.state is OrderState.PAUSED:
+        # Taken where it has become critical: whatever it waited for, it is graver now than when somebody let it wait.
+        moves.append(MoveRequest(Move.RESUME, order.version, reason=alert.why.zh))
     if severity is not None and alert.team is not order.team and order.arrived_at is None:
         # What it has become is another team's work; whoever is already on site stays.
         moves.append(MoveRequest(Move.TRANSFER, order.version, team=alert.team, reason=alert.why.zh))
     _, outgoing = await append_moves(connection, order.id, moves, now)
     await connection.execute(Q["link_order"], alert.id, order.id)
     written.outgoing += outgoing
+
+
+async def _graver(
+    connection: asyncpg.Connection[Any], order: OrderRow, alert: Raise, severity: Severity, now: datetime
+) -> Terms:
+    """What the class asks for that the order falls into now that it is worse."""
+    return await terms_for(
+        connection,
+        Worse(
+            order.community_id, order.source, alert.kind, severity, order.category, alert.rule_id, alert.family,
+            alert.life_safety,
+        ),
+        now,
+    )  # fmt: skip
 
 
 async def _joined_group(connection: asyncpg.Connection[Any], alert: Raise, written: Written) -> bool:
@@ -143,11 +179,13 @@ async def flush_joins(connection: asyncpg.Connection[Any], written: Written, now
         order = await fetch_order(connection, order_id, lock=True)
         places = "、".join(alert.place or alert.subject for alert in alerts[:LISTED])
         more = f"… +{len(alerts) - LISTED}" if len(alerts) > LISTED else ""
+        graver = next((one for one in alerts if one.severity is worst and worst.rank > order.severity.rank), None)
         request = MoveRequest(
             Move.REPEAT,
             order.version,
             alert_id=str(alerts[0].id),
-            severity=worst.value if worst.rank > order.severity.rank else None,
+            severity=worst.value if graver else None,
+            terms=await _graver(connection, order, graver, worst, now) if graver else None,
             reason=f"{alerts[0].title.zh}：新增 {len(alerts)} 处，共 {members} 处",
             note=places + more,
         )

@@ -14,6 +14,18 @@ HELD = Gauge("linhub_alerts_held", "Alerts held back now, by reason", ["partitio
 RELEASED = Counter("linhub_alerts_released_total", "Alerts that were held back and went out after all")
 SUPPRESSED = Counter("linhub_alerts_suppressed_total", "Alerts that were over before they sent anybody", ["reason"])
 ESCALATIONS = Counter("linhub_alerts_escalations_total", "Steps up the ladder", ["clock"])
+ROSTER_GAPS = Gauge("linhub_alerts_roster_gaps", "Stretches ahead in which nobody of a team is on duty, or now")
+ROSTER_CHANGES = Counter("linhub_alerts_roster_changes_total", "Changes of shift that were told")
+ROSTER_FAULTS = Counter("linhub_alerts_roster_faults_total", "Rosters, rotas or offers that could not be dealt with")
+OFFERED_ANEW = Counter("linhub_alerts_orders_offered_anew_total", "Orders nobody took that went to the next shift")
+CLOCKS = Counter(
+    "linhub_alerts_order_clocks_total",
+    "What time made due on orders and was done: warn, breach, escalate, resume",
+    ["what", "clock", "class_id"],
+)
+CLOCK_FAULTS = Counter(
+    "linhub_alerts_order_clock_faults_total", "Orders whose clocks could not be dealt with; the others go on"
+)
 PLANS = Counter("linhub_alerts_plans_started_total", "Runs of linkage plans")
 PLAN_FAULTS = Counter("linhub_alerts_plan_faults_total", "Plans that could not be started or taken on; alerts stand")
 COMMANDS = Counter("linhub_alerts_commands_sent_total", "Commands that the broker took, repeats included")

@@ -19,6 +19,12 @@ class AlertSettings(ServiceSettings):
     """How often the log is looked at without having been woken: a lost notification costs this much, no more."""
     alerts_readings_per_turn: int = Field(default=4000, ge=1)
     """How much telemetry one transaction takes; an event never waits for more than this."""
+    alerts_roster_tick_s: float = Field(default=60.0, gt=0)
+    """How often rosters are looked at."""
+    alerts_roster_ahead_s: float = Field(default=93_600.0, gt=0)
+    """How far ahead gaps are looked for."""
+    alerts_roster_soon_s: float = Field(default=7200.0, ge=0)
+    """How long before it begins a gap is told once more."""
     mqtt_url: str | None = None
     """Where commands are put to the broker, as svc-alerts; without it they stay requested until they expire."""
     alerts_pool_size: int = Field(default=6, ge=2)

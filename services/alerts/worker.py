@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
 from services.alerts.notify import Notifier
 from services.alerts.partition import PartitionWorker
+from services.alerts.rosters import watch_rosters
 from services.alerts.settings import AlertSettings
 from services.alerts.store import CONSUMER
 from services.domain.devices.kind import DeviceKind
@@ -72,6 +74,7 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_lease_s / 3, self._hold)),
                     group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
+                    group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters)),
                     group.create_task(self._run_plans()),
                     group.create_task(self._sender.run()),
                     group.create_task(self._notifier.run()),
@@ -157,6 +160,13 @@ class AlertWorker:
     async def _escalate(self) -> None:
         if self._workers:
             await escalate_due(self._pool, self.owned, self._clock.now())
+
+    async def _rosters(self) -> None:
+        if self._workers:
+            ahead, soon = self._settings.alerts_roster_ahead_s, self._settings.alerts_roster_soon_s
+            await watch_rosters(
+                self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
+            )
 
     async def _run_plans(self) -> None:
         """Takes the runs of plans on: at once when a device has answered, else when something falls due."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.domain.orders import Move, OrderState
+from services.domain.orders import Mode, Move, Need, OrderState
 from services.domain.vocabulary import Role, Severity, Team
 
 
@@ -174,7 +174,8 @@ class AlertOut(Model):
 
 
 class OrderOut(Model):
-    """`moves` are those the asking user may make now; `due` is the next deadline, None when none runs."""
+    """`moves` are those the asking user may make now; `due` is the next deadline, None when none runs. `rung`: how far
+    up the ladder it has climbed (0 team, 1 leader, 2 desk, 3 street, 4 department)."""
 
     id: UUID
     number: int
@@ -201,9 +202,30 @@ class OrderOut(Model):
     verified_at: datetime | None
     closed_at: datetime | None
     due: datetime | None
-    due_for: Literal["accept", "arrive", "resolve", "verify"] | None
+    due_for: Literal["file", "accept", "arrive", "resolve", "verify"] | None
     correlation: str
     moves: list[Move]
+    needs: dict[Move, list[Need]]
+    """What each of `moves` still needs: fields to send with it, or what must be there before (photos, signature)."""
+    class_id: str | None
+    category: str | None
+    mode: Mode
+    rung: int
+    forced: bool
+    returns: int
+    reworks: int
+    urges: int
+    assignee_id: str | None
+    parent_id: UUID | None
+    merged_into: UUID | None
+    photos_before: int
+    photos_after: int
+    signatures: int
+    on_site: Literal["position", "code"] | None
+    pause_reason: str | None
+    pause_until: datetime | None
+    rating: int | None
+    call_back: Literal["satisfied", "unsatisfied", "unreached"] | None
 
 
 class HistoryOut(Model):
@@ -216,32 +238,6 @@ class HistoryOut(Model):
     actor_role: str
     reason: str | None
     detail: dict[str, Any]
-
-
-class OrderDetailOut(OrderOut):
-    history: list[HistoryOut]
-
-
-class MoveIn(Model):
-    """One move of an order. `version` is the one the caller saw; another answers 409. Idempotency-Key is required."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"move": "accept", "version": 2},
-                {"move": "resolve", "version": 4, "place": "3号楼2单元", "note": "阀门已关，通风完毕"},
-                {"move": "false_alarm", "version": 2, "reason": "油烟误报"},
-            ]
-        }
-    )
-
-    move: Move
-    version: int = Field(ge=1)
-    reason: str | None = Field(default=None, max_length=500)
-    note: str | None = Field(default=None, max_length=2000)
-    place: str | None = Field(default=None, max_length=200)
-    team: Team | None = None
-    assignee_id: str | None = None
 
 
 class Page(Model):
@@ -377,6 +373,8 @@ class Problem(BaseModel):
     detail: str
     instance: str | None = None
     errors: list[dict[str, Any]] | None = None
+    current: dict[str, Any] | None = None
+    """Of a conflict over an order: the whole order as it stands now."""
 
 
 class PublicValueOut(Model):

@@ -23,7 +23,8 @@ RETRY_AFTER_S = 2
 
 
 class ApiError(Exception):
-    """Raised anywhere below a route; answered as a problem. `extra` goes into the body beside the standard members."""
+    """Raised anywhere below a route; answered as a problem. `errors` and `current` (a thing as it stands now) go into
+    the body beside the standard members."""
 
     def __init__(
         self,
@@ -32,12 +33,14 @@ class ApiError(Exception):
         *,
         headers: dict[str, str] | None = None,
         errors: list[dict[str, Any]] | None = None,
+        current: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = headers or {}
         self.errors = errors
+        self.current = current
 
 
 def not_found(what: str, name: object) -> ApiError:
@@ -62,6 +65,10 @@ _ZH = {
     "channel": "渠道",
     "gateway": "网关",
     "contact": "联系人",
+    "rota": "排班",
+    "shift": "班次",
+    "swap": "换班申请",
+    "handover": "交接",
 }
 
 
@@ -72,9 +79,15 @@ def problem_response(
     instance: str | None = None,
     headers: dict[str, str] | None = None,
     errors: list[dict[str, Any]] | None = None,
+    current: dict[str, Any] | None = None,
 ) -> Response:
     problem = Problem(
-        title=HTTPStatus(status).phrase, status=int(status), detail=detail, instance=instance, errors=errors
+        title=HTTPStatus(status).phrase,
+        status=int(status),
+        detail=detail,
+        instance=instance,
+        errors=errors,
+        current=current,
     )
     return Response(
         problem.model_dump_json(exclude_none=True),
@@ -98,7 +111,12 @@ def install(app: FastAPI) -> None:
 
     async def api_error(request: Request, error: ApiError) -> Response:
         return problem_response(
-            error.status, error.detail, instance=request.url.path, headers=error.headers, errors=error.errors
+            error.status,
+            error.detail,
+            instance=request.url.path,
+            headers=error.headers,
+            errors=error.errors,
+            current=error.current,
         )
 
     async def http_error(request: Request, error: HTTPException) -> Response:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.adapters.orders import order_row
 from services.api.health import METRIC_NAMES, about_health
-from services.api.models import AlertOut, HistoryOut, LabelOut, OrderDetailOut, OrderOut
+from services.api.models import AlertOut, LabelOut, OrderOut
 from services.api.moves import moves_of
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor
@@ -102,28 +103,28 @@ def order_masked(row: Row, reader: ReaderClass) -> bool:
     return private and not reader.sees_health(row["place_grid_id"])
 
 
-def order(row: Row, reader: ReaderClass, actor: Actor) -> OrderOut:
-    return OrderOut(**_order(row, reader, actor))
+def order(row: Row, reader: ReaderClass, actor: Actor, now: datetime | None = None) -> OrderOut:
+    """`now`: moves that only time has opened or closed are judged by it; None: by what stands in the history."""
+    return OrderOut(**order_fields(row, reader, actor, now))
 
 
-def order_detail(row: Row, history: Iterable[Row], reader: ReaderClass, actor: Actor) -> OrderDetailOut:
-    masked = order_masked(row, reader)
-    items = [
-        HistoryOut(**{**entry, "reason": None, "detail": {}}) if masked else HistoryOut(**entry) for entry in history
-    ]
-    return OrderDetailOut(**_order(row, reader, actor), history=items)
-
-
-def _order(row: Row, reader: ReaderClass, actor: Actor) -> dict[str, Any]:
+def order_fields(row: Row, reader: ReaderClass, actor: Actor, now: datetime | None) -> dict[str, Any]:
+    """The fields of an OrderOut."""
     order = order_row(row)
-    due_for, due = next(iter(running(order)), (None, None))
-    title = LabelOut(zh=row["title_zh"], en=row["title_en"])
+    masked = order_masked(row, reader)
+    due_for, due = min(running(order), key=lambda clock: clock[1], default=(None, None))
+    moves = moves_of(order, actor, now)
     return {
         **{name: row[name] for name in _SAME},
-        "title": _MASKED_TITLE if order_masked(row, reader) else title,
+        "title": _MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
         "due": due,
         "due_for": due_for,
-        "moves": list(moves_of(order, actor)),
+        "moves": list(moves),
+        "needs": {move: list(needs) for move, needs in moves.items()},
+        # A class may say of somebody's health what the title keeps back.
+        "class_id": None if masked else order.terms.class_id,
+        "category": None if masked else order.category,
+        "mode": order.mode,
     }
 
 
@@ -152,4 +153,20 @@ _SAME = (
     "verified_at",
     "closed_at",
     "correlation",
+    "rung",
+    "forced",
+    "returns",
+    "reworks",
+    "urges",
+    "assignee_id",
+    "parent_id",
+    "merged_into",
+    "photos_before",
+    "photos_after",
+    "signatures",
+    "on_site",
+    "pause_reason",
+    "pause_until",
+    "rating",
+    "call_back",
 )

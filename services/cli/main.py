@@ -14,6 +14,7 @@ from services.cli import (
     meter,
     migrate,
     notices,
+    orders,
     plans,
     rules,
     seed,
@@ -22,7 +23,24 @@ from services.cli import (
     up,
 )
 
-VERBS = (up, down, status, doctor, migrate, init, identity, device, meter, rules, plans, notices, seed, simulate, bench)
+VERBS = (
+    up,
+    down,
+    status,
+    doctor,
+    migrate,
+    init,
+    identity,
+    device,
+    meter,
+    rules,
+    plans,
+    notices,
+    orders,
+    seed,
+    simulate,
+    bench,
+)
 
 app = typer.Typer(
     name="linhub",

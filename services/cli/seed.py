@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,11 +25,13 @@ from rich.table import Table
 
 from device_sim.presets import BY_NAME, PRESETS
 from device_sim.presets.generate import DEFAULT_SEED, generate
+from device_sim.presets.rosters import rotas
 from services.adapters.broker_identity import new_secret, replace_file, secret_hash
 from services.adapters.plans.files import load_defaults
 from services.adapters.plans.store import take_over_defaults
 from services.adapters.queries import Queries
 from services.adapters.registry import RegistryError, import_community
+from services.adapters.rosters import horizon, make_shifts, patterns, put_pattern, zone_of
 from services.cli.home import database_url as database_of
 from services.cli.home import find_home
 from services.domain.ids import DeviceId
@@ -107,6 +110,7 @@ async def seed(database_url: str, home: Path, preset: str, scale: float, *, rand
             password_hashes=await _password_hashes(connection, passwords),
         )
         await _approve_plans(connection, community)
+        await _keep_rosters(connection, community)
     finally:
         await connection.close()
     return Seeded(told, len(community.devices), community.id, len(community.households), len(community.people))
@@ -123,6 +127,20 @@ async def _approve_plans(connection: asyncpg.Connection[Any], community: Communi
     documents = {plan_id: one.document for plan_id, one in load_defaults().items()}
     async with connection.transaction():
         await take_over_defaults(connection, community.id, author, approver, documents)
+
+
+async def _keep_rosters(connection: asyncpg.Connection[Any], community: Community) -> None:
+    """The preset's rotas with their shifts; only those the community has nothing of yet, withdrawn ones included."""
+    now = datetime.now(UTC)
+    async with connection.transaction():
+        known = {one.id for one in await patterns(connection, community.id)}
+        zone = await zone_of(connection, community.id)
+        # From yesterday on: whoever's shift began before midnight is on duty now.
+        first = now.astimezone(zone).date() - timedelta(days=1)
+        for rota_id, pattern in rotas(community.accounts, first).items():
+            if rota_id not in known:
+                await put_pattern(connection, community.id, rota_id, pattern, 0, "seed", now)
+                await make_shifts(connection, community.id, rota_id, horizon(now), "seed", now, strict=True)
 
 
 async def _own_names(connection: asyncpg.Connection[Any], community: Community) -> Community:

@@ -96,6 +96,10 @@ class Account:
     team: Team | None = None
     grid_id: str | None = None
     household_id: str | None = None
+    leads: bool = False
+    """Leads the team: stands on the second rung of the ladder."""
+    skills: frozenset[str] = frozenset()
+    """What it can do, of `dispatch.SKILLS`."""
 
 
 @dataclass(frozen=True, slots=True)

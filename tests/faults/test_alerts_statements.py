@@ -139,7 +139,8 @@ class Street(World):
     async def deadline(self, n: int) -> None:
         """The first of this round's call for help runs out now."""
         await self.pool.execute(
-            "UPDATE work_order SET accept_due = now() WHERE device_no = $1 AND accept_due > now()",
+            "UPDATE work_order SET accept_due = now(), attention_at = now() "
+            "WHERE device_no = $1 AND accept_due > now()",
             self.number(f"sos_button-r{n}"),
         )
 

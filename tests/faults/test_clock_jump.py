@@ -27,7 +27,8 @@ from tests.ingest_kit import Database, Wire, database, now_ms, until
 HOUR_S = 3600
 CALLS = 4
 """SOS buttons pressed in each round, half of them while the clock is wrong."""
-ACCEPT_S = 60
+LADDER_S = {1: 0, 2: 60, 3: 120, 4: 240}
+"""Rung → seconds after the first deadline of an emergency."""
 ROUNDS = KILLS if CAMPAIGN else 2
 SURE_S = 2.0
 """A deadline so close to the end of the test may have been taken or not."""
@@ -75,7 +76,9 @@ class Town:
         """Moves the first deadline of its order."""
         order = await self.opened(device)
         await self.db.connection.execute(
-            "UPDATE work_order SET accept_due = now() + make_interval(secs => $2) WHERE id = $1", order["id"], seconds
+            "UPDATE work_order SET accept_due = now() + make_interval(secs => $2), attention_at = now() WHERE id = $1",
+            order["id"],
+            seconds,
         )
 
 
@@ -96,6 +99,7 @@ async def town(url: str, mqtt: Mqtt, folder: Path, count: int, hold_s: float) ->
         async with AsyncExitStack() as stack:
             db = await stack.enter_async_context(database(url))
             await _door_watched_since_yesterday(db, home)
+            await _somebody_on_every_rung(db, home)
             ingest = IngestProcess(url, mqtt.url, f"t-{home}", **shared).under(wall.environment)
             alerts = ServiceProcess(
                 "alerts", url, alerts_lease_s=2, alerts_tick_s=0.2, alerts_poll_s=0.2, **shared
@@ -122,6 +126,16 @@ _CALM: dict[str, dict[str, float]] = {
     "tunnel_sensor": {"ch4": 0.0, "o2": 20.9},
     "pv_inverter": {"power": 1.0},
 }
+
+
+async def _somebody_on_every_rung(db: Database, home: str) -> None:
+    await db.connection.execute("UPDATE app_user SET leads = true WHERE role IN ('staff', 'grid')")
+    await db.connection.execute(
+        "INSERT INTO app_user (id, username, password_hash, display_name, role, team, street_id) "
+        "SELECT 'department-' || id, 'department-' || id, '', '', 'street', 'department', street_id "
+        "FROM community WHERE id = $1",
+        home,
+    )
 
 
 async def _door_watched_since_yesterday(db: Database, home: str) -> None:
@@ -165,13 +179,13 @@ async def assert_escalated(db: Database, until_ms: int) -> None:
             "WHERE severity = 'critical'"
         )
     }
-    owed = {(order, step): due_ms + (step - 1) * ACCEPT_S * 1000 for order, due_ms in orders.items() for step in (1, 2)}
+    owed = {(order, rung): due_ms + s * 1000 for order, due_ms in orders.items() for rung, s in LADDER_S.items()}
     sure = SURE_S * 1000
     found = [(r["order_id"], r["step"]) for r in taken if abs(r["due_ms"] - orders[r["order_id"]]) <= 1]
     missed = [what for what, due_ms in owed.items() if due_ms < until_ms - sure and what not in found]
     early = [what for what in found if owed[what] > until_ms]
     doubled = len(found) - len(set(found))
-    late = max((r["at_ms"] - r["due_ms"] - (r["step"] - 1) * ACCEPT_S * 1000 for r in taken), default=0)
+    late = max((r["at_ms"] - r["due_ms"] - LADDER_S[r["step"]] * 1000 for r in taken), default=0)
     note(escalations=len(found), lost=len(missed), doubled=doubled + len(early), latest_escalation_ms=late)
     assert not missed and not doubled and not early, (missed, doubled, early)
     assert found, "no deadline ran out: nothing was shown"
@@ -258,8 +272,8 @@ async def test_new_time_that_stands_is_taken_over_and_nothing_is_escalated_twice
         gone = await it.db.connection.fetchval("SELECT count(*) FROM outbox WHERE type = 'device.offline'")
         missed = CALLS - 1 - len(per_order)
         note(escalations=len(taken), false_offline=gone, lost=missed, doubled=doubled, kills=KILLS)
-        # By the new time both deadlines of all but the first have passed; its own is still to come.
-        assert list(per_order.values()) == [{1, 2}] * (CALLS - 1)
+        # By the new time all but the first are late by the whole ladder; its own deadline is still to come.
+        assert list(per_order.values()) == [set(LADDER_S)] * (CALLS - 1)
         assert doubled == 0 and gone == 0
 
 

@@ -91,9 +91,9 @@ async def test_notices_killed_at_each_statement_of_reader_and_sender_lose_nobody
             wanted = await _order(pool, number + 1)
             ended = await born.child(die_at, after=after)
             kills += ended["killed"]
-            # As when the lease of who died is over.
-            await pool.execute("UPDATE notice SET next_at = now() WHERE state = 'sending'")
             for _ in range(8):
+                # Nobody lives: as when the lease of who died is over.
+                await pool.execute("UPDATE notice SET next_at = now() WHERE state = 'sending'")
                 await born.child(for_s=0.35)
                 rows = await pool.fetch("SELECT n.state FROM notice n JOIN work_order o ON o.id = n.order_id "
                                         "WHERE o.number = $1 AND n.template = 'dispatch'", wanted)  # fmt: skip

@@ -39,6 +39,16 @@ async def until(found: Callable[[], Awaitable[Any]], within_s: float = 8.0) -> A
     raise AssertionError(f"nothing within {within_s} s")
 
 
+async def staffed(pool: asyncpg.Pool[Any]) -> None:
+    """Somebody stands on every rung of the ladder."""
+    await pool.execute("UPDATE app_user SET leads = true WHERE role IN ('staff', 'grid')")
+    await pool.execute(
+        "INSERT INTO app_user (id, username, password_hash, display_name, role, team, street_id) "
+        "SELECT 'department', 'department', '', '', 'street', 'department', street_id FROM community WHERE id = $1",
+        COMMUNITY,
+    )
+
+
 class World:
     """One community in the database, and the hand that writes its log as ingest would."""
 

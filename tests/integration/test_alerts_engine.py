@@ -25,7 +25,7 @@ from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
 from services.domain.vocabulary import Role, Team
-from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, until
+from tests.integration.alerts_support import COMMUNITY, PARTITION, World, engine, now_ms, settings, staffed, until
 
 DESK = Actor("desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
 PATROL = Actor("patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
@@ -403,28 +403,45 @@ async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) ->
 
 
 async def test_overdue_order_climbs_the_ladder_once_a_step_across_restarts(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
     start = order["dispatched_at"]
-    for seconds, rung in ((59, 0), (60, 1), (61, 1), (119, 1), (120, 2), (900, 2)):
+    for seconds, rung in (
+        (44, 0),
+        (59, 0),
+        (60, 1),
+        (119, 1),
+        (120, 2),
+        (179, 2),
+        (180, 3),
+        (299, 3),
+        (300, 4),
+        (590, 4),
+    ):
         for _ in range(2):
             await escalate_due(world.pool, [PARTITION], start + timedelta(seconds=seconds))
         assert (await world.orders())[0]["rung"] == rung, seconds
-    assert (await world.history(order["id"])).count("escalate") == 2
-    assert (await world.outbox()).count("order.escalate") == 2
+    history = await world.history(order["id"])
+    # The arrive clock is amber at 450 s though nobody has accepted yet.
+    assert [history.count(move) for move in ("warn", "breach", "escalate")] == [2, 1, 4]
+    told = await world.outbox()
+    assert [told.count(f"order.{move}") for move in ("warn", "breach", "escalate")] == [2, 1, 4]
 
 
 async def test_escalation_missed_while_down_is_made_up_whole(world: World) -> None:
+    await staffed(world.pool)
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
     later = order["dispatched_at"] + timedelta(hours=1)
     counts = await asyncio.gather(*(escalate_due(world.pool, [PARTITION], later) for _ in range(3)))
-    while (await world.orders())[0]["rung"] < 2:
+    while (await world.orders())[0]["rung"] < 4:
         counts.append(await escalate_due(world.pool, [PARTITION], later))
-    assert sum(counts) == 2
-    assert (await world.history(order["id"])).count("escalate") == 2
+    assert sum(counts) == 4
+    history = await world.history(order["id"])
+    assert [history.count(move) for move in ("warn", "breach", "escalate")] == [2, 2, 4]
 
 
 async def test_log_purged_beyond_the_checkpoint_is_said_and_passed(world: World, capsys: Any) -> None:
@@ -555,10 +572,8 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
         order = (await until(world.orders))[0]
     steps: list[tuple[Move, Actor, dict[str, Any]]] = [
         (Move.RETURN, PATROL, {"reason": "no key"}),
-        (Move.DISPATCH, DESK, {}),
         (Move.ACCEPT, PATROL, {"idempotency_key": "a"}),
-        (Move.PAUSE, PATROL, {"reason": "waiting for the gas company"}),
-        (Move.RESUME, PATROL, {}),
+        (Move.URGE, DESK, {"reason": "people wait"}),
         (Move.ARRIVE, PATROL, {"place": "door"}),
         (Move.RESOLVE, PATROL, {"note": "valve shut"}),
         (Move.VERIFY, DESK, {}),

@@ -81,6 +81,11 @@ async def test_move_with_an_old_version_is_a_conflict_that_names_the_current_one
         assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
         conflict = next(answer for answer in answers if answer.status_code == 409).json()
         assert conflict["errors"] == [{"version": 3, "state": "accepted"}]
+        whole = (await http.get(f"/orders/{order}")).json()
+        assert conflict["current"] == {name: whole[name] for name in conflict["current"]}
+        assert set(whole) - set(conflict["current"]) == {
+            "order_class", "clocks", "offered", "workers", "pauses", "links", "history",
+        }  # fmt: skip
 
 
 async def test_move_that_is_not_legal_is_refused_with_the_reason(database_url: str) -> None:

@@ -16,7 +16,8 @@ from services.api.live.batch import Batch
 from services.api.live.client import Client
 from services.api.store.system import OutboxRow
 from services.domain.access import Principal, ReaderClass, reader_class
-from services.domain.vocabulary import Role, Team
+from services.domain.orders import plain_terms
+from services.domain.vocabulary import Role, Severity, Team
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 
@@ -56,7 +57,13 @@ def order_row(**more: Any) -> dict[str, Any]:
         "assignee_id": None, "assignee": None, "state": "dispatched", "version": 2, "rung": 0, "returns": 0,
         "created_at": NOW, "resolved_by": None, "correlation": "d@1", "rule_id": None,
         **{f"{name}_at": None for name in times}, "dispatched_at": NOW,
-        **{f"{name}_due": NOW + timedelta(minutes=1) for name in ("accept", "arrive", "resolve", "verify")}, **more,
+        **{f"{name}_due": NOW + timedelta(minutes=1) for name in ("accept", "arrive", "resolve", "verify")},
+        "terms": plain_terms(Severity.CRITICAL).as_detail(), "category": None, "external_id": None, "mode": "team",
+        "offered": [], "forced": False, "reworks": 0, "urges": 0, "taken": [], "workers": [], "photos_before": 0,
+        "photos_after": 0, "signatures": 0, "on_site": None, "pause_reason": None, "pause_until": None, "paused_s": 0.0,
+        "merged_into": None, "rating": None, "call_back": None, "filed_at": NOW, "file_due": None, "accept_s": None,
+        "arrive_s": None, "resolve_s": None, "verify_s": None, "ran_s": 0.0, "ran_before_s": 0.0, "ran_at": None,
+        **more,
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from services.domain.devices import BY_NAME as KINDS
 from services.domain.registry import ELDER_LIVING_ALONE, FIRE_LANE, WATER_ZONE, Community
 from services.domain.vocabulary import Role, Team
 
-MACHINERY = {"preset", "layout", "people", "devices", "accounts", "generate"}
+MACHINERY = {"rosters", "preset", "layout", "people", "devices", "accounts", "generate"}
 
 
 def _kinds(community: Community) -> Counter[str]:

@@ -1,6 +1,7 @@
 """Work orders in the database: opened, moved, read; every change is a line of history first."""
 
 from services.adapters.orders.rows import (
+    Due,
     MoveRefused,
     OrderNotFound,
     OrderRow,
@@ -9,10 +10,12 @@ from services.adapters.orders.rows import (
     fetch_history,
     fetch_order,
     order_row,
+    refresh_attention,
 )
 from services.adapters.orders.store import append_moves, apply_move, insert_order, open_order
 
 __all__ = [
+    "Due",
     "MoveRefused",
     "OrderNotFound",
     "OrderRow",
@@ -25,4 +28,5 @@ __all__ = [
     "insert_order",
     "open_order",
     "order_row",
+    "refresh_attention",
 ]

@@ -71,8 +71,55 @@ INSERT INTO work_order_history (
 SELECT audit_append($1, $2, $3, $4, $5, $6::text::jsonb)
 
 -- name: due_orders
-SELECT o.* FROM work_order o
+SELECT o.attention_at, o.id FROM work_order o
 JOIN community c ON c.id = o.community_id
 WHERE o.attention_at <= $2 AND c.partition = ANY ($1::smallint[])
+    AND ($3::timestamptz IS NULL OR (o.attention_at, o.id) > ($3, $4::uuid))
 ORDER BY o.attention_at, o.id
 LIMIT 200
+
+-- name: class_in_force
+SELECT c.timezone, v.version, v.digest, v.scale, v.until
+FROM community c
+LEFT JOIN LATERAL (
+    SELECT n.version, n.digest, n.scale, n.until
+    FROM order_class_version n
+    WHERE n.community_id = c.id AND (n.until IS NULL OR n.until > coalesce($2::timestamptz, now()))
+    ORDER BY n.version DESC
+    LIMIT 1
+) v ON true
+WHERE c.id = $1
+
+-- name: class_documents
+SELECT version, document FROM order_class_version
+WHERE community_id = $1 AND version <= $2
+ORDER BY version DESC
+LIMIT 50
+
+-- name: class_document
+SELECT document FROM order_class_version WHERE community_id = $1 AND version = $2
+
+-- name: class_newest
+SELECT coalesce(max(version), 0) FROM order_class_version WHERE community_id = $1
+
+-- name: class_standing
+SELECT document FROM order_class_version
+WHERE community_id = $1 AND until IS NULL
+ORDER BY version DESC
+LIMIT 1
+
+-- name: class_versions
+SELECT version, document, scale, until, created_at, created_by, note FROM order_class_version
+WHERE community_id = $1 AND ($2::integer IS NULL OR version < $2)
+ORDER BY version DESC
+LIMIT $3
+
+-- name: lock_classes
+SELECT pg_advisory_xact_lock(hashtextextended($1, 7236017))
+
+-- name: insert_classes
+INSERT INTO order_class_version (community_id, version, document, scale, until, created_by, note)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: refresh_attention
+UPDATE work_order SET attention_at = $3 WHERE id = $1 AND version = $2

@@ -166,7 +166,24 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-async def due_orders(connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime) -> list[OrderRow]:
-    """Orders of these partitions on which time has made something due; the oldest 200."""
-    rows = await connection.fetch(Q["due_orders"], list(partitions), now)
-    return [order_row(row) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An order on which time has made something due, and since when."""
+
+    attention_at: datetime
+    id: UUID
+
+
+async def due_orders(
+    connection: asyncpg.Connection[Any], partitions: Sequence[int], now: datetime, after: Due | None = None
+) -> list[Due]:
+    """Orders of these partitions on which time has made something due, the latest first; 200 at a time, from `after`
+    on."""
+    at, last = (after.attention_at, after.id) if after is not None else (None, None)
+    rows = await connection.fetch(Q["due_orders"], list(partitions), now, at, last)
+    return [Due(row["attention_at"], row["id"]) for row in rows]
+
+
+async def refresh_attention(connection: asyncpg.Connection[Any], order: OrderRow) -> None:
+    """When to look at it next, worked out anew; of the version that was read, which the caller holds."""
+    await connection.execute(Q["refresh_attention"], order.id, order.version, attention_at(order))

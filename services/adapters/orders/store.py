@@ -46,6 +46,7 @@ from services.domain.orders import (
 from services.domain.orders.order import apply
 from services.domain.vocabulary import Label
 
+NOBODY_ON_DUTY = "本队无人在岗，直接升级 · nobody of the team is on duty, so the next rung is asked at once"
 _ANEW = frozenset({Move.DISPATCH, Move.TRANSFER, Move.REOPEN})
 _OTHER_KEY = Label(
     "该 Idempotency-Key 已用于另一次操作，请换一个新的值",
@@ -86,7 +87,7 @@ async def insert_order(
     of this id, external id or open alert stands already.
     """
     if draft.terms is None:
-        draft = replace(draft, terms=await terms_for(connection, draft))
+        draft = replace(draft, terms=await terms_for(connection, draft, now))
     first = created(draft, now, actor.id, actor.role_name)
     more = {name: value for name, value in (("note", note), ("digest", asked)) if value}
     first = replace(first, detail={**first.detail, **more})
@@ -98,6 +99,11 @@ async def insert_order(
         order = apply(order, second)
         entries.append(second)
         outgoing.append(outgoing_of(order, second))
+        for climb in await _climbing(connection, order, now):
+            third = _decided(order, climb, SYSTEM, now)
+            order = apply(order, third)
+            entries.append(third)
+            outgoing.append(outgoing_of(order, third))
     row = await connection.fetchrow(Q["insert_order"], record_of(order))
     for entry in entries:
         await insert_history(connection, order.id, entry)
@@ -151,6 +157,9 @@ async def apply_move(
             raise
         raise MoveRefused(Refused(_OTHER_OPEN, "barred", current.state, request.move)) from error
     outgoing = [outgoing_of(current, entry)]
+    if entry.move in _ANEW and (climbs := await _climbing(connection, row.order, now)):
+        row, told = await append_moves(connection, order_id, climbs, now)
+        outgoing += told
     if entry.move is Move.RETURN:
         # It goes to somebody else in the same breath: nobody waits on an order that lies with no one.
         again = MoveRequest(Move.DISPATCH, row.version, reason=request.reason, forced=True)
@@ -182,7 +191,21 @@ async def append_moves(
             continue
         outgoing.append(outgoing_of(current, entry))
         current = await store_entry(connection, current, entry)
+        if entry.move in _ANEW and (climbs := await _climbing(connection, current.order, now)):
+            current, told = await append_moves(connection, order_id, climbs, now)
+            outgoing += told
     return current, outgoing
+
+
+async def _climbing(connection: asyncpg.Connection[Any], order: Order, now: datetime) -> list[MoveRequest]:
+    """Of an order that found nobody of its team on duty: the step up to where somebody is, at once."""
+    if order.offered or order.assignee_id is not None:
+        return []
+    reached = await people_at(connection, order, Rung.TEAM, now)
+    if reached.rung <= order.rung:
+        return []
+    words = "各级均无人在岗 · nobody is on duty on any rung" if reached.alone else NOBODY_ON_DUTY
+    return [MoveRequest(Move.ESCALATE, order.version, reason=words, rung=reached.rung, people=reached.people)]
 
 
 async def _next(

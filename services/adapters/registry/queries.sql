@@ -97,15 +97,16 @@ WHERE d.device_no = c.device_no AND d.community_id = $1 AND d.retired_at IS NOT 
 
 -- name: upsert_accounts
 INSERT INTO app_user (id, username, password_hash, display_name, role, team, community_id, street_id, grid_id,
-                      household_id)
-SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id
+                      household_id, leads, skills)
+SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id, leads,
+       skills
 FROM jsonb_to_recordset($1::text::jsonb) AS r
     (id text, username text, password_hash text, display_name text, role text, team text, community_id text,
-     street_id text, grid_id text, household_id text)
+     street_id text, grid_id text, household_id text, leads boolean, skills text[])
 ON CONFLICT (username) DO UPDATE SET
     password_hash = excluded.password_hash, display_name = excluded.display_name, role = excluded.role,
     team = excluded.team, community_id = excluded.community_id, street_id = excluded.street_id,
-    grid_id = excluded.grid_id, household_id = excluded.household_id
+    grid_id = excluded.grid_id, household_id = excluded.household_id, leads = excluded.leads, skills = excluded.skills
 
 -- name: delete_people
 DELETE FROM person WHERE community_id = $1 AND NOT id = ANY ($2::text[])

@@ -146,6 +146,8 @@ def _account(account: Account, community: CommunityId, street: str, password_has
         "street_id": street if street_wide else None,
         "grid_id": account.grid_id,
         "household_id": account.household_id,
+        "leads": account.leads,
+        "skills": sorted(account.skills),
     }
 
 

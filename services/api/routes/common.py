@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Header, Query
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from services.api import cursor
 from services.api.models import Problem
+from services.api.problems import ApiError
 
 PREFIX = "/api/v1"
 
 State = Annotated[Literal["open", "all"], Query(description="open: 未终结 not ended; all: 全部 all, newest first")]
 Limit = Annotated[int, Query(ge=1, le=500, description="rows a page")]
 Cursor = Annotated[str | None, Query(max_length=512, description="`next` of the page before")]
+
+OnceKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=128,
+        description="必填，重试时用同一个值 · required; the same value on a retry makes the thing once",
+    ),
+]
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": words}
@@ -30,6 +41,16 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         503: "数据库暂不可用 · the database is away; try again",
     }.items()
 }
+
+
+def once(key: str | None) -> str:
+    """The header's value. Raises ApiError 400."""
+    if not key:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each thing you make",
+        )
+    return key
 
 
 def answer(model: BaseModel | dict[str, Any]) -> Response:

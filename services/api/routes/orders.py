@@ -1,31 +1,30 @@
-"""Work orders: open ones, all of them, one with its history, and the moves people make."""
+"""Work orders: open ones, all of them, one with all that is known of it; opening one, and the moves people make."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from services.adapters.orders import MoveRefused, OrderNotFound, VersionConflict, apply_move
-from services.api import cursor, shapes
+from services.api import cursor, ordering, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import MoveIn, OrderDetailOut, OrderOut, OrderPage, Problem
+from services.api.health import HEALTH_METRICS
+from services.api.models import OrderOut, OrderPage, Problem
 from services.api.moves import actor_of
+from services.api.order_models import BatchIn, BatchOut, MovedOut, MoveIn, OrderDetailOut, OrderIn
+from services.api.order_shapes import Around, order_detail
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State, answer, time_and_id
-from services.api.store import users, work
-from services.domain.access import Permission, allowed, reader_class
-from services.domain.ids import OrderId
-from services.domain.orders import MoveRequest
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
+from services.api.store import work
+from services.domain.access import Permission, Principal, ReaderClass, reader_class
+from services.domain.orders import OrderState, Source
+from services.domain.vocabulary import Role, Severity, Team
 
-log = structlog.get_logger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["orders 工单"], responses=PROBLEMS)
 
 Key = Annotated[
@@ -33,9 +32,31 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         max_length=128,
-        description="必填，重试时用同一个值 · required; the same value on a retry makes the move once",
+        description="必填，重试时用同一个值 · required; the same value on a retry does it once",
     ),
 ]
+States = Annotated[
+    Literal["open", "all"] | OrderState,
+    Query(description="open: 未终结 not ended; all: 全部 all; 或某一状态 or one state. Newest first"),
+]
+_NO_KEY = {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"}
+_REFUSED = {
+    "model": Problem,
+    "description": "不允许的操作，附原因、状态与可执行者 · refused: why, the state, who could, what you may do instead",
+}
+_CONFLICT = {
+    "model": Problem,
+    "description": "他人已先处理，附当前工单 · somebody was faster; `current` is the order as it stands",
+}
+
+
+def _required(key: str | None) -> str:
+    if not key:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each thing to be done",
+        )
+    return key
 
 
 @router.get("/communities/{community_id}/orders", response_model=OrderPage, summary="工单列表 Orders, newest first")
@@ -43,41 +64,127 @@ async def orders(
     community_id: str,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.ORDERS)],
-    state: State = "open",
+    state: States = "open",
     alert_id: Annotated[UUID | None, Query()] = None,
+    team: Annotated[Team | None, Query()] = None,
+    assignee: Annotated[str | None, Query(max_length=128, description="`me` 或账号 · `me` or an account id")] = None,
+    order_class: Annotated[str | None, Query(alias="class", max_length=64, description="类别 id · class id")] = None,
+    source: Annotated[Source | None, Query()] = None,
+    severity: Annotated[Severity | None, Query()] = None,
+    building: Annotated[str | None, Query(max_length=128, description="building id")] = None,
+    q: Annotated[
+        str | None, Query(min_length=1, max_length=60, description="工单号、标题或地点 · number, title or place")
+    ] = None,
     after: Annotated[Cursor, Query(alias="cursor")] = None,
     limit: Limit = 100,
 ) -> Response:
+    who = ticket.principal
     key = time_and_id(after)
-    reader, actor = reader_class(ticket.principal), actor_of(ticket.principal)
+    reader, actor = reader_class(who), actor_of(who)
+    one_state = state if isinstance(state, OrderState) else None
+    by = work.OrderFilter(
+        state=one_state,
+        team=team,
+        assignee_id=who.id if assignee == "me" else assignee,
+        class_id=order_class,
+        source=source,
+        severity=severity,
+        building_id=building,
+        text=q,
+        hidden_kinds=_hidden(reader),
+        own_grid=reader.grid_id,
+    )
     async with context.database.read() as connection:
-        await community_in_scope(connection, ticket.principal, community_id)
+        await community_in_scope(connection, who, community_id)
         rows = await work.orders(
-            connection, community_id, open_only=state == "open", alert_id=alert_id, after=key, limit=limit + 1
+            connection, community_id, open_only=state == "open", alert_id=alert_id, after=key, limit=limit + 1, by=by
         )
     page = rows[:limit]
     more = cursor.encode(page[-1]["created_at"].isoformat(), page[-1]["id"]) if len(rows) > limit else None
-    return answer(OrderPage(items=[shapes.order(row, reader, actor) for row in page], next=more))
+    now = context.clock.now()
+    return answer(OrderPage(items=[shapes.order(row, reader, actor, now) for row in page], next=more))
 
 
-@router.get("/orders/{order_id}", summary="一张工单及其历史 One order with its history")
+def _hidden(reader: ReaderClass) -> tuple[str, ...]:
+    """Kinds of devices whose orders' titles this reader does not see everywhere."""
+    return () if reader.health and reader.role is not Role.GRID else tuple(sorted(HEALTH_METRICS))
+
+
+@router.post(
+    "/communities/{community_id}/orders",
+    status_code=HTTPStatus.CREATED,
+    summary="开单（巡查、员工） Open an order for what somebody saw",
+    responses={400: _NO_KEY},
+)
+async def open_order(
+    community_id: str,
+    body: OrderIn,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.ORDER_OPEN)],
+    key: Key = None,
+) -> OrderOut:
+    """The same Idempotency-Key again answers with the same order, as it stands by then."""
+    return await ordering.open_for(context, ticket.principal, community_id, body, _required(key))
+
+
+@router.post(
+    "/communities/{community_id}/orders/moves",
+    summary="批量推进工单 Move up to 200 orders, each with its own answer",
+    responses={400: _NO_KEY},
+)
+async def move_many(
+    community_id: str,
+    body: BatchIn,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.ORDER_MOVES)],
+    key: Key = None,
+) -> BatchOut:
+    """Each order is moved for itself: one that is refused does not stop the others. A retry with the same key repeats
+    nothing that was done."""
+    who, shared = ticket.principal, _required(key)
+    async with context.database.read() as connection:
+        await community_in_scope(connection, who, community_id)
+        known = await work.orders_by_ids(connection, [one.order_id for one in body.moves])
+    here = {row["id"] for row in known if row["community_id"] == community_id}
+    return BatchOut(items=[await _one(context, who, one.order_id, one, shared, here) for one in body.moves])
+
+
+async def _one(context: Ctx, who: Principal, order_id: UUID, body: MoveIn, key: str, here: set[UUID]) -> MovedOut:
+    try:
+        if order_id not in here:
+            raise not_found("order", order_id)
+        shown = await ordering.perform(context, who, order_id, body, key)
+    except ApiError as error:
+        problem = Problem(
+            title=HTTPStatus(error.status).phrase,
+            status=error.status,
+            detail=error.detail,
+            errors=error.errors,
+            current=error.current,
+        )
+        return MovedOut(order_id=order_id, status=error.status, problem=problem)
+    return MovedOut(order_id=order_id, status=HTTPStatus.OK, order=shown)
+
+
+@router.get("/orders/{order_id}", summary="一张工单及其历史 One order with all that is known of it")
 async def order(order_id: UUID, context: Ctx, ticket: Annotated[Ticket, needs(Permission.ORDERS)]) -> OrderDetailOut:
     who = ticket.principal
     async with context.database.consistent() as connection:
         rows = await work.orders_by_ids(connection, [order_id])
         row = await in_scope(connection, who, rows[0] if rows else None, "order", order_id)
-        history = await work.order_history(connection, order_id)
-    return shapes.order_detail(row, history, reader_class(who), actor_of(who))
+        around = Around(
+            history=await work.order_history(connection, order_id),
+            people=await work.people(connection, {*row["offered"], *row["workers"]}),
+            linked=await work.linked(connection, order_id),
+            alerts=await work.alerts_of(connection, order_id),
+        )
+    return order_detail(row, around, reader_class(who), actor_of(who), context.clock.now())
 
 
 @router.post(
     "/orders/{order_id}/moves",
     summary="推进工单 Make one move",
-    responses={
-        400: {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"},
-        409: {"model": Problem, "description": "他人已先处理 · somebody was faster; read the order again"},
-        422: {"model": Problem, "description": "不允许的操作，附原因 · refused, with the reason"},
-    },
+    responses={400: _NO_KEY, 409: _CONFLICT, 422: _REFUSED},
 )
 async def move(
     order_id: UUID,
@@ -86,57 +193,5 @@ async def move(
     ticket: Annotated[Ticket, needs(Permission.ORDER_MOVES)],
     key: Key = None,
 ) -> OrderOut:
-    who = ticket.principal
-    if not key:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each move",
-        )
-    request = MoveRequest(
-        move=body.move,
-        version=body.version,
-        reason=body.reason,
-        note=body.note,
-        place=body.place,
-        team=body.team,
-        assignee_id=body.assignee_id,
-        idempotency_key=f"{who.id}:{key}",
-    )
-    actor = actor_of(who)
-    async with context.database.write() as connection:
-        rows = await work.orders_by_ids(connection, [order_id])
-        before = await in_scope(connection, who, rows[0] if rows else None, "order", order_id)
-        await _check_assignee(connection, body.assignee_id, before["community_id"])
-        try:
-            await apply_move(connection, OrderId(order_id), request, actor, context.clock.now())
-        except OrderNotFound:
-            raise not_found("order", order_id) from None
-        except VersionConflict as conflict:
-            raise _conflict(conflict) from None
-        except MoveRefused as refused:
-            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{refused.reason.zh} · {refused.reason.en}") from None
-        row = (await work.orders_by_ids(connection, [order_id]))[0]
-    log.info("order_moved", correlation=before["correlation"], order=str(order_id), move=body.move.value, by=who.id)
-    return shapes.order(row, reader_class(who), actor)
-
-
-async def _check_assignee(connection: Connection, user_id: str | None, community_id: str) -> None:
-    """Whoever gets the order must be there to do it. Raises ApiError 422."""
-    if user_id is None:
-        return
-    account = (await users.by_ids(connection, [user_id])).get(user_id)
-    if account is None or account.disabled or account.principal.community_id != community_id:
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这位人员 · nobody of that id works in this community"
-        )
-    if not allowed(account.principal.role, Permission.ORDER_MOVES):
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "此人不处理工单 · this person does not work on orders")
-
-
-def _conflict(conflict: VersionConflict) -> ApiError:
-    current = conflict.current
-    return ApiError(
-        HTTPStatus.CONFLICT,
-        f"工单已更新到第 {current.version} 版，请刷新后再试 · the order is at version {current.version}; read it again",
-        errors=[{"version": current.version, "state": current.state.value}],
-    )
+    """The same Idempotency-Key with the same move again changes nothing and answers with the order as it stands."""
+    return await ordering.perform(context, ticket.principal, order_id, body, _required(key))

@@ -104,6 +104,17 @@ LEFT JOIN alert AS a ON a.id = o.alert_id
 WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
   AND ($2::uuid IS NULL OR o.alert_id = $2)
   AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
+  AND ($6::text IS NULL OR o.state = $6)
+  AND ($7::text IS NULL OR o.team = $7)
+  AND ($8::text IS NULL OR o.assignee_id = $8)
+  AND ($9::text IS NULL OR o.class_id = $9)
+  AND ($10::text IS NULL OR o.source = $10)
+  AND ($11::text IS NULL OR o.severity = $11)
+  AND ($12::text IS NULL OR o.building_id = $12)
+  AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
+       OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
+          AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
+               OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
@@ -118,6 +129,17 @@ LEFT JOIN alert AS a ON a.id = o.alert_id
 WHERE o.community_id = $1
   AND ($2::uuid IS NULL OR o.alert_id = $2)
   AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
+  AND ($6::text IS NULL OR o.state = $6)
+  AND ($7::text IS NULL OR o.team = $7)
+  AND ($8::text IS NULL OR o.assignee_id = $8)
+  AND ($9::text IS NULL OR o.class_id = $9)
+  AND ($10::text IS NULL OR o.source = $10)
+  AND ($11::text IS NULL OR o.severity = $11)
+  AND ($12::text IS NULL OR o.building_id = $12)
+  AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
+       OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
+          AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
+               OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
@@ -130,6 +152,40 @@ LEFT JOIN building AS b ON b.id = o.building_id
 LEFT JOIN app_user AS p ON p.id = o.assignee_id
 LEFT JOIN alert AS a ON a.id = o.alert_id
 WHERE o.id = ANY ($1::uuid[])
+
+-- name: orders_linked
+SELECT l.how, o.id, o.number, o.state, o.photos_before, o.photos_after, o.signatures
+FROM (
+    SELECT 'parent' AS how, parent_id AS id FROM work_order WHERE id = $1 AND parent_id IS NOT NULL
+    UNION ALL SELECT 'child', id FROM work_order WHERE parent_id = $1
+    UNION ALL SELECT 'merged_into', merged_into FROM work_order WHERE id = $1 AND merged_into IS NOT NULL
+    UNION ALL SELECT 'merged', id FROM work_order WHERE merged_into = $1
+) AS l
+JOIN work_order AS o ON o.id = l.id
+ORDER BY o.number
+
+-- name: order_alerts
+SELECT id, state, severity, fired_at FROM alert WHERE order_id = $1 ORDER BY fired_at, id LIMIT 500
+
+-- name: people_named
+SELECT id, display_name, team FROM app_user WHERE id = ANY ($1::text[])
+
+-- name: order_asked
+SELECT detail ->> 'digest' FROM work_order_history WHERE order_id = $1 AND version = 1
+
+-- name: place_of_device
+SELECT d.device_no, d.kind, d.place, d.x, d.y, d.building_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+FROM device AS d
+LEFT JOIN building AS b ON b.id = d.building_id
+WHERE d.id = $2 AND d.community_id = $1
+
+-- name: place_of_building
+SELECT name, grid_id FROM building WHERE id = $2 AND community_id = $1
+
+-- name: grid_of_point
+SELECT grid_id FROM building WHERE community_id = $1
+ORDER BY (x + width / 2 - $2) ^ 2 + (y + depth / 2 - $3) ^ 2, id
+LIMIT 1
 
 -- name: order_history
 SELECT h.version, h.move, h.from_state, h.to_state, h.at, coalesce(p.display_name, h.actor_id) AS actor,

@@ -13,6 +13,7 @@ from services.domain import calendar
 from services.domain.orders import working_time
 from services.domain.orders.states import ENDED, OrderState
 from services.domain.orders.terms import Clock, Rung, Terms
+from services.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
     from services.domain.orders.order import Order
@@ -123,9 +124,14 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def pause_ends_at(order: Order) -> datetime | None:
-    """When a pause is over by itself: at the time that was said, and no longer than its class lets one last."""
+    """When a pause is over by itself: at the time that was said, and no longer than its class lets one last.
+
+    At once where it has become critical meanwhile and nobody is there yet: whatever it waited for, it waits no more.
+    """
     if order.state is not OrderState.PAUSED or order.paused_at is None:
         return None
+    if order.severity is Severity.CRITICAL and order.arrived_at is None:
+        return order.paused_at
     longest = order.terms.pause_longest_s
     ends = [order.pause_until, order.paused_at + timedelta(seconds=longest) if longest else None]
     return min((one for one in ends if one is not None), default=None)

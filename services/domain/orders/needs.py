@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from services.domain.orders.clocks import pause_ends_at
 from services.domain.orders.order import TOP_RUNG, Order
 from services.domain.orders.pauses import named
 from services.domain.orders.people import Actor
@@ -70,7 +71,7 @@ _ASKED: dict[Need, Callable[[Order, MoveRequest], object]] = {
     Need.NOTE: lambda order, asked: (asked.note or "").strip(),
     Need.PLACE: lambda order, asked: (asked.place or order.place).strip(),
     Need.TEAM: lambda order, asked: asked.team,
-    Need.PERSON: lambda order, asked: asked.assignee_id,
+    Need.PERSON: lambda order, asked: asked.assignee_id or asked.people,
     Need.MERGE_INTO: lambda order, asked: asked.merge_into,
     Need.PAUSE_REASON: lambda order, asked: asked.pause_reason in order.terms.pause_reasons,
     Need.EVIDENCE: lambda order, asked: asked.evidence_id,
@@ -121,7 +122,7 @@ def barred(order: Order, actor: Actor, move: Move, needs: frozenset[Need], now: 
             return Label("此类工单不能暂停", "Orders of this class cannot be paused")
         case Move.PAUSE if order.severity is Severity.CRITICAL and order.arrived_at is None:
             return Label("紧急工单到场前不能暂停", "A critical order cannot be paused before somebody has arrived")
-        case Move.RESUME if system and (order.pause_until is None or (now is not None and now < order.pause_until)):
+        case Move.RESUME if system and not _pause_over(order, now):
             return Label("暂停尚未到期", "The pause is not over yet")
         case Move.REOPEN if order.ended and _long_over(order, now):
             return Label(
@@ -129,6 +130,11 @@ def barred(order: Order, actor: Actor, move: Move, needs: frozenset[Need], now: 
                 f"It ended more than {REOPEN_WITHIN.days} days ago; open a new order",
             )
     return None
+
+
+def _pause_over(order: Order, now: datetime | None) -> bool:
+    ends_at = pause_ends_at(order)
+    return ends_at is not None and (now is None or now >= ends_at)
 
 
 def _long_over(order: Order, now: datetime | None) -> bool:

@@ -432,7 +432,8 @@ def _worsened(order: Order, entry: Entry) -> Order:
     order = replace(_stopped(order, entry.at), severity=severity, terms=terms, ran_at=entry.at if running else None)
     filing = terms.clocks.get("file")
     if order.dispatched_at is None:
-        return replace(order, file_due=_sooner(order.file_due, filing and later(terms, entry.at, filing.due_s)))
+        sooner = later(terms, entry.at, filing.due_s) if filing is not None else None
+        return replace(order, file_due=_sooner(order.file_due, sooner))
 
     def due(clock: Clock, old: datetime | None) -> datetime | None:
         term = terms.clocks.get(clock)

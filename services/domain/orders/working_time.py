@@ -16,7 +16,7 @@ from services.domain import calendar
 from services.domain.orders.terms import Span
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
+_NAIVE_EPOCH = datetime(1970, 1, 1)
 _DAY_US, _HOUR_US = 86_400_000_000, 3_600_000_000
 _US = timedelta(microseconds=1)
 MOST_DAYS = 20_000
@@ -30,7 +30,7 @@ class NoWorkingTime(ValueError):
 
 
 def add(spans: tuple[Span, ...], zone: str, start: datetime, seconds: float) -> datetime:
-    """The first moment by which so many seconds of working time have gone by since start. No spans: around the clock."""
+    """When so many seconds of working time have gone by since start, the first such moment. No spans: always."""
     if not spans:
         return start + timedelta(seconds=seconds)
     return _moment(_hours(spans, zone).after(_us(start), round(seconds * 1e6)))
@@ -50,7 +50,9 @@ def between(spans: tuple[Span, ...], zone: str, start: datetime, end: datetime) 
     return _hours(spans, zone).between(_us(start), _us(end)) / 1e6
 
 
-def stretches(spans: tuple[Span, ...], zone: str, start: datetime, end: datetime) -> tuple[tuple[datetime, datetime], ...]:
+def stretches(
+    spans: tuple[Span, ...], zone: str, start: datetime, end: datetime
+) -> tuple[tuple[datetime, datetime], ...]:
     """The stretches of working time from start to end, oldest first, none touching the next."""
     if not spans:
         return ((start, end),) if start < end else ()
@@ -76,7 +78,7 @@ def merged(given: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """One day of UTC: its stretches of working time, in microseconds since the epoch, and how long they are together."""
+    """One day of UTC: its stretches of working time, microseconds since the epoch, and how long they are together."""
 
     stretches: tuple[tuple[int, int], ...]
     total: int

@@ -87,20 +87,21 @@ def _value(value: Any) -> Any:
 def _lines(plain: Mapping[str, Any]) -> list[str]:
     lines = []
     for key, value in plain.items():
-        line = f"{key}: {_flow(value)}"
+        line = f"{key}: {flow(value)}"
         if key == WHEN:
             word, fields = next(iter(value.items()))
             lines.append(f"{WHEN}:")
-            line = f"  {word}: {_flow(fields)}"
+            line = f"  {word}: {flow(fields)}"
             if len(line) > WIDTH:
                 lines.append(f"  {word}:")
-                lines += [f"    {name}: {_flow(one)}" for name, one in fields.items()]
+                lines += [f"    {name}: {flow(one)}" for name, one in fields.items()]
                 continue
         lines.append(line)
     return lines
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A plain value in one line of YAML."""
     match value:
         case None:
             return "null"
@@ -113,9 +114,9 @@ def _flow(value: Any) -> str:
         case str():
             return _text(value)
         case dict():
-            return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
+            return "{" + ", ".join(f"{key}: {flow(one)}" for key, one in value.items()) + "}"
         case _:
-            return "[" + ", ".join(map(_flow, value)) + "]"
+            return "[" + ", ".join(map(flow, value)) + "]"
 
 
 def _text(text: str) -> str:

@@ -13,6 +13,8 @@ from services.domain.vocabulary import Label, Severity
 ALWAYS = "always"
 """The calendar that is always there: around the clock."""
 
+NIGHTS = Span("all", 22.0, 6.0)
+
 
 class Case(Protocol):
     """What of an order decides its class; a draft is one."""
@@ -111,7 +113,7 @@ class Classes:
     classes: tuple[OrderClass, ...]
     calendars: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
     """By name; `always` is there besides."""
-    nights: Span = Span("all", 22.0, 6.0)
+    nights: Span = NIGHTS
 
     def spans(self, calendar: str) -> tuple[Span, ...]:
         return () if calendar == ALWAYS else self.calendars[calendar]

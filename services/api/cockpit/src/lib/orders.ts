@@ -24,7 +24,7 @@ export function pressure(order: Order, nowMs: number): Pressure {
 export function sortOrders(orders: Iterable<Order>, nowMs: number, mineFirst = false): Order[] {
   const keyed = Array.from(orders, (order) => ({
     order,
-    mine: mineFirst && order.moves.length > 0 ? 1 : 0,
+    mine: mineFirst && order.moves.some((move) => BUTTONS.includes(move)) ? 1 : 0,
     over: pressure(order, nowMs) === 'over' ? 1 : 0,
     due: order.due === null ? Infinity : Date.parse(order.due),
   }))
@@ -76,9 +76,11 @@ const SIDEWAYS: readonly Move[] = [
   'cancel',
 ]
 
+const BUTTONS: readonly Move[] = [...FORWARD, ...SIDEWAYS]
+
 /** The one move that leads on, and the ones that lead elsewhere, of those the API offers. */
 export function splitMoves(moves: readonly Move[]): { forward: Move | null; others: Move[] } {
   const forward = FORWARD.find((move) => moves.includes(move)) ?? null
-  const others = [...FORWARD, ...SIDEWAYS].filter((move) => moves.includes(move) && move !== forward)
+  const others = BUTTONS.filter((move) => moves.includes(move) && move !== forward)
   return { forward, others }
 }
