@@ -121,7 +121,12 @@ async def test_outbox_read_again_from_the_beginning_tells_nobody_twice(
         await until(lambda: _heard(out, "patrol1"))
         before = len(await notices(pool))
         await pool.execute("UPDATE outbox_reader SET seq = 0")
-        await one.read()
+
+        async def at_the_end() -> bool:
+            await one.read()
+            return bool(await pool.fetchval("SELECT r.seq = (SELECT max(seq) FROM outbox) FROM outbox_reader r"))
+
+        await until(at_the_end)
         assert await pool.fetchval("SELECT seq FROM outbox_reader") == await pool.fetchval(
             "SELECT max(seq) FROM outbox"
         )
@@ -208,15 +213,18 @@ async def test_moved_on_order_ends_what_waits_to_be_told(database_url: str, pool
     for name in ("patrol1", "patrol2"):
         await give_channel(pool, name, out.url(name))
     order = await raised(pool, "test-bin-1", rule_id="bin.full", severity=Severity.MAJOR)
-    async with notifier(database_url) as one:
+    async with notifier(database_url):
         await until(lambda: _sent(pool))
         # Accepting needs somebody of the team; the table of moves is not what is tested here.
         async with pool.acquire() as connection, connection.transaction():
             told = {"order_id": str(order), "alert_id": None, "state": "accepted", "version": 99}
             await outbox.append(connection, [Outgoing("order.accept", "test", str(order), "", told)])
-        await one.read()
-    states = sorted(row["state"] for row in await notices(pool, "template = 'dispatch'"))
-    assert states == ["cancelled", "sent"]
+
+        async def ended() -> bool:
+            states = [row["state"] for row in await notices(pool, "template = 'dispatch'")]
+            return sorted(states) == ["cancelled", "sent"]
+
+        await until(ended)
     assert len(out.heard) == 1
 
 

@@ -212,6 +212,16 @@ def test_question_goes_to_everybody_at_home_and_their_contacts() -> None:
     assert [one.recipient for one in drafts] == ["account:home", "contact:x"]
 
 
+def test_gap_of_the_roster_is_told_to_the_desk_in_the_communitys_time() -> None:
+    data = {"team": "patrol", "from": "2026-11-22T22:00:00+00:00", "to": "2026-11-23T06:00:00+00:00", "soon": False}
+    (one,) = audience(Event(9, "roster.gap", "c", "roster:patrol", "", data), ACCOUNTS)
+    assert one.recipient == "account:desk"
+    assert (
+        "防控巡查队 11-23 06:00 至 11-23 14:00 无人值班"
+        in render(TEMPLATES["roster"], one.params, one.severity, "zh", "Asia/Shanghai")[1]
+    )
+
+
 @pytest.mark.parametrize("template", sorted(TEMPLATES))
 def test_template_speaks_both_languages_with_the_same_places(template: str) -> None:
     one = TEMPLATES[template]

@@ -18,7 +18,7 @@ SELECT a.id, a.severity, a.title_zh, a.title_en, a.place, a.rule_id, a.active_ru
 FROM alert a LEFT JOIN device d USING (device_no) WHERE a.id = ANY ($1::uuid[])
 
 -- name: accounts
-SELECT c.id AS community, a.id, a.role, a.team, a.grid_id, a.household_id
+SELECT c.id AS community, c.timezone, a.id, a.role, a.team, a.grid_id, a.household_id
 FROM community c
 JOIN app_user a ON a.community_id = c.id OR (a.community_id IS NULL AND a.street_id = c.street_id)
     OR (a.community_id IS NULL AND a.street_id IS NULL AND a.role = 'admin')

@@ -39,6 +39,7 @@ class Known:
     alerts: dict[UUID, AlertFacts] = field(default_factory=dict)
     accounts: dict[str, list[Account]] = field(default_factory=dict)
     reporters: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ async def load_accounts(connection: Connection, known: Known, communities: Itera
     found: dict[str, list[Account]] = defaultdict(list)
     for row in await connection.fetch(Q["accounts"], sorted(communities)):
         team = Team(row["team"]) if row["team"] else None
+        known.zones[row["community"]] = row["timezone"]
         found[row["community"]].append(Account(row["id"], Role(row["role"]), team, row["grid_id"], row["household_id"]))
     known.accounts.update(found)
 
@@ -192,7 +194,8 @@ async def _drafts_of(connection: Connection, event: Event, known: Known, now: da
         told = OrderFacts(row, row.number, entry, private, reached, known.reporters.get(order_id, ()))
         return audience(event, accounts, order=told)
     alert_id = event.data.get("id" if event.type == "alert.ask" else "alert_id") if _about_alert(event) else None
-    return audience(event, accounts, alert=known.alerts.get(UUID(alert_id)) if alert_id else None)
+    alert = known.alerts.get(UUID(alert_id)) if alert_id else None
+    return audience(event, accounts, alert=alert, timezone=known.zones.get(event.community_id, "Asia/Shanghai"))
 
 
 async def _reached(connection: Connection, order: OrderRow, entry: Entry, now: datetime) -> tuple[str, ...]:

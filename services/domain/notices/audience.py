@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 from services.domain.notices.templates import MASKED_TITLE, TEMPLATES
 from services.domain.notices.timing import turn_wait_s
 from services.domain.orders.clocks import running
 from services.domain.orders.order import Entry, Order
 from services.domain.orders.terms import Mode, Rung
-from services.domain.vocabulary import Label, Role, Severity, Team
+from services.domain.vocabulary import TEAM_LABELS, Label, Role, Severity, Team
 
 NAMESPACE = UUID("6c1c6f0e-7b57-5d0c-9f0b-6a3b1f2f9d10")
 
@@ -93,7 +94,11 @@ def notice_id(seq: int | str, recipient: str, template: str) -> UUID:
 
 
 def audience(
-    event: Event, accounts: Sequence[Account], order: OrderFacts | None = None, alert: AlertFacts | None = None
+    event: Event,
+    accounts: Sequence[Account],
+    order: OrderFacts | None = None,
+    alert: AlertFacts | None = None,
+    timezone: str = "Asia/Shanghai",
 ) -> list[Draft]:
     """The notices of one event, each person once, in their turn; none for what is nobody's business."""
     family, _, what = event.type.partition(".")
@@ -105,7 +110,7 @@ def audience(
         case "alert.ask" if alert is not None:
             return _of_question(event, accounts, alert)
         case "roster.gap":
-            return _of_gap(event, accounts)
+            return _of_gap(event, accounts, timezone)
     return []
 
 
@@ -269,11 +274,12 @@ def _of_question(event: Event, accounts: Sequence[Account], alert: AlertFacts) -
     return _drafts(event, (*people, *alert.contacts), "ask", alert.severity, params, alert_id=alert.id, whole=True)
 
 
-def _of_gap(event: Event, accounts: Sequence[Account]) -> list[Draft]:
+def _of_gap(event: Event, accounts: Sequence[Account], timezone: str) -> list[Draft]:
     data = event.data
-    team = str(data.get("team") or "")
-    span = " – ".join(str(data[name])[:16].replace("T", " ") for name in ("starts_at", "ends_at") if data.get(name))
-    text = {"zh": f"{team} {span} 无人值班".strip(), "en": f"{team} {span}: nobody is on duty".strip()}
+    team = TEAM_LABELS[Team(data["team"])]
+    here = ZoneInfo(timezone)
+    start, end = (f"{datetime.fromisoformat(data[name]).astimezone(here):%m-%d %H:%M}" for name in ("from", "to"))
+    text = {"zh": f"{team.zh} {start} 至 {end} 无人值班", "en": f"{team.en}: nobody on duty {start} to {end}"}
     return _drafts(event, _desk(accounts), "roster", Severity.MAJOR, {"text": text})
 
 
