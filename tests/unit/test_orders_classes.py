@@ -126,6 +126,7 @@ FAULTS: list[tuple[str, str, tuple[int, str, str]]] = [
     ("      resolve: {due: 4h}\n", "", (7, "classes[0].clocks", "resolve is missing")),
     ("resolve: {due: 4h}", "resolve: {due: 4h}\n      fix: {due: 1h}", (10, "classes[0].clocks.fix", "no clock fix")),
     ("[photo_after]", "[foto]", (10, "classes[0].needs.resolve[0]", "no need foto")),
+    ("[photo_after]", "[on_site]", (10, "classes[0].needs.resolve[0]", "arrive only")),
     ("needs: {resolve", "needs: {solve", (10, "classes[0].needs.solve", "did you mean resolve")),
     ("[weather]", "[rain]", (11, "classes[0].pause.reasons[0]", "no reason to pause rain")),
     ("[weather]", "[]", (11, "classes[0].pause.longest", "no reason for which")),

@@ -37,6 +37,8 @@ MOVES = tuple(
     )
 )  # fmt: skip
 """Moves that people make, and so moves that may ask something of them."""
+_ONLY: Mapping[str, tuple[str, ...]] = {"on_site": (Move.ARRIVE.value,)}
+"""Needs that can be met by these moves alone: a presence is proved when somebody arrives, and at no other time."""
 MOST_CLASSES = 100
 MOST_SPANS = 20
 FARTHEST = timedelta(days=366)
@@ -303,6 +305,13 @@ def _needs(given: Any, path: Path, faults: Faults) -> dict[str, tuple[str, ...]]
             faults.add((*path, move), "应为列表 [photo_after]", "expected a list: [photo_after]")
         else:
             _check_names(names, NEEDS, Label("要求", "need"), (*path, move), faults)
+            for index, name in enumerate(names):
+                if name in _ONLY and move not in _ONLY[name]:
+                    faults.add(
+                        (*path, move, index),
+                        f"{name} 只能用于 {'、'.join(_ONLY[name])}：在“{move}”时无法满足，工单会卡住",
+                        f"{name} can be asked of {', '.join(_ONLY[name])} only: at {move} nobody could ever satisfy it",
+                    )
             found[move] = tuple(dict.fromkeys(names))
     return found
 
