@@ -144,7 +144,9 @@ async def test_shift_is_handed_over_with_its_orders_and_taken_over_by_the_next(d
     await settle(database_url, staff("patrol2"), staff("patrol3"))
     connection = await connect(database_url)
     await raise_alert(connection, "test-gas_alarm-1")
-    _, private = await raise_alert(connection, "test-wristband-1", rule_id="wristband.heart_rate_very_low", severity=Severity.MAJOR)
+    _, private = await raise_alert(
+        connection, "test-wristband-1", rule_id="wristband.heart_rate_very_low", severity=Severity.MAJOR
+    )
     await connection.close()
     async with (
         api_server(database_url) as url,

@@ -129,6 +129,8 @@ FAULTS: list[tuple[str, str, tuple[int, str, str]]] = [
     ("[photo_after]", "[on_site]", (10, "classes[0].needs.resolve[0]", "arrive only")),
     ("needs: {resolve", "needs: {solve", (10, "classes[0].needs.solve", "did you mean resolve")),
     ("[weather]", "[rain]", (11, "classes[0].pause.reasons[0]", "no reason to pause rain")),
+    (", longest: 4h", "", (11, "classes[0].pause", "might never end")),
+    ("needs: {resolve", "needs: {accept: [reason], resolve", (10, "classes[0].needs.accept", "asked for nothing")),
     ("[weather]", "[]", (11, "classes[0].pause.longest", "no reason for which")),
     ("calendar: day", "calendar: night", (14, "classes[1].calendar", "no calendar night")),
     ("days: all", "days: someday", (2, "calendars.day[0].days", "unknown day")),

@@ -382,3 +382,15 @@ def _check_critical(one: OrderClass, path: Path, faults: Faults) -> None:
             f"{one.id} 可能含紧急（critical）工单，接单须有升级阶梯",
             f"critical orders may fall into {one.id}: its accept clock needs a ladder",
         )
+    if one.pause.reasons and not one.pause.longest_s:
+        faults.add(
+            (*path, "pause"),
+            f"{one.id} 可能含紧急（critical）工单，暂停须有最长时限 longest",
+            f"critical orders may fall into {one.id}: a pause of them needs its longest, or it might never end",
+        )
+    if one.needs.get(Move.ACCEPT.value):
+        faults.add(
+            (*path, "needs", Move.ACCEPT.value),
+            f"{one.id} 可能含紧急（critical）工单，接单不得附加要求",
+            f"critical orders may fall into {one.id}: whoever comes to help is asked for nothing to accept them",
+        )
