@@ -25,7 +25,7 @@ _RUNGS: dict[Rung, str] = {
     Rung.TEAM: "队伍", Rung.LEADER: "队长", Rung.DESK: "社区值班", Rung.STREET: "街道", Rung.DEPARTMENT: "部门"
 }  # fmt: skip
 AT_ONCE = 200
-LOCK = "SELECT version FROM work_order WHERE id = $1 FOR UPDATE SKIP LOCKED"
+LOCK = "SELECT version FROM work_order WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED"
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ LINKED_WITHIN = timedelta(hours=24)
 """A trouble that comes back within a day of its order's end is linked to it: the repair may not have held."""
 LISTED = 20
 """Places named in one line of an order's history."""
+_DONE = (OrderState.RESOLVED, OrderState.VERIFIED)
 _NOT_TAKEN = (OrderState.CREATED, OrderState.DISPATCHED, OrderState.RETURNED)
 
 
@@ -134,6 +135,9 @@ async def _join(
     if severity is not None and order.state is OrderState.PAUSED:
         # Taken where it has become critical: whatever it waited for, it is graver now than when somebody let it wait.
         moves.append(MoveRequest(Move.RESUME, order.version, reason=alert.why.zh))
+    if order.state in _DONE and (alert.life_safety or alert.severity is Severity.CRITICAL):
+        # Whoever was there is gone: a second call for help is not left to whoever checks the first one some time.
+        moves.append(MoveRequest(Move.REOPEN, order.version, team=alert.team, reason=alert.why.zh))
     if severity is not None and alert.team is not order.team and order.arrived_at is None:
         # What it has become is another team's work; whoever is already on site stays.
         moves.append(MoveRequest(Move.TRANSFER, order.version, team=alert.team, reason=alert.why.zh))

@@ -63,6 +63,8 @@ class OrderIn(Model):
             raise ValueError("x 与 y 须同时给出 · x and y come together")
         if self.team is None and self.category is None:
             raise ValueError("请给出队伍或类别 · a team or a category is needed")
+        if self.severity is Severity.CRITICAL and not self.dispatch:
+            raise ValueError("紧急工单须立即派单 · a critical order is dispatched at once; it cannot wait for the desk")
         return self
 
 

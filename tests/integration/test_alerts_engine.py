@@ -173,6 +173,21 @@ async def test_repeat_after_closing_opens_a_linked_order(world: World) -> None:
     assert len(await world.orders("state = 'dispatched'")) == 1
 
 
+async def test_second_call_for_help_sends_somebody_again_though_the_first_was_seen_to(world: World) -> None:
+    """Resolved is not closed: it would join an order that nobody looks at before it is checked some time."""
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        order = (await until(world.orders))[0]
+        for what in (Move.ACCEPT, Move.ARRIVE, Move.RESOLVE):
+            await move(world, order["id"], what, note="seen to")
+        await world.event("sos_button-1", "pressed")
+        again = (await until(lambda: world.orders("state = 'dispatched'")))[0]
+    assert again["id"] == order["id"] and len(await world.orders()) == 1
+    assert (await world.history(order["id"]))[5:] == ["repeat", "reopen"]
+    assert again["accept_due"] - again["dispatched_at"] == timedelta(seconds=60)
+    assert again["attention_at"] is not None
+
+
 async def test_new_alert_joins_the_order_that_is_still_open(world: World) -> None:
     await world.event("sos_button-1", "pressed")
     async with engine(world):

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from services.domain.registry import Account
-from services.domain.vocabulary import Role, Team
+from services.domain.vocabulary import Role, Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
 from tests.integration.roster_support import settle, staff
@@ -144,6 +144,9 @@ async def test_shift_is_handed_over_with_its_orders_and_taken_over_by_the_next(d
     await settle(database_url, staff("patrol2"), staff("patrol3"))
     connection = await connect(database_url)
     await raise_alert(connection, "test-gas_alarm-1")
+    _, private = await raise_alert(
+        connection, "test-wristband-1", rule_id="wristband.heart_rate_very_low", severity=Severity.MAJOR
+    )
     await connection.close()
     async with (
         api_server(database_url) as url,
@@ -162,7 +165,9 @@ async def test_shift_is_handed_over_with_its_orders_and_taken_over_by_the_next(d
         await said(await three.post(f"{home}/handovers", json=body, headers=key("h")), 422)
         made = await said(await one.post(f"{home}/handovers", json=body, headers=key("h")))
         assert made == await said(await one.post(f"{home}/handovers", json=body, headers=key("h")))
-        assert [order["state"] for order in made["open_orders"]] == ["dispatched"] and made["to_shift"] is not None
+        assert [order["state"] for order in made["open_orders"]] == ["dispatched"] * 2 and made["to_shift"] is not None
+        titles = {order["id"]: order["title_zh"] for order in made["open_orders"]}
+        assert titles.pop(str(private)) == "健康关怀" and list(titles.values()) == ["燃气泄漏"]
         await said(await one.post(f"/handovers/{made['id']}/confirm"), 422)
         await said(await three.post(f"/handovers/{made['id']}/confirm"), 422)
         taken = await said(await two.post(f"/handovers/{made['id']}/confirm"))

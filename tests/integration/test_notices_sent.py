@@ -112,6 +112,25 @@ async def test_order_climbs_when_nobody_can_be_reached_and_the_desk_is_told(
     assert (first["state"], first["escalated"], first["attempts"]) == ("failed", True, 4)
 
 
+async def test_row_of_the_outbox_that_makes_no_sense_keeps_no_other_from_being_told(
+    database_url: str, pool: asyncpg.Pool[Any], out: Sink
+) -> None:
+    await give_channel(pool, "patrol1", out.url("patrol1"))
+    async with pool.acquire() as connection, connection.transaction():
+        await outbox.append(
+            connection,
+            [
+                Outgoing("order.dispatch", "test", "nothing", "", {}),
+                # To an account, in a community, that are not there.
+                Outgoing("notice.requested", "nowhere", "x", "", {"recipients": [{"id": "nobody", "user": True}]}),
+            ],
+        )
+    await raised(pool)
+    async with notifier(database_url):
+        await until(lambda: _heard(out, "patrol1"))
+    assert not await notices(pool, "community_id = 'nowhere'")
+
+
 async def test_outbox_read_again_from_the_beginning_tells_nobody_twice(
     database_url: str, pool: asyncpg.Pool[Any], out: Sink
 ) -> None:

@@ -181,6 +181,20 @@ async def test_nothing_readable_leaves_the_defaults(connection: asyncpg.Connecti
     assert (terms.class_id, terms.class_version) == ("emergency", 0)
 
 
+async def test_text_that_trips_its_reader_leaves_the_defaults(
+    connection: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is that goes wrong in it: an order is opened all the same."""
+
+    def trips(_: str) -> None:
+        raise RecursionError
+
+    await write_version(connection, HOME, OWN + "# another text\n", "admin")
+    monkeypatch.setattr("services.adapters.orders.classes.parsed", trips)
+    terms = await terms_for(connection, draft())
+    assert (terms.class_id, terms.class_version) == ("emergency", 0)
+
+
 async def test_versions_are_never_edited(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await write_version(connection, HOME, OWN, "admin")
     with pytest.raises(asyncpg.RestrictViolationError):

@@ -313,6 +313,35 @@ async def test_orders_are_not_merged_into_what_is_no_open_order_here(
     assert (await whole(home, order.id)).state is OrderState.DISPATCHED
 
 
+async def test_orders_whose_work_lies_ahead_are_not_merged_into_one_that_is_done_or_waits(
+    home: asyncpg.Connection[Any],
+) -> None:
+    now = datetime.now(UTC)
+    order, done = await new_order(home, now), await new_order(home, now)
+    for move, who in ((Move.ACCEPT, PATROL), (Move.ARRIVE, PATROL), (Move.RESOLVE, PATROL)):
+        await moved(home, done.id, move, who, note="done")
+    waiting = draft(id=OrderId(uuid4()), community_id=HOME, source=Source.STAFF, grid_id="test-grid-1", terms=terms())
+    async with home.transaction():
+        await insert_order(home, waiting, now, dispatch=False)
+    for into, words in ((done.id, "done already"), (waiting.id, "not dispatched")):
+        with pytest.raises(MoveRefused, match=words):
+            await moved(home, order.id, Move.MERGE, DESK, merge_into=into)
+    assert (await whole(home, order.id)).state is OrderState.DISPATCHED
+
+
+async def test_orders_held_by_a_mover_may_be_referred_to(home: asyncpg.Connection[Any], database_url: str) -> None:
+    """Notices, evidence and reports refer to an order by a foreign key: waiting there with locks of their own is how
+    whoever climbs the ladder and whoever tells people would wait for each other."""
+    order, second = await new_order(home, datetime.now(UTC)), await connect(database_url)
+    async with home.transaction():
+        await fetch_order(home, order.id, lock=True)
+        async with asyncio.timeout(5):
+            await second.fetchval("SELECT id FROM work_order WHERE id = $1 FOR KEY SHARE", order.id)
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await second.fetchval("SELECT id FROM work_order WHERE id = $1 FOR NO KEY UPDATE NOWAIT", order.id)
+    await second.close()
+
+
 async def test_orders_that_merge_crosswise_do_not_wait_for_each_other(
     home: asyncpg.Connection[Any], database_url: str
 ) -> None:
@@ -339,6 +368,8 @@ async def test_orders_opened_by_people_name_them_and_may_wait_to_be_filed(home: 
         row, outgoing = await insert_order(home, wanted, now, actor=PATROL, dispatch=False, note="seen", asked="d")
         await append(home, outgoing)
     assert (row.state, row.version, [one.type for one in outgoing]) == (OrderState.CREATED, 1, ["order.create"])
+    assert "file" not in terms().clocks
+    assert row.file_due is not None and await home.fetchval("SELECT attention_at FROM work_order WHERE id = $1", row.id)
     first = (await fetch_history(home, row.id))[0]
     assert (first.actor_id, first.actor_role, first.detail["note"]) == ("user-patrol1", "staff", "seen")
     assert await home.fetchval("SELECT action FROM audit ORDER BY id DESC LIMIT 1") == "order.create"

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from services.adapters.reports import erase_contacts, reporters_of
+from services.domain.vocabulary import Severity
+from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
 from tests.evidence_kit import jpeg, zipped
 from tests.factory import put_community, small_community
@@ -325,6 +327,21 @@ async def test_withdrawn_report_ends_its_order_unless_life_may_hang_on_it(databa
                 assert answer.status_code == 200, answer.text
             assert (await order_of(connection, one["id"]))["state"] == state
         assert (await resident.get(f"/reports/{grave['id']}")).json()["stage"] == "withdrawn"
+    await connection.close()
+
+
+async def test_withdrawn_report_spares_the_order_that_took_an_alert_over(database_url: str) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    alert, part = await raise_alert(connection, "test-bin-1", severity=Severity.MINOR)
+    async with api_server(database_url) as url, client(url, "resident1") as resident, client(url, "desk") as desk:
+        made = await send(resident, "power_cut", building_id="test-b1")
+        order = (await order_of(connection, made["id"]))["id"]
+        await move(desk, connection, part, "merge", merge_into=str(order))
+        assert await connection.fetchval("SELECT order_id FROM alert WHERE id = $1", alert) == order
+        answer = await post(resident, f"/reports/{made['id']}/withdraw")
+        assert answer.status_code == 200, answer.text
+        assert (await order_of(connection, made["id"]))["state"] == "dispatched"
     await connection.close()
 
 

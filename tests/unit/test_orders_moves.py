@@ -23,6 +23,7 @@ from services.domain.orders import (
     Rung,
     Who,
     allowed_moves,
+    attention_at,
     created,
     decide,
     digest,
@@ -30,6 +31,7 @@ from services.domain.orders import (
     needs_of,
     overdue,
     unmergeable,
+    with_filing,
 )
 from services.domain.orders.order import apply
 from services.domain.orders.pauses import REASONS, named
@@ -304,3 +306,12 @@ def test_orders_have_words_for_everything() -> None:
     assert set(MOVE_LABELS) == set(Move)
     assert set(WHO_LABELS) == set(Who)
     assert named(("weather", "unheard")).zh == f"{REASONS['weather'].zh}、unheard"
+
+
+def test_order_that_waits_to_be_filed_keeps_its_clock_when_it_becomes_worse() -> None:
+    """The worse class may file nothing; what waits for the desk waits for it still."""
+    waiting = order_in(S.CREATED, opened=draft(severity=Severity.MINOR, terms=with_filing(terms())))
+    worse = apply(waiting, entry(waiting, Move.REPEAT, severity="critical", terms=terms().as_detail()))
+    assert worse.severity is Severity.CRITICAL and worse.file_due == waiting.file_due is not None
+    assert attention_at(worse) is not None
+    assert [one.what for one in overdue(worse, worse.file_due)] == ["warn", "breach", "escalate"]

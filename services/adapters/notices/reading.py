@@ -52,8 +52,45 @@ class Read:
     unreadable: int = 0
 
 
+_NONSENSE = (
+    KeyError, ValueError, TypeError, AttributeError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError,
+)  # fmt: skip
+"""What a row that makes no sense ends in, wherever it is looked at: it would again, however often it is read."""
+
+
 async def read_outbox(connection: Connection, now: datetime, limit: int = 500) -> Read | None:
-    """One batch. None: another engine is at it. Reading a row again makes no notice twice: its id says so."""
+    """One batch. None: another engine is at it. Reading a row again makes no notice twice: its id says so.
+
+    A row that makes no sense is told of and passed over: it must not keep all that follow it from being told.
+    """
+    try:
+        return await _read(connection, now, limit)
+    except _NONSENSE as error:
+        log.error("notice_batch_unreadable", why=repr(error))
+    events = notices = 0
+    while events < limit:
+        try:
+            one = await _read(connection, now, 1)
+        except _NONSENSE as error:
+            return Read(events + 1, notices, True, 1) if await _passed(connection, error) else None
+        if one is None or not one.events:
+            return one and Read(events, notices, False)
+        events, notices = events + one.events, notices + one.notices
+    return Read(events, notices, True)
+
+
+async def _passed(connection: Connection, error: Exception) -> bool:
+    async with connection.transaction():
+        cursor = await connection.fetchval(Q["lock_reader"])
+        row = await connection.fetchrow(Q["outbox_rows"], cursor, 1) if cursor is not None else None
+        if row is None:
+            return False
+        await connection.execute(Q["move_reader"], row["seq"])
+    log.error("notice_event_unreadable", seq=row["seq"], type=row["type"], why=repr(error))
+    return True
+
+
+async def _read(connection: Connection, now: datetime, limit: int) -> Read | None:
     async with connection.transaction():
         cursor = await connection.fetchval(Q["lock_reader"])
         if cursor is None:

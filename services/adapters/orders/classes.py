@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from services.adapters.orders.class_files import ClassFileError, load_defaults, parsed
+from services.adapters.orders.class_files import load_defaults, parsed
 from services.adapters.queries import Queries
 from services.domain.orders.classes import Case, Classes
 from services.domain.orders.terms import Terms
@@ -97,7 +97,8 @@ async def _readable(connection: asyncpg.Connection[Any], community_id: str, foun
     for row in await connection.fetch(Q["class_documents"], community_id, found.version):
         try:
             classes = parsed(row["document"])
-        except ClassFileError as error:
+        except Exception as error:
+            # Not only what is known to be wrong: no text that somebody stored keeps an order from being opened.
             UNREADABLE.inc()
             log.error("order_classes_unreadable", community=community_id, version=row["version"], why=str(error))
             continue

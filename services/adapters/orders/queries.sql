@@ -2,14 +2,15 @@
 SELECT * FROM work_order WHERE id = $1
 
 -- name: lock_order
-SELECT * FROM work_order WHERE id = $1 FOR UPDATE
+-- NO KEY: what only refers to the order (evidence, notices, reports) never waits for whoever moves it
+SELECT * FROM work_order WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: fetch_history
 SELECT version, move, from_state, to_state, at, actor_id, actor_role, reason, detail, idempotency_key
 FROM work_order_history WHERE order_id = $1 ORDER BY version
 
 -- name: lock_orders
-SELECT * FROM work_order WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+SELECT * FROM work_order WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: key_of
 SELECT move, detail ->> 'digest' AS digest FROM work_order_history WHERE order_id = $1 AND idempotency_key = $2

@@ -42,6 +42,7 @@ from services.domain.orders import (
     digest,
     fold,
     unmergeable,
+    with_filing,
 )
 from services.domain.orders.order import apply
 from services.domain.vocabulary import Label
@@ -88,6 +89,8 @@ async def insert_order(
     """
     if draft.terms is None:
         draft = replace(draft, terms=await terms_for(connection, draft, now))
+    if not dispatch and draft.terms is not None:
+        draft = replace(draft, terms=with_filing(draft.terms))
     first = created(draft, now, actor.id, actor.role_name)
     more = {name: value for name, value in (("note", note), ("digest", asked)) if value}
     first = replace(first, detail={**first.detail, **more})

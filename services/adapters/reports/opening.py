@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,12 +11,11 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters.orders import OrderRow, append_moves, fetch_order, insert_order
-from services.adapters.orders.classes import terms_for
 from services.adapters.outbox import Outgoing
 from services.adapters.reports.files import family_of
 from services.adapters.reports.rows import Q
 from services.domain.ids import CommunityId, OrderId
-from services.domain.orders import ClockTerm, Draft, Move, MoveRequest, OrderState, Rung, Source, Step, Terms
+from services.domain.orders import Draft, Move, MoveRequest, OrderState, Source
 from services.domain.reports.categories import Category, Filing
 from services.domain.reports.duplicates import Spot, Standing, find
 from services.domain.vocabulary import Severity
@@ -28,9 +27,6 @@ AHEAD = frozenset(
     {OrderState.CREATED, OrderState.DISPATCHED, OrderState.ACCEPTED, OrderState.ARRIVED, OrderState.RETURNED}
 )
 """Orders whose work lies ahead; what is reported after it was done is news, and opens an order that names the first."""
-
-_PLAIN_FILE = ClockTerm(1800, 450, (Step(0, Rung.DESK), Step(3600, Rung.STREET)))
-"""立案 within half an hour, where the class of the order says nothing of it: nothing waits for the desk unwatched."""
 
 
 class KeyReused(Exception):
@@ -172,12 +168,4 @@ async def _fresh(
     )
     if category.filing is Filing.AT_ONCE:
         return await insert_order(connection, draft, now)
-    terms = with_filing(await terms_for(connection, draft))
-    return await insert_order(connection, replace(draft, terms=terms), now, dispatch=False)
-
-
-def with_filing(terms: Terms) -> Terms:
-    """The same, with a clock for 立案."""
-    if "file" in terms.clocks:
-        return terms
-    return replace(terms, clocks={"file": _PLAIN_FILE, **terms.clocks})
+    return await insert_order(connection, draft, now, dispatch=False)

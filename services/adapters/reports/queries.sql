@@ -89,8 +89,11 @@ WHERE r.order_id IN (SELECT orders_taken_over($1)) AND r.rating IS NOT NULL AND 
 UPDATE resident_report SET withdrawn_at = $2 WHERE id = $1 AND withdrawn_at IS NULL RETURNING *
 
 -- name: others
-SELECT count(*) FROM resident_report
-WHERE order_id IN (SELECT orders_taken_over($1)) AND id <> $2 AND withdrawn_at IS NULL
+-- Whatever else hangs on the order: reports of others, alerts, and orders that were merged into it.
+SELECT (SELECT count(*) FROM resident_report
+        WHERE order_id IN (SELECT orders_taken_over($1)) AND id <> $2 AND withdrawn_at IS NULL)
+     + (SELECT count(*) FROM alert WHERE order_id = $1)
+     + (SELECT count(*) FROM work_order WHERE merged_into = $1 AND source <> 'resident')
 
 -- name: urged
 UPDATE resident_report SET urged_at = $2 WHERE id = $1

@@ -104,7 +104,7 @@ async def add_information(
 
 
 async def withdraw(connection: asyncpg.Connection[Any], report_id: UUID, reporter: Actor, now: datetime) -> bool:
-    """Whether the order ended with it: only where no other report stands, nobody has taken it up yet, and no life can
+    """Whether the order ended with it: only where nothing else hangs on it, nobody has taken it up yet, and no life can
     hang on it. Raises ReportNotFound."""
     row, order = await with_order(connection, report_id)
     if row["withdrawn_at"] is not None:

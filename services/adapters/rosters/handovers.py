@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from services.adapters.rosters.common import Connection, Q, RosterRefused, Row, json_of
+from services.adapters.rules.privacy import about_health
+from services.domain.notices.templates import MASKED_TITLE
 from services.domain.vocabulary import Label, Team
 
 POSITION_KEPT = timedelta(hours=2)
@@ -29,7 +31,7 @@ async def hand_over(
         raise RosterRefused(Label("您当前不在该队伍的班上", "you stand no shift of this team, nor did within the hour"))
     following = await connection.fetchrow(Q["next_shift"], community_id, team.value, by, current["ends_at"])
     rows = await connection.fetch(Q["open_orders_of_team"], community_id, team.value)
-    orders = [{**row, "id": str(row["id"])} for row in map(dict, rows)]
+    orders = [_listed(row) for row in rows]
     await connection.execute(
         Q["insert_handover"],
         handover_id,
@@ -44,6 +46,13 @@ async def hand_over(
     )
     row: Row = await connection.fetchrow(Q["handover"], handover_id)
     return row
+
+
+def _listed(row: Row) -> dict[str, Any]:
+    """As every team may read it: what is about somebody's health says only that."""
+    private = row["rule_id"] is not None and any(about_health(one) for one in (row["rule_id"], *row["active_rules"]))
+    shown = {name: row[name] for name in ("number", "state", "severity", "title_zh", "place")}
+    return shown | {"id": str(row["id"])} | ({"title_zh": MASKED_TITLE.zh} if private else {})
 
 
 async def handover(connection: Connection, handover_id: UUID) -> Row | None:

@@ -177,9 +177,10 @@ ORDER BY abs(extract(epoch FROM starts_at - $4)), id
 LIMIT 1
 
 -- name: open_orders_of_team
-SELECT id, number, state, severity, title_zh, place FROM work_order
-WHERE community_id = $1 AND team = $2 AND state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
-ORDER BY number
+SELECT o.id, o.number, o.state, o.severity, o.title_zh, o.place, a.rule_id, a.active_rules
+FROM work_order o LEFT JOIN alert a ON a.id = o.alert_id
+WHERE o.community_id = $1 AND o.team = $2 AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
+ORDER BY o.number
 LIMIT 500
 
 -- name: insert_handover

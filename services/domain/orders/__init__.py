@@ -7,7 +7,18 @@ from services.domain.orders.order import TOP_RUNG, Draft, Entry, Order, Source, 
 from services.domain.orders.people import SYSTEM, WHO_LABELS, Actor, Who, sorts_of
 from services.domain.orders.requests import MoveRequest, digest, digest_of
 from services.domain.orders.states import ENDED, MOVE_LABELS, STATE_LABELS, Move, OrderState
-from services.domain.orders.terms import CLOCKS, Clock, ClockTerm, Mode, Rung, Span, Step, Terms, plain_terms
+from services.domain.orders.terms import (
+    CLOCKS,
+    Clock,
+    ClockTerm,
+    Mode,
+    Rung,
+    Span,
+    Step,
+    Terms,
+    plain_terms,
+    with_filing,
+)
 
 __all__ = [
     "CLOCKS",
@@ -54,4 +65,5 @@ __all__ = [
     "running",
     "sorts_of",
     "unmergeable",
+    "with_filing",
 ]

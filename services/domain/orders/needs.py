@@ -161,4 +161,8 @@ def unmergeable(order: Order, into: Order) -> Label | None:
         return Label("只能并入本社区的工单", "It can be merged only into an order of its own community")
     if into.ended:
         return Label("并入的工单已终结", "The order it would be merged into has ended")
+    if into.state in (OrderState.RESOLVED, OrderState.VERIFIED):
+        return Label("并入的工单已处置完毕", "The work of the order it would be merged into is done already")
+    if into.dispatched_at is None and order.dispatched_at is not None:
+        return Label("并入的工单尚未立案", "The order it would be merged into was not dispatched yet")
     return None

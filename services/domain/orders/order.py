@@ -428,6 +428,9 @@ def _worsened(order: Order, entry: Entry) -> Order:
         return order
     given = entry.detail.get("terms")
     terms = Terms.from_detail(given) if given else plain_terms(severity)
+    if order.dispatched_at is None and "file" not in terms.clocks and "file" in order.terms.clocks:
+        # It waits to be filed still, and must not wait unwatched because the worse class files nothing.
+        terms = replace(terms, clocks={"file": order.terms.clocks["file"], **terms.clocks})
     before, running = order, order.ran_at is not None
     order = replace(_stopped(order, entry.at), severity=severity, terms=terms, ran_at=entry.at if running else None)
     filing = terms.clocks.get("file")

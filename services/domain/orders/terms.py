@@ -165,6 +165,16 @@ def _read_steps(given: Iterable[Sequence[Any]]) -> tuple[Step, ...]:
 
 _MIN, _HOUR = 60, 3600
 
+PLAIN_FILE = ClockTerm(30 * _MIN, 450, (Step(0, Rung.DESK), Step(_HOUR, Rung.STREET)))
+"""立案 within half an hour, where the class of the order says nothing of it: nothing waits for the desk unwatched."""
+
+
+def with_filing(terms: Terms) -> Terms:
+    """The same, with a clock for 立案."""
+    if "file" in terms.clocks:
+        return terms
+    return replace(terms, clocks={"file": PLAIN_FILE, **terms.clocks})
+
 
 def _clock(due_s: int, *steps: Step) -> ClockTerm:
     return ClockTerm(due_s, due_s // 4, steps)

@@ -37,6 +37,8 @@ MOVES = tuple(
     )
 )  # fmt: skip
 """Moves that people make, and so moves that may ask something of them."""
+_ONLY: Mapping[str, tuple[str, ...]] = {"on_site": (Move.ARRIVE.value,)}
+"""Needs that can be met by these moves alone: a presence is proved when somebody arrives, and at no other time."""
 MOST_CLASSES = 100
 MOST_SPANS = 20
 FARTHEST = timedelta(days=366)
@@ -303,6 +305,13 @@ def _needs(given: Any, path: Path, faults: Faults) -> dict[str, tuple[str, ...]]
             faults.add((*path, move), "应为列表 [photo_after]", "expected a list: [photo_after]")
         else:
             _check_names(names, NEEDS, Label("要求", "need"), (*path, move), faults)
+            for index, name in enumerate(names):
+                if name in _ONLY and move not in _ONLY[name]:
+                    faults.add(
+                        (*path, move, index),
+                        f"{name} 只能用于 {'、'.join(_ONLY[name])}：在“{move}”时无法满足，工单会卡住",
+                        f"{name} can be asked of {', '.join(_ONLY[name])} only: at {move} nobody could ever satisfy it",
+                    )
             found[move] = tuple(dict.fromkeys(names))
     return found
 
@@ -372,4 +381,16 @@ def _check_critical(one: OrderClass, path: Path, faults: Faults) -> None:
             (*path, "clocks", "accept"),
             f"{one.id} 可能含紧急（critical）工单，接单须有升级阶梯",
             f"critical orders may fall into {one.id}: its accept clock needs a ladder",
+        )
+    if one.pause.reasons and not one.pause.longest_s:
+        faults.add(
+            (*path, "pause"),
+            f"{one.id} 可能含紧急（critical）工单，暂停须有最长时限 longest",
+            f"critical orders may fall into {one.id}: a pause of them needs its longest, or it might never end",
+        )
+    if one.needs.get(Move.ACCEPT.value):
+        faults.add(
+            (*path, "needs", Move.ACCEPT.value),
+            f"{one.id} 可能含紧急（critical）工单，接单不得附加要求",
+            f"critical orders may fall into {one.id}: whoever comes to help is asked for nothing to accept them",
         )
