@@ -570,12 +570,14 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
     async with engine(world):
         await world.event("gas_alarm-1", "alarm")
         order = (await until(world.orders))[0]
+    # Whoever returns it, another of the team is told to go.
+    forced = Actor("user-patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
     steps: list[tuple[Move, Actor, dict[str, Any]]] = [
         (Move.RETURN, PATROL, {"reason": "no key"}),
-        (Move.ACCEPT, PATROL, {"idempotency_key": "a"}),
+        (Move.ACCEPT, forced, {"idempotency_key": "a"}),
         (Move.URGE, DESK, {"reason": "people wait"}),
-        (Move.ARRIVE, PATROL, {"place": "door"}),
-        (Move.RESOLVE, PATROL, {"note": "valve shut"}),
+        (Move.ARRIVE, forced, {"place": "door"}),
+        (Move.RESOLVE, forced, {"note": "valve shut"}),
         (Move.VERIFY, DESK, {}),
         (Move.CLOSE, DESK, {}),
     ]
@@ -585,6 +587,9 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
             row = await fetch_order(connection, order["id"])
             assert fold(await fetch_history(connection, order["id"])) == row.order
     assert row.state is OrderState.CLOSED
+    # What is returned goes out again by itself, as one dispatch more.
+    assert (await world.history(order["id"]))[:5] == ["create", "dispatch", "return", "dispatch", "accept"]
+    assert row.forced and row.returns == 1 and row.assignee_id == forced.id
     actions = [r["action"] for r in await world.pool.fetch("SELECT action FROM audit ORDER BY id")]
     assert actions == [f"order.{what.value}" for what, _, _ in steps]
     async with world.pool.acquire() as connection, connection.transaction():
