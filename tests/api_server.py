@@ -43,7 +43,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
 @asynccontextmanager
 async def client(url: str, username: str | None = None, password: str = PASSWORD) -> AsyncIterator[httpx.AsyncClient]:
     """With `username`, logged in by bearer token."""
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http:
         if username is not None:
             answer = await http.post("/auth/login", json={"username": username, "password": password})
             assert answer.status_code == 200, answer.text
