@@ -29,7 +29,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
     chosen = ApiSettings(database_url=database_url, http_port=0, secret_key=KEY, **settings)
     service = asyncio.create_task(run(chosen, stop, ready.set_result))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             waiting: set[asyncio.Future[Any]] = {service, ready}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if service.done():
