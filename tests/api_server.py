@@ -29,7 +29,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
     chosen = ApiSettings(database_url=database_url, http_port=0, secret_key=KEY, **settings)
     service = asyncio.create_task(run(chosen, stop, ready.set_result))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             waiting: set[asyncio.Future[Any]] = {service, ready}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if service.done():
@@ -43,7 +43,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
 @asynccontextmanager
 async def client(url: str, username: str | None = None, password: str = PASSWORD) -> AsyncIterator[httpx.AsyncClient]:
     """With `username`, logged in by bearer token."""
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http:
         if username is not None:
             answer = await http.post("/auth/login", json={"username": username, "password": password})
             assert answer.status_code == 200, answer.text

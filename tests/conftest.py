@@ -246,16 +246,31 @@ def database_template(servers: Servers) -> Iterator[str]:
         yield name
 
 
+async def _clone(maintenance_url: str, template: str) -> str:
+    name = f"linhub_test_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(maintenance_url)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+    return name
+
+
 @pytest.fixture
 async def database_url(servers: Servers, database_template: str) -> AsyncIterator[str]:
     """A fresh migrated database of the test's own; dropped afterwards, whoever is still connected."""
-    name = f"linhub_test_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{database_template}"')
-    finally:
-        await connection.close()
+    name = await _clone(servers.database_url, database_template)
     try:
         yield with_database(servers.database_url, name)
     finally:
         await _drop(servers.database_url, name)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(servers: Servers, database_template: str) -> Iterator[str]:
+    """As `database_url`, for all tests of a module together: for what is dear to fill, and then read only."""
+    name = run(_clone(servers.database_url, database_template))
+    try:
+        yield with_database(servers.database_url, name)
+    finally:
+        run(_drop(servers.database_url, name))

@@ -350,14 +350,14 @@ async def test_service_says_what_it_waits_for_and_stops_when_told(world: World) 
     stop, ports = asyncio.Event(), asyncio.Queue[int]()
     config = settings("postgresql://nobody@127.0.0.1:1/nothing")
     running = asyncio.create_task(run(config, stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
         waiting = await client.get("/health/ready")
         assert (waiting.status_code, waiting.json()["why"]) == (503, "waiting for the database")
         stop.set()
         await running
     stop = asyncio.Event()
     running = asyncio.create_task(run(settings(world.url), stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
 
         async def ready() -> bool:
             return (await client.get("/health/ready")).status_code == 200
@@ -585,12 +585,14 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
     async with engine(world):
         await world.event("gas_alarm-1", "alarm")
         order = (await until(world.orders))[0]
+    # Whoever returns it, another of the team is told to go.
+    forced = Actor("user-patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
     steps: list[tuple[Move, Actor, dict[str, Any]]] = [
         (Move.RETURN, PATROL, {"reason": "no key"}),
-        (Move.ACCEPT, PATROL, {"idempotency_key": "a"}),
+        (Move.ACCEPT, forced, {"idempotency_key": "a"}),
         (Move.URGE, DESK, {"reason": "people wait"}),
-        (Move.ARRIVE, PATROL, {"place": "door"}),
-        (Move.RESOLVE, PATROL, {"note": "valve shut"}),
+        (Move.ARRIVE, forced, {"place": "door"}),
+        (Move.RESOLVE, forced, {"note": "valve shut"}),
         (Move.VERIFY, DESK, {}),
         (Move.CLOSE, DESK, {}),
     ]
@@ -600,6 +602,9 @@ async def test_row_equals_the_fold_of_its_history_through_a_whole_life(world: Wo
             row = await fetch_order(connection, order["id"])
             assert fold(await fetch_history(connection, order["id"])) == row.order
     assert row.state is OrderState.CLOSED
+    # What is returned goes out again by itself, as one dispatch more.
+    assert (await world.history(order["id"]))[:5] == ["create", "dispatch", "return", "dispatch", "accept"]
+    assert row.forced and row.returns == 1 and row.assignee_id == forced.id
     actions = [r["action"] for r in await world.pool.fetch("SELECT action FROM audit ORDER BY id")]
     assert actions == [f"order.{what.value}" for what, _, _ in steps]
     async with world.pool.acquire() as connection, connection.transaction():

@@ -94,7 +94,7 @@ async def test_recovery_from_a_start_without_a_database(database_url: str) -> No
         settings = ApiSettings(database_url=url_between, http_port=_free_port(), secret_key=KEY)
         service = asyncio.create_task(run(settings, stop, lambda _: ready.set()))
         url = f"http://127.0.0.1:{settings.http_port}"
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
             async with asyncio.timeout(10):
                 while True:
                     try:

@@ -168,7 +168,7 @@ def _verb(database_url: str, url: str, verb: str) -> tuple[int, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "services.cli.main", "evidence", verb, "--json"],
         env=os.environ | {"LINHUB_DATABASE_URL": database_url, "LINHUB_EVIDENCE_URL": url},
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False,
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
@@ -184,7 +184,7 @@ def free_port() -> int:
 async def answers(address: str) -> None:
     import httpx
 
-    async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as http:
+    async with asyncio.timeout(90), httpx.AsyncClient(trust_env=False, timeout=30) as http:
         while True:
             try:
                 if (await http.get(f"{address}/health/ready")).status_code == 200:
@@ -197,7 +197,7 @@ async def answers(address: str) -> None:
 async def _waits(database_url: str) -> None:
     """Until somebody waits for an advisory lock of this database."""
     connection = await connect(database_url)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await connection.fetchval(  # noqa: ASYNC110
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"

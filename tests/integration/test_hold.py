@@ -350,21 +350,24 @@ async def test_away_is_said_by_the_household_and_known_to_the_rules(
 
 
 class _Dies:
-    """A connection that dies before its n-th statement."""
+    """A connection that dies before its n-th statement, and stays dead."""
 
     def __init__(self, connection: Any, at: int) -> None:
         self._connection, self._left = connection, at
+
+    def is_closed(self) -> bool:
+        return self._left <= 0 or bool(self._connection.is_closed())
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._connection, name)
         if name not in ("execute", "fetch", "fetchrow", "fetchval"):
             return found
 
-        async def call(*arguments: Any) -> Any:
+        async def call(*arguments: Any, **options: Any) -> Any:
             self._left -= 1
-            if self._left == 0:
+            if self._left <= 0:
                 raise ConnectionResetError("died here")
-            return await found(*arguments)
+            return await found(*arguments, **options)
 
         return call
 
@@ -392,11 +395,11 @@ async def test_engine_that_dies_before_any_statement_holds_and_releases_once(
         await overflow(world)
         await world.event("highthrow_camera-1", "thrown")
         await world.event("sos_button-1", "pressed")
-        await until(lambda: world.alerts("life_safety AND order_id IS NOT NULL"), 15)
-        await until(lambda: world.alerts("kind = 'highthrow_camera'"), 15)
+        await until(lambda: world.alerts("life_safety AND order_id IS NOT NULL"), 90)
+        await until(lambda: world.alerts("kind = 'highthrow_camera'"), 90)
         await desk.post(f"/silences/{made['id']}/end")
-        await until(lambda: world.alerts("kind = 'bin' AND order_id IS NOT NULL"), 15)
-        await until(lambda: world.alerts("kind = 'highthrow_camera' AND order_id IS NOT NULL"), 15)
+        await until(lambda: world.alerts("kind = 'bin' AND order_id IS NOT NULL"), 90)
+        await until(lambda: world.alerts("kind = 'highthrow_camera' AND order_id IS NOT NULL"), 90)
     assert deaths >= 20
     assert len(await world.orders()) == len(await world.alerts()) == 3
     assert sorted(await occurrences(world)) == ["raised"] * 3 + ["released"] * 2

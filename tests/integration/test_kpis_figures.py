@@ -24,6 +24,7 @@ from services.domain.kpis import COUNTED, DIMENSIONS, FIGURES, MEASURED, Days, T
 from services.domain.orders import Source
 from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
+from tests.conftest import run
 from tests.factory import put_community, small_community
 from tests.kpi_oracle import Made, draft, facts, random_history, tally_of
 
@@ -84,14 +85,19 @@ async def imported(database_url: str, path: Path, rows: list[dict[str, Any]], **
     return await import_orders(database_url, "test", records(written(path, rows)), **options)
 
 
-@pytest.fixture
-async def october(database_url: str, tmp_path: Path) -> str:
+async def _october(database_url: str, folder: Path) -> None:
     await put_community(database_url, small_community())
     building = await building_of(database_url)
     rows = [{**row, "building": building if row["building"] else None} for row in vector()]
-    done = await imported(database_url, tmp_path / "v.jsonl", rows)
+    done = await imported(database_url, folder / "v.jsonl", rows)
     assert (done.imported, done.faults) == (1054, ())
-    return database_url
+
+
+@pytest.fixture(scope="module")
+def october(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One database for all tests that ask for the check vector: they read it, or write elsewhere."""
+    run(_october(module_database_url, tmp_path_factory.mktemp("october")))
+    return module_database_url
 
 
 SPAN = {"from": "2026-10-01", "to": "2026-10-31"}
@@ -326,12 +332,13 @@ async def test_figures_equal_an_oracle_over_random_histories(database_url: str) 
         asked = Asked("test", "Asia/Shanghai", start, end, moment, {}, Private())
         inside = [m for m in made if start <= m.order.created_at < end]
         found = {m.order.id: facts(m.history, moment) for m in inside}
-        same(await tally(connection, asked), tally_of(list(found.values())))
+        whole = await tally(connection, asked)
+        same(whole, tally_of(list(found.values())))
         groups = await tallies(connection, asked, "team")
         for key in {m.order.team.value for m in inside}:
             same(groups[key], tally_of([found[m.order.id] for m in inside if m.order.team.value == key]))
         for figure in FIGURES:
-            one = kpi(figure, await tally(connection, asked))
+            one = kpi(figure, whole)
             rows = await behind(connection, asked, figure, denominator=False, after=None, limit=100_000)
             assert sum(row.value for row in rows) == pytest.approx(one.numerator or 0), figure.name
             values = {m: found[m][figure.over] for m in found}

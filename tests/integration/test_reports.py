@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from services.adapters.orders import fetch_order
 from services.adapters.reports import erase_contacts, reporters_of
 from services.domain.vocabulary import Severity
 from tests.api_data import raise_alert
@@ -128,7 +130,6 @@ async def test_ten_who_report_the_same_at_once_make_one_order(database_url: str)
 
 async def test_report_joins_what_a_sensor_has_told_but_nothing_less_grave(database_url: str) -> None:
     from services.domain.vocabulary import Severity, Team
-    from tests.api_data import raise_alert
 
     await put_community(database_url, small_community())
     connection = await connect(database_url)
@@ -194,6 +195,39 @@ async def test_desk_files_refuses_and_joins_what_waits_for_it(database_url: str,
         told = (await resident.get(f"/reports/{parked['id']}")).json()
         assert told["stage"] == "dispatched"
         assert {one.number for one in await reporters_of(connection, into["id"])} == {parked["number"], lane["number"]}
+        assert await _moves_of(connection, into["id"], "repeat") == 1, "the merge says it; nobody says it again"
+    await connection.close()
+
+
+async def _moves_of(connection: Any, order: Any, move: str) -> int:
+    asked = "SELECT count(*) FROM work_order_history WHERE order_id = $1 AND move = $2"
+    found: int = await connection.fetchval(asked, order, move)
+    return found
+
+
+async def test_report_taken_out_of_a_sensors_order_brings_its_gravity_along(database_url: str) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    _, leak = await raise_alert(connection, "test-gas_alarm-1")
+    await connection.execute("UPDATE work_order SET building_id = 'test-b1' WHERE id = $1", leak)
+    async with (
+        api_server(database_url) as url,
+        client(url, "resident1") as resident,
+        client(url, "desk") as desk,
+    ):
+        fault = await send(resident, "rubbish", building_id="test-b1")
+        smell = await send(resident, "gas_smell", building_id="test-b1")
+        assert smell["joined"]
+        sensed, into = await order_of(connection, smell["id"]), await order_of(connection, fault["id"])
+        assert into["severity"] != sensed["severity"] == "critical"
+        for _ in range(2):
+            joined = await post(desk, f"/reports/{smell['id']}/join", order_id=str(into["id"]))
+            assert joined.status_code == 200, joined.text
+        became, left = [await fetch_order(connection, one["id"]) for one in (into, sensed)]
+    assert became.severity.value == "critical"
+    assert became.terms == left.terms
+    assert left.state.value == "dispatched", "what the sensor told is still worked on"
+    assert await _moves_of(connection, into["id"], "repeat") == 1
     await connection.close()
 
 
@@ -433,7 +467,6 @@ async def test_telephone_numbers_are_masked_for_all_but_who_handles_it_and_forgo
 
 
 async def test_statistics_of_a_rule_count_orders_by_how_they_ended(database_url: str) -> None:
-    from tests.api_data import raise_alert
 
     await put_community(database_url, small_community())
     connection = await connect(database_url)

@@ -136,8 +136,14 @@ async def join(
         return await fetch_order(connection, into.id)
     await connection.execute(Q["lead_to"], report_id, into.id)
     await apply_move(connection, order.id, MoveRequest(Move.NOTE, order.version, note=words), actor, now)
-    worse = order.severity.value if order.severity.rank > into.severity.rank else None
-    repeat = MoveRequest(Move.REPEAT, into.version, severity=worse, note=words)
+    worse = order.severity.rank > into.severity.rank
+    repeat = MoveRequest(
+        Move.REPEAT,
+        into.version,
+        severity=order.severity.value if worse else None,
+        terms=order.terms if worse else None,
+        note=words,
+    )
     into, outgoing = await append_moves(connection, into.id, [repeat], now)
     await append(connection, outgoing)
     return into

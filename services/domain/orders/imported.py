@@ -194,7 +194,11 @@ def draft_of(line: OrderLine, known: Known) -> Draft:
 
 
 def terms_of_old(line: OrderLine, terms: Terms) -> Terms:
-    """The class's terms with the record's own deadlines; what the class asks of a move today was not asked then."""
+    """The class's terms with the record's own deadlines; what the class asks of a move today was not asked then.
+
+    An old system's time to resolve is what lay between two of its timestamps: such an order runs by the wall clock,
+    not in working hours that it knew nothing of.
+    """
     clocks: dict[Clock, ClockTerm] = dict(terms.clocks)
     given: tuple[tuple[Clock, int | None], ...] = (
         ("accept", line.accept_due_s),
@@ -206,7 +210,8 @@ def terms_of_old(line: OrderLine, terms: Terms) -> Terms:
         if seconds is not None:
             steps = clocks[clock].steps if clock in clocks else ()
             clocks[clock] = ClockTerm(seconds, seconds // 4, steps)
-    return replace(terms, clocks=clocks, needs={}, pause_reasons=tuple(REASONS), pause_longest_s=0)
+    spans = terms.spans if line.resolve_due_s is None else ()
+    return replace(terms, clocks=clocks, spans=spans, needs={}, pause_reasons=tuple(REASONS), pause_longest_s=0)
 
 
 def history_of(
