@@ -38,6 +38,8 @@ WIDTH = A4[0] - 2 * MARGIN
 FONT, BOLD = "ReportSans", "ReportSansBold"
 _GOOD_DOWN = frozenset({"rework", "bounce", "false_alarms", "overdue", "deferred", "escalations", "urges"})
 """Figures that are better when they are lower."""
+_CATEGORIES = 15
+"""So many are printed, the busiest; the workbook has all."""
 _NEUTRAL = frozenset({"received", "filed", "due", "closed", "closed_on_time"})
 
 
@@ -212,6 +214,12 @@ def _groups_of(month: Month) -> Iterator[Flowable]:
         yield KeepTogether([_p("三、各队伍 By team", _HEAD), chart, _group_table("队伍 Team", month.teams)])
     if len(month.classes) > 1:
         yield KeepTogether([_p("各类别 By class", _HEAD), _group_table("类别 Class", month.classes)])
+    if any(group.key for group in month.categories):
+        shown = month.categories[:_CATEGORIES]
+        said = [_p("各服务类别 By category", _HEAD), _group_table("服务类别 Category", shown)]
+        if left := len(month.categories) - len(shown):
+            said.append(_p(f"另有 {left} 类，见工作簿“按服务类别”页。{left} more in the workbook.", _SMALL))
+        yield KeepTogether(said)
     yield KeepTogether([_p("各来源 By source", _HEAD), _group_table("来源 Source", month.sources)])
     if month.places:
         yield KeepTogether(

@@ -74,8 +74,8 @@ class OrderLine:
     title: Label
     place: str
     team: str
-    class_id: str
-    category: str
+    order_class: Label
+    category: Label
     severity: str
     source: str
     state: str
@@ -92,6 +92,15 @@ class OrderLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Cover:
+    """For how many seconds the rotas of a team ask for somebody, and in how many of them somebody was on the roster."""
+
+    team: Label
+    required_s: float
+    covered_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Month:
     """Everything that is printed, and nothing else."""
 
@@ -104,11 +113,13 @@ class Month:
     lines: tuple[Line, ...]
     teams: tuple[Group, ...] = ()
     classes: tuple[Group, ...] = ()
+    categories: tuple[Group, ...] = ()
     sources: tuple[Group, ...] = ()
     days: tuple[Group, ...] = ()
     places: tuple[Group, ...] = ()
     rules: tuple[Group, ...] = ()
     people: tuple[Group, ...] = ()
+    cover: tuple[Cover, ...] = ()
     overdue: tuple[OrderLine, ...] = ()
     overdue_count: int = 0
     orders: tuple[OrderLine, ...] = ()
@@ -191,7 +202,15 @@ def conclusions_of(month: Month) -> tuple[Label, ...]:
         return (
             Label("本月没有受理工单，各项比率无从计算。", "No orders were received this month; there are no rates."),
         )
-    told = [_volume(month), *_closing(month), *_speed(month), *_quality(month), *_teams(month), *_spots(month)]
+    told = [
+        _volume(month),
+        *_closing(month),
+        *_speed(month),
+        *_quality(month),
+        *_teams(month),
+        *_cover(month),
+        *_spots(month),
+    ]
     if month.overdue_count:
         told.append(
             Label(
@@ -273,6 +292,28 @@ def _teams(month: Month) -> list[Label]:
         Label(
             f"按期结案率最高的队伍是{best.label.zh}（{high:.2f}%），最低的是{worst.label.zh}（{low:.2f}%）。",
             f"Most punctual is {best.label.en} ({high:.2f}%), least {worst.label.en} ({low:.2f}%).",
+        )
+    ]
+
+
+def _cover(month: Month) -> list[Label]:
+    """By the roster: whether somebody came is not known to it."""
+    required = sum(one.required_s for one in month.cover)
+    if not required:
+        return []
+    left = required - sum(one.covered_s for one in month.cover)
+    # Full is said of nothing less: 99.996% is not rounded up.
+    share = 100.0 if left <= 0 else min(99.99, round((required - left) / required * 100, 2))
+    zh = f"按排班要求须有人值班 {required / 3600:,.0f} 小时，已排班 {share:.2f}%"
+    en = f"Rotas ask for {required / 3600:,.0f} h on duty; {share:.2f}% of them were on the roster"
+    if left <= 0:
+        return [Label(f"{zh}，没有空班。", f"{en}, with no gap.")]
+    worst = max(month.cover, key=lambda one: (one.required_s - one.covered_s, one.team.en))
+    gap = (worst.required_s - worst.covered_s) / 3600
+    return [
+        Label(
+            f"{zh}；空班最多的是{worst.team.zh}，{gap:,.1f} 小时。",
+            f"{en}; the most open was {worst.team.en}, {gap:,.1f} h.",
         )
     ]
 
