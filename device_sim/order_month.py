@@ -62,7 +62,7 @@ SORTS: tuple[Sort, ...] = (
     Sort(6, "greenery", "树枝遮挡", "Branches in the way", "environment", work_s=7200, due_s=259_200, parts=0.05),
     Sort(4, "manhole", "井盖松动", "Loose manhole cover", "environment", "critical", 420, 3000, 14_400),
     Sort(6, "elder_help", "老人代办事项", "Errand for an old person", "general", work_s=2700, due_s=86_400),
-    Sort(4, "mediation", "邻里纠纷", "Dispute between neighbours", "grid", arrive_s=3000, work_s=5400, due_s=259_200),
+    Sort(4, "help", "邻里纠纷", "Dispute between neighbours", "grid", arrive_s=3000, work_s=5400, due_s=259_200),
 )
 _HOURS = (1, 1, 1, 1, 1, 2, 5, 10, 16, 18, 17, 14, 9, 9, 12, 14, 14, 13, 13, 14, 12, 8, 4, 2)
 """How busy each hour of the day is."""

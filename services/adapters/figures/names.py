@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,12 +14,14 @@ from services.adapters.queries import Queries
 from services.adapters.reports import load_categories
 from services.adapters.rules import load_defaults as default_rules
 from services.adapters.rules.store import load_standing
+from services.domain.devices import BY_NAME
 from services.domain.kpis.span import SOURCES
 from services.domain.vocabulary import SEVERITY_LABELS, TEAM_LABELS, Label
 
 Q = Queries.beside(__file__)
 PLAIN = Label("通用", "General")
 """The class of orders that were opened without one."""
+NO_CATEGORY = Label("无服务类别", "No category")
 HEALTH = Label("健康关怀", "Wellbeing check")
 
 
@@ -40,7 +43,7 @@ async def _known(connection: asyncpg.Connection[Any], community_id: str, by: str
         case "source":
             return SOURCES
         case "category":
-            return {one.id: one.title for one in load_categories().values()}
+            return {"": NO_CATEGORY, **{one.id: one.title for one in load_categories().values()}}
         case "class":
             _, own = await classes_of(connection, community_id)
             # A class that the community has given up since is still called what it was by default.
@@ -56,9 +59,17 @@ async def _known(connection: asyncpg.Connection[Any], community_id: str, by: str
 
 
 async def _rules(connection: asyncpg.Connection[Any], community_id: str, keys: list[str]) -> dict[str, Label]:
-    found = {str(rule.id): rule.title for rules in default_rules().values() for rule in rules}
-    found["health"] = HEALTH
+    titles = {str(rule.id): rule.title for rules in default_rules().values() for rule in rules}
     for key in keys:
-        if key and key not in found and (own := await load_standing(connection, community_id, key)) is not None:
-            found[key] = own.rule.title
-    return found
+        if key and key not in titles and (own := await load_standing(connection, community_id, key)) is not None:
+            titles[key] = own.rule.title
+    # Rules of several kinds of devices are called alike (offline, sends too often): the kind tells them apart.
+    alike = Counter(title.zh for title in titles.values())
+    return {"health": HEALTH} | {key: _of_kind(key, title, alike[title.zh]) for key, title in titles.items()}
+
+
+def _of_kind(rule: str, title: Label, times: int) -> Label:
+    kind = BY_NAME.get(rule.partition(".")[0])
+    if times == 1 or kind is None:
+        return title
+    return Label(f"{kind.label.zh}：{title.zh}", f"{kind.label.en}: {title.en}")
