@@ -46,19 +46,23 @@ class Sort:
 
 
 SORTS: tuple[Sort, ...] = (
-    Sort(14, "plumbing", "水管渗漏", "Leaking pipe", "maintenance", work_s=5400, indoors=True, parts=0.06),
-    Sort(11, "lighting", "楼道灯不亮", "Stairwell light out", "maintenance", work_s=2400, due_s=172_800, parts=0.04),
-    Sort(9, "lift", "电梯异响", "Lift makes noise", "maintenance", "major", 1200, 9000, 86_400, parts=0.12),
-    Sort(6, "door", "单元门禁失灵", "Entrance lock fails", "maintenance", work_s=4200, parts=0.08),
-    Sort(13, "litter", "垃圾堆放", "Rubbish left lying", "cleaning", arrive_s=1800, work_s=1500, due_s=28_800),
-    Sort(7, "drain", "下水道堵塞", "Blocked drain", "cleaning", "major", 1500, 4800, 43_200, indoors=True),
-    Sort(9, "parking", "乱停车占道", "Car in the way", "patrol", arrive_s=540, work_s=900, due_s=14_400),
-    Sort(5, "ebike", "电动车飞线充电", "E-bike charged by a flying lead", "patrol", "major", 480, 1500, 14_400),
+    Sort(14, "water_leak", "水管渗漏", "Leaking pipe", "maintenance", work_s=5400, indoors=True, parts=0.06),
+    Sort(
+        11, "corridor_lamp", "楼道灯不亮", "Stairwell light out", "maintenance", work_s=2400, due_s=172_800, parts=0.04
+    ),
+    Sort(9, "lift_fault", "电梯异响", "Lift makes noise", "maintenance", "major", 1200, 9000, 86_400, parts=0.12),
+    Sort(6, "door_access", "单元门禁失灵", "Entrance lock fails", "maintenance", work_s=4200, parts=0.08),
+    Sort(13, "rubbish", "垃圾堆放", "Rubbish left lying", "cleaning", arrive_s=1800, work_s=1500, due_s=28_800),
+    Sort(7, "drain_blocked", "下水道堵塞", "Blocked drain", "cleaning", "major", 1500, 4800, 43_200, indoors=True),
+    Sort(9, "illegal_parking", "乱停车占道", "Car in the way", "patrol", arrive_s=540, work_s=900, due_s=14_400),
+    Sort(
+        5, "wired_charging", "电动车飞线充电", "E-bike charged by a flying lead", "patrol", "major", 480, 1500, 14_400
+    ),
     Sort(6, "noise", "噪声扰民", "Noise", "patrol", arrive_s=600, work_s=1200, due_s=14_400),
-    Sort(6, "greening", "树枝遮挡", "Branches in the way", "environment", work_s=7200, due_s=259_200, parts=0.05),
+    Sort(6, "greenery", "树枝遮挡", "Branches in the way", "environment", work_s=7200, due_s=259_200, parts=0.05),
     Sort(4, "manhole", "井盖松动", "Loose manhole cover", "environment", "critical", 420, 3000, 14_400),
-    Sort(6, "service", "老人代办事项", "Errand for an old person", "general", work_s=2700, due_s=86_400),
-    Sort(4, "mediation", "邻里纠纷", "Dispute between neighbours", "grid", arrive_s=3000, work_s=5400, due_s=259_200),
+    Sort(6, "elder_help", "老人代办事项", "Errand for an old person", "general", work_s=2700, due_s=86_400),
+    Sort(4, "help", "邻里纠纷", "Dispute between neighbours", "grid", arrive_s=3000, work_s=5400, due_s=259_200),
 )
 _HOURS = (1, 1, 1, 1, 1, 2, 5, 10, 16, 18, 17, 14, 9, 9, 12, 14, 14, 13, 13, 14, 12, 8, 4, 2)
 """How busy each hour of the day is."""

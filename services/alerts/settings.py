@@ -45,6 +45,12 @@ class AlertSettings(ServiceSettings):
     notices_pace: float = Field(default=1.0, gt=0)
     """Factor on every wait of notices for another attempt and for an acknowledgement; for drills and tests."""
 
+    @field_validator("public_url", mode="before")
+    @classmethod
+    def _unset(cls, url: str | None) -> str | None:
+        """Compose passes a variable on that nobody set as an empty one."""
+        return url or None
+
     @field_validator("mqtt_url")
     @classmethod
     def _address(cls, url: str | None) -> str | None:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.adapters.figures import Asked, Private, cockpit, tallies, tally
+from services.adapters.figures.names import names_of
 from services.adapters.rules import load_defaults
 from services.api.database import Connection
 from services.api.health import HEALTH_METRICS, HEALTH_RULES
 from services.api.kpi_models import KpiGroupOut, KpiReportOut
-from services.api.models import KpiOut, KpisOut, LabelOut
+from services.api.models import KpiOut, KpisOut
 from services.api.problems import ApiError
 from services.api.shapes import Row, label
-from services.api.store import Q, work
+from services.api.store import work
 from services.domain.access import Permission, Principal, allowed
 from services.domain.kpis import COCKPIT, Days, Kpi, present
 from services.domain.kpis import kpis as made
-from services.domain.vocabulary import SEVERITY_LABELS, TEAM_LABELS, Label, Role
+from services.domain.vocabulary import Role
 
 KPI_WINDOW = timedelta(days=30)
 """A cockpit's figures are of orders opened this recently."""
@@ -114,28 +115,9 @@ async def _groups(connection: Connection, who: Principal, question: Asked, by: s
         found = {key: one for key, one in found.items() if key == who.id}
     names = await names_of(connection, question.community_id, by, list(found))
     return [
-        KpiGroupOut(key=key, label=names.get(key) or LabelOut(zh=key or "（无）", en=key or "(none)"),
-                    items=[out(kpi) for kpi in made(one)])
+        KpiGroupOut(key=key, label=label(names[key]), items=[out(kpi) for kpi in made(one)])
         for key, one in found.items()
-    ]  # fmt: skip
-
-
-async def names_of(connection: Connection, community_id: str, by: str, keys: Sequence[str]) -> dict[str, LabelOut]:
-    """What people call the values of a dimension, where they have a name."""
-    match by:
-        case "team":
-            return {team.value: label(words) for team, words in TEAM_LABELS.items()}
-        case "severity":
-            return {severity.value: label(words) for severity, words in SEVERITY_LABELS.items()}
-        case "source":
-            return {name: label(words) for name, words in SOURCE_LABELS.items()}
-        case "rule":
-            return {"health": LabelOut(zh="健康关怀", en="Wellbeing check")}
-        case "grid" | "building" | "person" | "device":
-            rows = await connection.fetch(Q["kpi_names"], by, list(keys), community_id)
-            return {row["id"]: LabelOut(zh=row["name"], en=row["name"]) for row in rows}
-        case _:
-            return {}
+    ]
 
 
 def as_csv(shown: KpiReportOut) -> str:
@@ -160,12 +142,3 @@ def as_csv(shown: KpiReportOut) -> str:
 def _plain(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-SOURCE_LABELS: dict[str, Label] = {
-    "alert": Label("告警", "Alert"),
-    "resident": Label("居民上报", "Resident"),
-    "patrol": Label("巡查", "Patrol"),
-    "platform": Label("城市平台", "City platform"),
-    "staff": Label("工作人员", "Staff"),
-}

@@ -10,8 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from services.alerts.settings import AlertSettings
 from services.cli.init import SECRETS
-from tests.contract.compose import OURS, ROOT, copies, interpolate, load, schema, variables
+from tests.contract.compose import OURS, ROOT, copies, environment, interpolate, load, schema, variables
 
 SERVICES = load()["services"]
 
@@ -100,7 +101,25 @@ def test_compose_publishes_the_api_alone_and_to_this_machine_only() -> None:
     assert list(published) == ["api"]
     assert [interpolate(port, {}) for port in published["api"]] == ["127.0.0.1:8080:8080"]
     assert load()["networks"]["inside"]["internal"] is True
-    assert [name for name, service in SERVICES.items() if "outside" in service["networks"]] == ["api"]
+    # The alert engine sends notices to channels outside; nothing reaches it from there, since it has no port.
+    assert {name for name, service in SERVICES.items() if "outside" in service["networks"]} == {"alerts", "api"}
+
+
+def test_compose_alert_engine_starts_with_and_without_a_public_address() -> None:
+    secrets = dict.fromkeys(SECRETS, "x" * 32)
+    given = environment(SERVICES["alerts"], secrets)
+    settings = {name.removeprefix("LINHUB_").lower(): value for name, value in given.items()}
+    assert AlertSettings(**settings).public_url is None
+    told = environment(SERVICES["alerts"], {**secrets, "LINHUB_PUBLIC_URL": "https://hub.example"})
+    assert AlertSettings(**{**settings, "public_url": told["LINHUB_PUBLIC_URL"]}).public_url == "https://hub.example"
+
+
+def test_compose_database_has_the_extensions_that_migrations_ask_for() -> None:
+    """The image is built on PostgreSQL's own, which holds all of contrib; beyond that it has TimescaleDB alone."""
+    asked = set()
+    for path in ROOT.glob("migrations/*.sql"):
+        asked |= set(re.findall(r"^CREATE EXTENSION IF NOT EXISTS (\w+)", path.read_text(), re.M))
+    assert asked == {"timescaledb", "btree_gist"}
 
 
 def test_compose_says_when_each_lasting_service_is_healthy_and_restarts_it() -> None:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from device_sim.order_month import month as made_up_month
 from device_sim.order_month import until
+from services.adapters.figures import Private
+from services.adapters.monthly.store import read_month
 from services.adapters.orders import fetch_history, order_row
 from services.cli.main import app
 from services.cli.order_file import FileError, records, write_rejects
@@ -235,6 +237,41 @@ async def test_monthly_report_says_what_the_api_says(database_url: str, tmp_path
         r[4].value for r in openpyxl.load_workbook(io.BytesIO(unnamed.content))["工单"].iter_rows(min_row=2)
     )
     await connection.close()
+
+
+async def test_report_calls_things_by_name_and_counts_the_hours_of_the_roster(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two versions of a rota: around the clock from 1 October, from the 11th on by day only; shifts on nine days."""
+    await put_community(database_url, small_community())
+    await imported(database_url, tmp_path / "a.jsonl", [bad(category="water_leak"), bad(external_id="2", category="x")])
+    connection = await connect(database_url)
+    person = await connection.fetchval("SELECT id FROM app_user WHERE duty_team = 'patrol' LIMIT 1")
+    for version, since, cover in ((1, 1, "always"), (2, 11, "hours")):
+        rota = {
+            "team": "patrol", "shifts": [{"name": "日", "from": "08:00", "to": "20:00"}], "people": [[person]],
+            "from": "2026-09-01", "cover": cover,
+        }  # fmt: skip
+        at = datetime(2026, 9, 30, 16, tzinfo=UTC) + timedelta(days=since - 1)
+        await connection.execute(
+            "INSERT INTO duty_pattern VALUES ('test', 'p', $1, 'patrol', $2::text::jsonb, 'x', $3)",
+            version, json.dumps(rota), at,
+        )  # fmt: skip
+    for day in range(5, 14):
+        await connection.execute(
+            "INSERT INTO duty_shift (id, community_id, team, user_id, starts_at, ends_at, made_by, made_at) "
+            "VALUES (gen_random_uuid(), 'test', 'patrol', $1, $2::timestamptz, $2::timestamptz + interval '12 hours', 'x', $2)",
+            person, datetime(2026, 10, day, tzinfo=UTC),
+        )  # fmt: skip
+    found = await read_month(connection, "test", "2026-10", NOW, Private(), people=False)
+    await connection.close()
+    assert {one.key: one.label.zh for one in found.categories} == {"water_leak": "漏水", "x": "x"}
+    assert all(one.label.zh != one.key for one in found.classes)
+    assert {one.category.zh for one in found.orders} == {"漏水", "x"}
+    [cover] = found.cover
+    assert cover.required_s == (10 * 24 + 21 * 12) * 3600
+    assert cover.covered_s == 9 * 12 * 3600
+    assert any("已排班 21.95%" in one.zh for one in found.conclusions)
 
 
 async def test_report_of_an_empty_month_says_so_and_divides_by_nothing(database_url: str) -> None:

@@ -205,7 +205,9 @@ def declared_metrics() -> set[str]:
 
 
 def test_operations_page_names_only_figures_that_exist() -> None:
-    named = set(re.findall(r"linhub_(?:ingest|alerts|api|broker|clock)_[a-z_]+", text(ROOT / "docs" / "operations.md")))
+    named = set(
+        re.findall(r"linhub_(?:ingest|alerts|api|broker|clock|order)_[a-z_]+", text(ROOT / "docs" / "operations.md"))
+    )
     assert sorted(named) == sorted(declared_metrics())
 
 

@@ -16,7 +16,7 @@ from services.adapters.monthly import fonts
 from services.adapters.monthly.document import as_json, digest, from_json
 from services.adapters.monthly.fonts import NoFont, font_files, make_font
 from services.domain.kpis import Tally
-from services.domain.kpis.month import Month, change, conclusions_of, duration, group_of, lines_of, number
+from services.domain.kpis.month import Cover, Group, Month, change, conclusions_of, duration, group_of, lines_of, number
 from services.domain.vocabulary import Label
 
 
@@ -47,6 +47,35 @@ def test_sentences_carry_the_counts_they_rest_on() -> None:
     assert "按期结案率 75.82%（737/972，上月无数据）" in told[1].zh
     # Nothing was counted of speed, ratings and rework, so nothing is said of them; of 996 filed none was returned.
     assert [one.zh for one in told[2:]] == ["退单率 0.00%（0/996，上月无数据）。"]
+
+
+def test_of_equals_all_are_named_and_none_is_called_the_most() -> None:
+    days = tuple(
+        group_of(f"2026-10-0{number}", Label("", ""), Tally({"received": count}))
+        for number, count in enumerate((3, 7, 7), start=1)
+    )
+    rules = tuple(
+        Group(name, Label(name, name), {"false_alarm": false, "alert_ended": 9.0, "false_alarms": false / 9 * 100})
+        for name, false in (("A", 3.0), ("B", 3.0))
+    )
+    told = " ".join(one.zh for one in conclusions_of(replace(month(VECTOR), days=days, rules=rules)))
+    assert "2026-10-02、2026-10-03，各 7 件" in told
+    assert "误报最多" not in told
+    told = " ".join(one.zh for one in conclusions_of(replace(month(VECTOR), rules=rules[:1])))
+    assert "误报最多的规则是A：3 件，占其已终结工单的 33.33%" in told
+
+
+def test_cover_of_the_roster_is_said_where_there_is_one_and_never_rounded_up_to_full() -> None:
+    def said(*cover: Cover) -> str:
+        return " ".join(one.zh for one in conclusions_of(replace(month(VECTOR), cover=cover)))
+
+    desk, patrol = Label("社区值班", "Desk"), Label("巡查队", "Patrol")
+    assert "排班" not in said()
+    assert "须有人值班 744 小时，已排班 100.00%，没有空班" in said(Cover(desk, 744 * 3600, 744 * 3600))
+    assert "1,488 小时，已排班 99.19%；空班最多的是巡查队，12.0 小时" in said(
+        Cover(desk, 744 * 3600, 744 * 3600), Cover(patrol, 744 * 3600, 732 * 3600)
+    )
+    assert "已排班 99.99%；" in said(Cover(desk, 744 * 3600, 744 * 3600 - 1))
 
 
 def test_empty_month_says_so_and_nothing_else() -> None:

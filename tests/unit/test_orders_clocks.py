@@ -44,7 +44,7 @@ SPANS: dict[str, tuple[Span, ...]] = {
 }
 NIGHTS = Span("all", 22, 6)
 STEPS: tuple[Clock, ...] = ("accept", "arrive", "resolve", "verify")
-ENOUGH = int(os.environ.get("LINHUB_CLOCK_HISTORIES", "120"))
+ENOUGH = int(os.environ.get("LINHUB_CLOCK_HISTORIES", "40"))
 WANTED = frozenset(
     {
         "pause", "resume", "transfer", "reopen", "return", "worse", "worse while paused", "night ladder", "cancel",

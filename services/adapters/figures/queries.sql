@@ -93,3 +93,12 @@ WHERE f.keys @> $6::text::jsonb
   AND ($11::timestamptz IS NULL OR (f.created_at, f.id) < ($11, $12::uuid))
 ORDER BY f.created_at DESC, f.id DESC
 LIMIT $13
+
+-- name: names
+SELECT id, name FROM grid WHERE $1::text = 'grid' AND id = ANY ($2::text[]) AND community_id = $3
+UNION ALL
+SELECT id, name FROM building WHERE $1 = 'building' AND id = ANY ($2) AND community_id = $3
+UNION ALL
+SELECT id, display_name FROM app_user WHERE $1 = 'person' AND id = ANY ($2)
+UNION ALL
+SELECT id, name FROM device WHERE $1 = 'device' AND id = ANY ($2) AND community_id = $3

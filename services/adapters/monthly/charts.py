@@ -37,7 +37,8 @@ def _legend(drawing: Drawing, font: str, names: Sequence[tuple[Color, str]], x: 
     legend.dx = legend.dy = 7
     legend.fontName, legend.fontSize = font, 8
     legend.fillColor = INK
-    legend.strokeWidth = 0
+    legend.strokeWidth, legend.strokeColor = 0, None
+    legend.dxTextSpace = 4
     legend.colorNamePairs = list(names)
     drawing.add(legend)
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from services.domain.kpis.month import Month
 
 _MONTH = TypeAdapter(Month)
-LAYOUT = 1
+LAYOUT = 2
 """Grows when the same figures are printed otherwise."""
 
 

@@ -38,6 +38,10 @@ WIDTH = A4[0] - 2 * MARGIN
 FONT, BOLD = "ReportSans", "ReportSansBold"
 _GOOD_DOWN = frozenset({"rework", "bounce", "false_alarms", "overdue", "deferred", "escalations", "urges"})
 """Figures that are better when they are lower."""
+_TABLE_BEGIN = 40 * mm
+"""A heading and the first rows of its table stay on one page."""
+_CATEGORIES = 15
+"""So many are printed, the busiest; the workbook has all."""
 _NEUTRAL = frozenset({"received", "filed", "due", "closed", "closed_on_time"})
 
 
@@ -123,7 +127,7 @@ def _story(month: Month) -> Iterator[Flowable]:
     yield _p(f"{month.street} · {month.month} · 户数 {month.households:,} · Monthly report on work orders", _UNDER)
     yield Spacer(1, 8)
     yield _cards(month)
-    yield _p("一、本月情况 Findings", _HEAD)
+    yield _p("本月情况 Findings", _HEAD)
     for said in month.conclusions:
         yield KeepTogether([_p(said.zh, _BODY), _p(said.en, _SMALL)])
     if not month.empty:
@@ -133,6 +137,7 @@ def _story(month: Month) -> Iterator[Flowable]:
     yield CondPageBreak(90 * mm)
     yield _p("指标及计算方法 Figures and formulas", _HEAD)
     yield _figures(month)
+    yield Spacer(1, 5)
     yield _p(
         "口径：按本地日期统计当期建立的工单，状态截至制表时；“—”表示没有可除的数。每个数字背后的工单可在系统中逐条查看。"
         " "
@@ -178,7 +183,7 @@ def _charts(month: Month) -> Iterator[Flowable]:
     days = [group.label.zh.removesuffix("日") for group in month.days]
     yield KeepTogether(
         [
-            _p("二、每日受理与结案 By day", _HEAD),
+            _p("每日受理与结案 By day", _HEAD),
             columns(
                 FONT,
                 WIDTH,
@@ -209,14 +214,22 @@ def _groups_of(month: Month) -> Iterator[Flowable]:
             ],
             percent=True,
         )
-        yield KeepTogether([_p("三、各队伍 By team", _HEAD), chart, _group_table("队伍 Team", month.teams)])
+        yield KeepTogether([_p("各队伍 By team", _HEAD), chart, _group_table("队伍 Team", month.teams)])
     if len(month.classes) > 1:
-        yield KeepTogether([_p("各类别 By class", _HEAD), _group_table("类别 Class", month.classes)])
+        yield CondPageBreak(_TABLE_BEGIN)
+        yield _p("各类别 By class", _HEAD)
+        yield _group_table("类别 Class", month.classes)
+    if any(group.key for group in month.categories):
+        yield CondPageBreak(_TABLE_BEGIN)
+        yield _p("各服务类别 By category", _HEAD)
+        yield _group_table("服务类别 Category", month.categories[:_CATEGORIES])
+        if (left := len(month.categories) - _CATEGORIES) > 0:
+            yield _p(f"另有 {left} 类，见工作簿“按服务类别”页。{left} more in the workbook.", _SMALL)
     yield KeepTogether([_p("各来源 By source", _HEAD), _group_table("来源 Source", month.sources)])
     if month.places:
         yield KeepTogether(
             [
-                _p("四、工单最多的楼栋 Places with most orders", _HEAD),
+                _p("工单最多的楼栋 Places with most orders", _HEAD),
                 bars(
                     FONT,
                     WIDTH,
@@ -243,7 +256,9 @@ def _groups_of(month: Month) -> Iterator[Flowable]:
             ]
         )
     if month.people:
-        yield KeepTogether([_p("人员 Staff", _HEAD), _group_table("人员 Person", month.people[:20])])
+        yield CondPageBreak(_TABLE_BEGIN)
+        yield _p("人员 Staff", _HEAD)
+        yield _group_table("人员 Person", month.people[:20])
 
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -287,7 +302,8 @@ def _table(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Table:
 
 
 def _overdue(month: Month) -> Iterator[Flowable]:
-    yield _p(f"五、超期未办工单（{month.overdue_count} 件）Overdue orders", _HEAD)
+    yield CondPageBreak(_TABLE_BEGIN)
+    yield _p(f"超期未办工单（{month.overdue_count} 件）Overdue orders", _HEAD)
     if not month.overdue:
         yield _p("无。None.", _BODY)
         return

@@ -22,7 +22,15 @@ CROSS JOIN LATERAL (
 ) AS p
 ORDER BY o.created_at, o.number
 
--- name: names
-SELECT id, name FROM building WHERE community_id = $1
-UNION ALL
-SELECT id, display_name FROM app_user WHERE community_id = $1
+-- name: rotas
+-- every version that asked for something between $2 and $3, and until when
+SELECT p.team, p.document, p.at, p.until FROM (
+    SELECT team, document, at, lead(at) OVER (PARTITION BY id ORDER BY version) AS until
+    FROM duty_pattern WHERE community_id = $1
+) AS p
+WHERE p.document IS NOT NULL AND p.at < $3 AND (p.until IS NULL OR p.until > $2)
+
+-- name: shifts
+SELECT * FROM duty_shift
+WHERE community_id = $1 AND cancelled_at IS NULL
+  AND ends_at > $2 AND starts_at > $2::timestamptz - interval '24 hours' AND starts_at < $3

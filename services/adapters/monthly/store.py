@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
 from services.adapters.figures import Asked, Private, tallies, tally
+from services.adapters.figures.names import names_of
 from services.adapters.queries import Queries
+from services.adapters.rosters.common import json_of, shift_of
 from services.domain.kpis import Days, Tally
-from services.domain.kpis.month import IN_GROUPS, Group, Month, OrderLine, conclusions_of, group_of, lines_of
+from services.domain.kpis.month import IN_GROUPS, Cover, Group, Month, OrderLine, conclusions_of, group_of, lines_of
+from services.domain.rosters import Pattern, Stretch, gaps, required
+from services.domain.rosters.gaps import merged
 from services.domain.vocabulary import TEAM_LABELS, Label, Team
 
 Q = Queries.beside(__file__)
@@ -20,14 +25,6 @@ TOP_PLACES = 10
 TOP_RULES = 10
 LISTED_OVERDUE = 40
 """In the PDF; the workbook lists every order."""
-SOURCES: dict[str, Label] = {
-    "alert": Label("告警", "Alert"),
-    "resident": Label("居民上报", "Resident"),
-    "patrol": Label("巡查", "Patrol"),
-    "platform": Label("城市平台", "City platform"),
-    "staff": Label("工作人员", "Staff"),
-}
-_PLAIN = Label("通用", "General")
 
 
 class NoSuchCommunity(Exception):
@@ -57,13 +54,10 @@ async def read_month(
     earlier, earlier_end = days.month_before.bounds(zone)
     whole = await tally(connection, asked)
     before = await tally(connection, replace(asked, start=earlier, end=earlier_end))
-    names = {one["id"]: Label(one["name"], one["name"]) for one in await connection.fetch(Q["names"], community_id)}
-    orders = [
-        (one["overdue"], _order(one, people))
-        for one in await connection.fetch(
-            Q["orders"], community_id, start, end, now, list(private.kinds), list(private.open)
-        )
-    ]
+    rows = await connection.fetch(Q["orders"], community_id, start, end, now, list(private.kinds), list(private.open))
+    classes = await names_of(connection, community_id, "class", {one["class"] for one in rows})
+    categories = await names_of(connection, community_id, "category", {one["category"] for one in rows})
+    orders = [(one["overdue"], _order(one, classes[one["class"]], categories[one["category"]], people)) for one in rows]
     overdue = [order for late, order in orders if late]
     by_day = await tallies(connection, asked, "day")
     found = Month(
@@ -74,15 +68,17 @@ async def read_month(
         households=row["households"],
         made_at=now,
         lines=lines_of(whole, before),
-        teams=_groups(await tallies(connection, asked, "team"), _team_names()),
-        classes=_groups(await tallies(connection, asked, "class"), {"plain": _PLAIN}),
-        sources=_groups(await tallies(connection, asked, "source"), SOURCES),
+        teams=await _groups(connection, asked, "team"),
+        classes=await _groups(connection, asked, "class"),
+        categories=await _groups(connection, asked, "category"),
+        sources=await _groups(connection, asked, "source"),
         days=tuple(
             group_of(f"{day}", Label(f"{day:%-d}日", f"{day:%-d}"), by_day.get(f"{day}", Tally())) for day in days.days
         ),
-        places=_groups(await tallies(connection, asked, "building"), names, named=True)[:TOP_PLACES],
-        rules=_rules(await tallies(connection, asked, "rule")),
-        people=_groups(await tallies(connection, asked, "person"), names, named=True) if people else (),
+        places=(await _groups(connection, asked, "building", named=True))[:TOP_PLACES],
+        rules=await _rules(connection, asked),
+        people=await _groups(connection, asked, "person", named=True) if people else (),
+        cover=await _cover(connection, community_id, ZoneInfo(zone), start, min(end, now)),
         overdue=tuple(sorted(overdue, key=lambda one: one.resolve_due or now)[:LISTED_OVERDUE]),
         overdue_count=len(overdue),
         orders=tuple(order for _, order in orders),
@@ -90,40 +86,62 @@ async def read_month(
     return replace(found, conclusions=conclusions_of(found))
 
 
-def _groups(found: Mapping[str, Tally], names: Mapping[str, Label], *, named: bool = False) -> tuple[Group, ...]:
-    """The busiest first. `named`: only those that have a name."""
-    groups = [
-        group_of(key, names.get(key) or Label(key or "（无）", key or "(none)"), one)
-        for key, one in found.items()
-        if not named or key in names
-    ]
+async def _groups(
+    connection: asyncpg.Connection[Any], asked: Asked, by: str, *, named: bool = False
+) -> tuple[Group, ...]:
+    """The busiest first. `named`: without those orders that have none."""
+    found = await tallies(connection, asked, by)
+    names = await names_of(connection, asked.community_id, by, found)
+    groups = [group_of(key, names[key], one) for key, one in found.items() if key or not named]
     return tuple(sorted(groups, key=lambda group: (-(group.values["received"] or 0), group.key)))
 
 
-def _rules(found: Mapping[str, Tally]) -> tuple[Group, ...]:
+async def _rules(connection: asyncpg.Connection[Any], asked: Asked) -> tuple[Group, ...]:
     """Rules whose orders ended as false alarms, the most of them first."""
+    found = {
+        key: one for key, one in (await tallies(connection, asked, "rule")).items() if key and one.counts["false_alarm"]
+    }
+    names = await names_of(connection, asked.community_id, "rule", found)
     groups = []
     for key, one in found.items():
-        if key and one.counts["false_alarm"]:
-            label = Label("健康关怀", "Wellbeing check") if key == "health" else Label(key, key)
-            group = group_of(key, label, one, ("false_alarms", "received"))
-            counts = {"false_alarm": float(one.counts["false_alarm"]), "alert_ended": float(one.counts["alert_ended"])}
-            groups.append(replace(group, values={**group.values, **counts}))
+        group = group_of(key, names[key], one, ("false_alarms", "received"))
+        counts = {"false_alarm": float(one.counts["false_alarm"]), "alert_ended": float(one.counts["alert_ended"])}
+        groups.append(replace(group, values={**group.values, **counts}))
     return tuple(sorted(groups, key=lambda group: (-(group.values["false_alarm"] or 0), group.key))[:TOP_RULES])
 
 
-def _team_names() -> dict[str, Label]:
-    return {team.value: TEAM_LABELS[team] for team in Team}
+async def _cover(
+    connection: asyncpg.Connection[Any], community_id: str, zone: ZoneInfo, start: datetime, end: datetime
+) -> tuple[Cover, ...]:
+    """Team by team. Each version of a rota asks from when it was written to when the next one was."""
+    wanted: dict[Team, list[Stretch]] = {}
+    for row in await connection.fetch(Q["rotas"], community_id, start, end):
+        low, high = max(start, row["at"]), min(end, row["until"] or end)
+        pattern = Pattern.parse(json_of(row["document"]))
+        wanted.setdefault(Team(row["team"]), []).extend(required([pattern], zone, low, high))
+    if not wanted:
+        return ()
+    shifts = [shift_of(row) for row in await connection.fetch(Q["shifts"], community_id, start, end)]
+    found = []
+    for team, asked in sorted(wanted.items()):
+        whole = _seconds(merged(asked))
+        left = _seconds(gaps(asked, [shift for shift in shifts if shift.team is team]))
+        found.append(Cover(TEAM_LABELS[team], whole, whole - left))
+    return tuple(found)
 
 
-def _order(row: Mapping[str, Any], people: bool) -> OrderLine:
+def _seconds(stretches: Iterable[Stretch]) -> float:
+    return sum((one.ends_at - one.starts_at).total_seconds() for one in stretches)
+
+
+def _order(row: Mapping[str, Any], order_class: Label, category: Label, people: bool) -> OrderLine:
     return OrderLine(
         number=row["number"],
         title=Label(row["title_zh"], row["title_en"]),
         place=row["place"],
         team=row["team"],
-        class_id=row["class"],
-        category=row["category"],
+        order_class=order_class,
+        category=category,
         severity=row["severity"],
         source=row["source"],
         state=row["state"],

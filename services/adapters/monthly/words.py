@@ -9,15 +9,9 @@ from pathlib import Path
 
 from services.adapters.monthly.document import as_json
 from services.domain.kpis.month import Month
+from services.domain.kpis.span import SOURCES
 from services.domain.vocabulary import SEVERITY_LABELS, TEAM_LABELS, Label, Severity, Team
 
-SOURCES: dict[str, Label] = {
-    "alert": Label("告警", "Alert"),
-    "resident": Label("居民上报", "Resident"),
-    "patrol": Label("巡查", "Patrol"),
-    "platform": Label("城市平台", "City platform"),
-    "staff": Label("工作人员", "Staff"),
-}
 STATES: dict[str, Label] = {
     "created": Label("待派单", "Created"),
     "dispatched": Label("已派单", "Dispatched"),

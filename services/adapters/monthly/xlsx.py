@@ -15,6 +15,7 @@ from services.domain.kpis import FIGURE_BY_NAME
 from services.domain.kpis.month import IN_GROUPS, Group, Month
 
 SUMMARY, TEAMS, CLASSES, DAYS, PLACES, ORDERS = "概要", "按队伍", "按类别", "按日", "楼栋与规则", "工单"
+CATEGORIES = "按服务类别"
 _ORDER_COLUMNS: tuple[tuple[str, float], ...] = (
     ("编号 No.", 9),
     ("事项 Matter", 22),
@@ -76,6 +77,7 @@ def render_xlsx(month: Month) -> bytes:
     _summary(one)
     _groups(one, TEAMS, "队伍 Team", month.teams, ("closing", "closing_on_time"), "column")
     _groups(one, CLASSES, "类别 Class", month.classes, ("received", "closed"), "column")
+    _groups(one, CATEGORIES, "服务类别 Category", month.categories, ("received", "closed"), "column")
     _groups(one, DAYS, "日期 Day", month.days, ("received", "closed"), "line")
     _places(one)
     _orders(one)
@@ -198,8 +200,8 @@ def _orders(one: _Book) -> None:
             order.place,
             team(order.team).zh,
             order.person,
-            order.class_id,
-            order.category,
+            order.order_class.zh,
+            order.category.zh,
             severity(order.severity).zh,
             source(order.source).zh,
             state(order.state).zh,

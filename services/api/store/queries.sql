@@ -407,12 +407,3 @@ GROUP BY reason
 
 -- name: suppressed_count
 SELECT count(*) FROM alert WHERE community_id = $1 AND state = 'cleared' AND held <> '{}' AND cleared_at >= $2
-
--- name: kpi_names
-SELECT id, name FROM grid WHERE $1::text = 'grid' AND id = ANY ($2::text[]) AND community_id = $3
-UNION ALL
-SELECT id, name FROM building WHERE $1 = 'building' AND id = ANY ($2) AND community_id = $3
-UNION ALL
-SELECT id, display_name FROM app_user WHERE $1 = 'person' AND id = ANY ($2)
-UNION ALL
-SELECT id, name FROM device WHERE $1 = 'device' AND id = ANY ($2) AND community_id = $3

@@ -74,8 +74,8 @@ class OrderLine:
     title: Label
     place: str
     team: str
-    class_id: str
-    category: str
+    order_class: Label
+    category: Label
     severity: str
     source: str
     state: str
@@ -92,6 +92,15 @@ class OrderLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Cover:
+    """For how many seconds the rotas of a team ask for somebody, and in how many of them somebody was on the roster."""
+
+    team: Label
+    required_s: float
+    covered_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Month:
     """Everything that is printed, and nothing else."""
 
@@ -104,11 +113,13 @@ class Month:
     lines: tuple[Line, ...]
     teams: tuple[Group, ...] = ()
     classes: tuple[Group, ...] = ()
+    categories: tuple[Group, ...] = ()
     sources: tuple[Group, ...] = ()
     days: tuple[Group, ...] = ()
     places: tuple[Group, ...] = ()
     rules: tuple[Group, ...] = ()
     people: tuple[Group, ...] = ()
+    cover: tuple[Cover, ...] = ()
     overdue: tuple[OrderLine, ...] = ()
     overdue_count: int = 0
     orders: tuple[OrderLine, ...] = ()
@@ -191,7 +202,15 @@ def conclusions_of(month: Month) -> tuple[Label, ...]:
         return (
             Label("本月没有受理工单，各项比率无从计算。", "No orders were received this month; there are no rates."),
         )
-    told = [_volume(month), *_closing(month), *_speed(month), *_quality(month), *_teams(month), *_spots(month)]
+    told = [
+        _volume(month),
+        *_closing(month),
+        *_speed(month),
+        *_quality(month),
+        *_teams(month),
+        *_cover(month),
+        *_spots(month),
+    ]
     if month.overdue_count:
         told.append(
             Label(
@@ -205,13 +224,13 @@ def conclusions_of(month: Month) -> tuple[Label, ...]:
 def _volume(month: Month) -> Label:
     line, filed = month.line("received"), month.line("filed")
     against = change(line.value, line.before, line.unit)
-    busiest = max(month.days, key=lambda day: day.values["received"] or 0)
-    peak = round(busiest.values["received"] or 0)
+    peak = max(round(day.values["received"] or 0) for day in month.days)
+    busiest = [Label(day.key, day.key) for day in month.days if round(day.values["received"] or 0) == peak]
     return Label(
         f"本月受理 {line.value:.0f} 件（{against.zh}），立案 {filed.value:.0f} 件；"
-        f"受理最多的一天是 {busiest.key}，{peak} 件。",
+        f"受理最多的一天是 {_all_zh(busiest)}，{'各 ' if busiest[1:] else ''}{peak} 件。",
         f"{line.value:.0f} orders were received ({against.en}) and {filed.value:.0f} filed; "
-        f"the busiest day was {busiest.key} with {peak}.",
+        f"busiest was {_all_en(busiest)} with {peak}{' each' if busiest[1:] else ''}.",
     )
 
 
@@ -265,14 +284,46 @@ def _teams(month: Month) -> list[Label]:
     ]
     if len(judged) < 2:
         return []
-    low, worst = min(judged, key=lambda one: (one[0], one[1].key))
-    high, best = max(judged, key=lambda one: (one[0], one[1].key))
+    low = min(value for value, _ in judged)
+    high = max(value for value, _ in judged)
     if low == high:
         return []
+    best, worst = ([team.label for value, team in judged if value == edge] for edge in (high, low))
     return [
         Label(
-            f"按期结案率最高的队伍是{best.label.zh}（{high:.2f}%），最低的是{worst.label.zh}（{low:.2f}%）。",
-            f"Most punctual is {best.label.en} ({high:.2f}%), least {worst.label.en} ({low:.2f}%).",
+            f"按期结案率最高的队伍是{_all_zh(best)}（{high:.2f}%），最低的是{_all_zh(worst)}（{low:.2f}%）。",
+            f"Closed on time most: {_all_en(best)} ({high:.2f}%), least: {_all_en(worst)} ({low:.2f}%).",
+        )
+    ]
+
+
+def _all_zh(names: Sequence[Label]) -> str:
+    """All of those that are equal, so that none is singled out by chance."""
+    return "、".join(one.zh for one in names)
+
+
+def _all_en(names: Sequence[Label]) -> str:
+    return ", ".join(one.en for one in names)
+
+
+def _cover(month: Month) -> list[Label]:
+    """By the roster: whether somebody came is not known to it."""
+    required = sum(one.required_s for one in month.cover)
+    if not required:
+        return []
+    left = required - sum(one.covered_s for one in month.cover)
+    # Full is said of nothing less: 99.996% is not rounded up.
+    share = 100.0 if left <= 0 else min(99.99, round((required - left) / required * 100, 2))
+    zh = f"按排班要求须有人值班 {required / 3600:,.0f} 小时，已排班 {share:.2f}%"
+    en = f"Rotas ask for {required / 3600:,.0f} h on duty; {share:.2f}% of them were on the roster"
+    if left <= 0:
+        return [Label(f"{zh}，没有空班。", f"{en}, with no gap.")]
+    worst = max(month.cover, key=lambda one: (one.required_s - one.covered_s, one.team.en))
+    gap = (worst.required_s - worst.covered_s) / 3600
+    return [
+        Label(
+            f"{zh}；空班最多的是{worst.team.zh}，{gap:,.1f} 小时。",
+            f"{en}; the most open was {worst.team.en}, {gap:,.1f} h.",
         )
     ]
 
@@ -291,12 +342,13 @@ def _spots(month: Month) -> list[Label]:
                 f"Most orders came from {en}: {share:.1f}% together.",
             )
         )
-    bad = [rule for rule in month.rules if (rule.values["alert_ended"] or 0) >= _FEW and rule.values["false_alarms"]]
-    if bad:
-        worst = bad[0]
+    counts = [rule.values["false_alarm"] or 0 for rule in month.rules]
+    # The most of all, and no other as many; of a handful of orders a share says nothing.
+    if counts and counts.count(counts[0]) == 1 and (month.rules[0].values["alert_ended"] or 0) >= _FEW:
+        worst = month.rules[0]
         told.append(
             Label(
-                f"误报最多的规则是 {worst.label.zh}：{worst.values['false_alarm']:.0f} 件，"
+                f"误报最多的规则是{worst.label.zh}：{worst.values['false_alarm']:.0f} 件，"
                 f"占其已终结工单的 {worst.values['false_alarms']:.2f}%。",
                 f"Most false alarms came from {worst.label.en}: {worst.values['false_alarm']:.0f}, "
                 f"{worst.values['false_alarms']:.2f}% of its ended orders.",

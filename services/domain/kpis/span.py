@@ -22,6 +22,13 @@ DIMENSIONS: dict[str, Label] = {
     "device": Label("设备", "Device"),
 }
 """What orders can be grouped and filtered by; `day` is the local day they were opened on."""
+SOURCES: dict[str, Label] = {
+    "alert": Label("告警", "Alert"),
+    "resident": Label("居民上报", "Resident"),
+    "patrol": Label("巡查", "Patrol"),
+    "platform": Label("城市平台", "City platform"),
+    "staff": Label("工作人员", "Staff"),
+}
 
 
 @dataclass(frozen=True, slots=True)
