@@ -136,9 +136,17 @@ async def join(
         return await fetch_order(connection, into.id)
     await connection.execute(Q["lead_to"], report_id, into.id)
     await apply_move(connection, order.id, MoveRequest(Move.NOTE, order.version, note=words), actor, now)
-    worse = order.severity.value if order.severity.rank > into.severity.rank else None
-    repeat = MoveRequest(Move.REPEAT, into.version, severity=worse, note=words)
+    graver = order.severity.rank > into.severity.rank
+    repeat = MoveRequest(
+        Move.REPEAT,
+        into.version,
+        severity=order.severity.value if graver else None,
+        terms=order.terms if graver else None,
+        note=words,
+    )
     into, outgoing = await append_moves(connection, into.id, [repeat], now)
+    told = {"report_id": str(report_id), "order_id": str(into.id)}
+    outgoing.append(Outgoing("report.joined", into.community_id, str(report_id), into.correlation, told))
     await append(connection, outgoing)
     return into
 
