@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -162,9 +162,8 @@ async def test_reporters_of_one_order_see_their_own_pictures_and_the_finished_wo
         assert len(first["own_photos"]) == len(second["own_photos"]) == 1
         assert first["own_photos"] != second["own_photos"]
         assert first["after_photos"] == second["after_photos"] == [pieces["after"]]
-        for photo, status in (
-            (first["own_photos"][0], 404), (pieces["before"], 404), (second["own_photos"][0], 200), (pieces["after"], 200)
-        ):  # fmt: skip
+        seen = {first["own_photos"][0]: 404, pieces["before"]: 404, second["own_photos"][0]: 200, pieces["after"]: 200}
+        for photo, status in seen.items():
             answer = await nobody.get(f"/reports/{theirs['id']}/photos/{photo}", headers=token)
             assert answer.status_code == status
             assert (await nobody.get(f"/reports/{mine['id']}/photos/{photo}", headers=token)).status_code == 404
@@ -199,12 +198,9 @@ async def test_desk_merges_a_residents_order_with_that_of_an_alert_and_both_foll
         # On into a third, opened by the desk: alert, report and pictures all follow.
         made = await desk.post(
             "/communities/test/orders",
-            json={
-                "source": "staff", "title": "燃气排查", "severity": "critical", "team": "patrol", "building_id": "test-b1",
-                "place": "1号楼",
-            },
+            json={"source": "staff", "title": "燃气排查", "severity": "critical", "team": "patrol", "place": "1号楼"},
             headers={"Idempotency-Key": str(uuid4())},
-        )  # fmt: skip
+        )
         assert made.status_code in (200, 201), made.text
         last = made.json()["id"]
         await move(desk, pool, mine["id"], "merge", merge_into=last, reason="一并排查")
@@ -217,7 +213,8 @@ async def test_desk_merges_a_residents_order_with_that_of_an_alert_and_both_foll
         of_alert = (await desk.get(f"/alerts/{alert}/evidence")).json()
         assert own["own_photos"][0] in str(of_alert)
         async with pool.acquire() as connection:
-            for one in (mine["id"], theirs, last):
+            assert theirs is not None
+            for one in (mine["id"], theirs, UUID(last)):
                 row = await fetch_order(connection, one)
                 assert fold(await fetch_history(connection, row.id)) == row.order
         assert row.state.value == "dispatched" and row.photos_before == 1
