@@ -91,6 +91,7 @@ CREATE INDEX notice_community ON notice (community_id, created_at DESC, id DESC)
 CREATE INDEX notice_order ON notice (order_id, created_at DESC) WHERE order_id IS NOT NULL;
 CREATE INDEX notice_recipient ON notice (recipient, created_at DESC, id DESC);
 CREATE INDEX notice_event ON notice (seq);
+CREATE INDEX notice_made ON notice USING brin (created_at);
 CREATE INDEX notice_sending ON notice (recipient) WHERE state = 'sending';
 CREATE INDEX notice_digest ON notice (digest_of) WHERE digest_of IS NOT NULL;
 COMMENT ON COLUMN notice.id IS 'derived from event, recipient and template: reading the outbox again makes none twice';
