@@ -42,9 +42,9 @@ async def test_retention_lets_go_in_batches_of_what_nobody_needs_any_more(
             "created_at + interval '1 day' FROM notice"
         )
         await connection.execute(
-            "INSERT INTO roster_gap (community_id, team, starts_at, ends_at, seen_at, over_at) SELECT 'test', 'patrol', at, "
-            "at + interval '1 h', at, over FROM (VALUES ($1::timestamptz, $1::timestamptz), ($1, NULL), ($2, $2)) "
-            "AS g (at, over)", _OLD, NOW
+            "INSERT INTO roster_gap (community_id, team, starts_at, ends_at, seen_at, over_at) SELECT 'test', "
+            "'patrol', at, at + interval '1 h', at, over FROM (VALUES ($1::timestamptz, $1::timestamptz), ($1, NULL), "
+            "($2, $2)) AS g (at, over)", _OLD, NOW
         )  # fmt: skip
         await connection.execute("DELETE FROM outbox")
         await connection.execute(

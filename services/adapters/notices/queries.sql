@@ -213,6 +213,11 @@ SELECT notice_id, sort, at, ok, error, ms FROM notice_attempt WHERE notice_id = 
 SELECT coalesce(u.community_id, (SELECT min(c.id) FROM community c WHERE c.street_id = u.street_id),
     (SELECT min(id) FROM community WHERE u.street_id IS NULL)) FROM app_user u WHERE u.id = $1
 
+-- name: staff_of
+SELECT u.id, u.role FROM app_user u
+WHERE u.id = $2 AND u.disabled_at IS NULL AND u.role NOT IN ('resident', 'merchant', 'visitor')
+    AND (u.community_id = $1 OR (u.community_id IS NULL AND u.street_id = (SELECT street_id FROM community WHERE id = $1)))
+
 -- name: lock_account
 SELECT id FROM app_user WHERE id = $1 FOR UPDATE
 
