@@ -64,8 +64,7 @@ CREATE TABLE notice (
     community_id    text NOT NULL REFERENCES community ON DELETE CASCADE,
     order_id        uuid REFERENCES work_order ON DELETE CASCADE,
     alert_id        uuid,
-    report_id       text,
-    recipient       text NOT NULL CHECK (recipient ~ '^(account|contact|person):.'),
+    recipient       text NOT NULL CHECK (recipient ~ '^(account|contact|person|report):.'),
     channel_id      uuid REFERENCES contact_channel ON DELETE CASCADE,
     template        text NOT NULL,
     severity        text NOT NULL CHECK (severity IN ('info', 'minor', 'major', 'critical')),
@@ -92,9 +91,11 @@ CREATE INDEX notice_community ON notice (community_id, created_at DESC, id DESC)
 CREATE INDEX notice_order ON notice (order_id, created_at DESC) WHERE order_id IS NOT NULL;
 CREATE INDEX notice_recipient ON notice (recipient, created_at DESC, id DESC);
 CREATE INDEX notice_event ON notice (seq);
+CREATE INDEX notice_made ON notice USING brin (created_at);
 CREATE INDEX notice_sending ON notice (recipient) WHERE state = 'sending';
 CREATE INDEX notice_digest ON notice (digest_of) WHERE digest_of IS NOT NULL;
 COMMENT ON COLUMN notice.id IS 'derived from event, recipient and template: reading the outbox again makes none twice';
+COMMENT ON COLUMN notice.recipient IS 'report: whoever left a telephone number with that report and no account';
 COMMENT ON COLUMN notice.seq IS 'the outbox row it tells of; 0: of none';
 COMMENT ON COLUMN notice.params IS 'what its template is filled with; nothing of anybody''s health';
 COMMENT ON COLUMN notice.next_at IS 'when the sender has to look at it next: to send, or because nobody acknowledged it';

@@ -26,6 +26,7 @@ CLOCKS = Counter(
 CLOCK_FAULTS = Counter(
     "linhub_alerts_order_clock_faults_total", "Orders whose clocks could not be dealt with; the others go on"
 )
+PURGED = Counter("linhub_alerts_purged_rows_total", "Rows let go of because they were old", ["what"])
 PLANS = Counter("linhub_alerts_plans_started_total", "Runs of linkage plans")
 PLAN_FAULTS = Counter("linhub_alerts_plan_faults_total", "Plans that could not be started or taken on; alerts stand")
 COMMANDS = Counter("linhub_alerts_commands_sent_total", "Commands that the broker took, repeats included")

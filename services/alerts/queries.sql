@@ -209,3 +209,24 @@ WHERE device_no = $1 AND online AND (last_seen_at IS NULL OR last_seen_at < $2::
 
 -- name: device_online
 UPDATE device_state SET online = true, online_since = $2 WHERE device_no = $1 AND NOT online
+
+-- name: purge_links
+DELETE FROM notice_link WHERE token_hash IN (
+    SELECT token_hash FROM notice_link WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: purge_notices
+DELETE FROM notice WHERE id IN (
+    SELECT id FROM notice WHERE created_at < $1 AND next_at IS NULL LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: purge_gaps
+DELETE FROM roster_gap WHERE id IN (
+    SELECT id FROM roster_gap WHERE over_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: purge_outbox
+DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)
+    AND at < $1 AND seq < (SELECT max(seq) FROM outbox)
+    AND seq <= ALL (SELECT r.seq FROM outbox_reader r)
+
+-- name: behind_outbox
+SELECT r.name, r.seq FROM outbox_reader r
+WHERE (SELECT o.at FROM outbox o WHERE o.seq > r.seq ORDER BY o.seq LIMIT 1) < $1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field, field_validator
 
 from services.adapters.mqtt import Address
 from services.adapters.settings import ServiceSettings
+from services.alerts.retention import Kept
 
 
 class AlertSettings(ServiceSettings):
@@ -44,6 +47,15 @@ class AlertSettings(ServiceSettings):
     """What an engine that died was sending is sent again after this: longer than a round through all channels."""
     notices_pace: float = Field(default=1.0, gt=0)
     """Factor on every wait of notices for another attempt and for an acknowledgement; for drills and tests."""
+
+    notice_kept_days: int = Field(default=400, ge=30)
+    """Who was told of what, with every attempt, and gaps of rosters."""
+    outbox_kept_days: int = Field(default=30, ge=1)
+    alerts_purge_every_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(timedelta(days=self.notice_kept_days), timedelta(days=self.outbox_kept_days))
 
     @field_validator("public_url", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
 from services.alerts.notify import Notifier
 from services.alerts.partition import PartitionWorker
+from services.alerts.retention import sweep
 from services.alerts.rosters import watch_rosters
 from services.alerts.settings import AlertSettings
 from services.alerts.store import CONSUMER
@@ -75,6 +76,7 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
                     group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters)),
+                    group.create_task(self._every(self._settings.alerts_purge_every_s, self._purge)),
                     group.create_task(self._run_plans()),
                     group.create_task(self._sender.run()),
                     group.create_task(self._notifier.run()),
@@ -167,6 +169,9 @@ class AlertWorker:
             await watch_rosters(
                 self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
             )
+
+    async def _purge(self) -> None:
+        await sweep(self._pool, self._settings.kept, self._clock.now())
 
     async def _run_plans(self) -> None:
         """Takes the runs of plans on: at once when a device has answered, else when something falls due."""

@@ -74,6 +74,13 @@ async def visible(connection: Connection, who: Principal, id: UUID, *, lock: boo
     return row
 
 
+async def shown_only(connection: Connection, who: Principal, found: list[Row]) -> list[Row]:
+    """Without what came with an order that is about somebody's health, into whichever order that was merged."""
+    ids = sorted({row["order_id"] for row in found if row["order_id"] is not None})
+    kept = {row["id"] for row in await work.orders_by_ids(connection, ids) if not hidden(row, who)}
+    return [row for row in found if row["order_id"] is None or row["order_id"] in kept]
+
+
 def alert_hidden(row: Row, who: Principal) -> bool:
     private = any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"]))
     return private and not reader_class(who).sees_health(row["grid_id"])

@@ -34,7 +34,7 @@ class OrderIn(Model):
                     "source": "staff",
                     "title": "路灯不亮",
                     "severity": "minor",
-                    "category": "lighting",
+                    "category": "street_lamp",
                     "x": 41.5,
                     "y": 12,
                 },

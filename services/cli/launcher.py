@@ -80,7 +80,7 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
         asyncio.run(_write_identity(addresses.database, servers))
         stack.reload_broker()
     report.step(tr("services", "服务"))
-    url = _start_services(stack, given, servers, addresses, options)
+    url, notices = _start_services(stack, given, servers, addresses, options)
     told = Ready(
         url=url,
         took_s=time.monotonic() - began,
@@ -88,9 +88,11 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
         accounts=[_plain(account) for account in seeded.accounts] if seeded else (),
         devices=seeded.devices if seeded else None,
         launcher=os.getpid(),
+        notices=notices,
     )
     stack.set_facts(
         url=url,
+        notices=notices,
         demo=options.demo,
         preset=options.preset if options.demo else None,
         own_database=given.database_url is None,
@@ -184,9 +186,15 @@ def ingest_processes(count: int) -> list[tuple[str, str]]:
     return [("ingest-" + str(number) if number else "ingest", f"ingest-{number}") for number in range(count)]
 
 
-def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Addresses, options: Options) -> str:
-    """All at once, then each is waited for; the cockpit's address."""
+def _start_services(
+    stack: Stack, given: Given, servers: Servers, addresses: Addresses, options: Options
+) -> tuple[str, str | None]:
+    """All at once, then each is waited for; the cockpit's address, and in the demo where its notices are shown."""
     waited: list[Service] = []
+    api_port = stack.port("api", API_PORT)
+    url = f"http://127.0.0.1:{api_port}/"
+    # Only the demo's people sit at this machine: to everybody else a link to it would lead nowhere.
+    public = {"LINHUB_PUBLIC_URL": os.environ.get("LINHUB_PUBLIC_URL") or url} if options.demo else {}
 
     def start(name: str, module: Sequence[str], health: int | None, **settings: str) -> None:
         waited.append(stack.start_service(name, module, _environment(**settings), health))
@@ -201,16 +209,15 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             LINHUB_MQTT_URL=addresses.ingest_mqtt if worker else addresses.command_mqtt,
             LINHUB_HEALTH_PORT=str(port),
             LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
-            **({"LINHUB_WORKER": worker} if worker else {}),
+            **({"LINHUB_WORKER": worker} if worker else public),
         )
-    port = stack.port("api", API_PORT)
     start(
         "api",
         _module("services.api.main"),
-        port,
+        api_port,
         LINHUB_DATABASE_URL=addresses.database,
         LINHUB_HTTP_HOST="127.0.0.1",
-        LINHUB_HTTP_PORT=str(port),
+        LINHUB_HTTP_PORT=str(api_port),
         LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
         LINHUB_SECRET_KEY=os.environ.get("LINHUB_SECRET_KEY") or stack.secrets.one("session_key"),
         LINHUB_EVIDENCE_URL=evidence_url(stack.home),
@@ -229,7 +236,16 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
         )
     for service in waited:
         service.wait_ready()
+    notices = None
     if options.demo:
+        port = stack.port("notices")
+        notices = f"http://127.0.0.1:{port}/"
+        stack.start_service(
+            "notices",
+            _module("services.cli.main", "notices", "sink", "--channels", "--port", str(port)),
+            _environment(LINHUB_DATABASE_URL=addresses.database),
+            None,
+        )
         stack.start_service(
             "simulator",
             _module("device_sim.main"),
@@ -242,7 +258,7 @@ def _start_services(stack: Stack, given: Given, servers: Servers, addresses: Add
             ),
             None,
         )
-    return f"http://127.0.0.1:{port}/"
+    return url, notices
 
 
 def new_stack(home: Path, report: Report) -> Stack:

@@ -128,9 +128,13 @@ async def _serve(one: Sink, port: int, database: str | None) -> None:
 
 
 async def give_channels(database: str, address: str) -> list[UUID]:
-    """A verified channel to the sink for each account that has none; their ids."""
+    """A verified channel to the sink for each account that has none; their ids.
+
+    What a sink that was killed left here at the same address is its own.
+    """
     connection = await asyncpg.connect(database)
     try:
+        await connection.execute(Q["take_left"], f"json://{address}/")
         rows = await connection.fetch(Q["accounts_without"])
         made = [(uuid4(), row["id"], f"json://{address}/{row['username']}") for row in rows]
         await connection.executemany(Q["give"], made)

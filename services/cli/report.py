@@ -28,6 +28,8 @@ class Ready:
     accounts: Sequence[Mapping[str, Any]] = ()
     devices: int | None = None
     launcher: int = 0
+    notices: str | None = None
+    """Where the demo shows what its people are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,10 @@ def print_ready(console: Console, told: Ready) -> None:
     console.print(
         tr(f"LinHub 邻枢 is up{after}: ", f"LinHub 邻枢 已就绪{after}：") + f"[bold]{told.url}[/]", highlight=False
     )
+    if told.notices:
+        console.print(
+            tr("What its people are told: ", "各人收到的通知：") + f"[bold]{told.notices}[/]", highlight=False
+        )
 
 
 def print_failure(console: Console, told: Failure) -> None:

@@ -26,6 +26,7 @@ SQL = Queries.beside(__file__)
 LATEST = 5
 _WITH_HEALTH = ("ingest", "alerts", "api", "identity")
 _MORE_WORKERS = "ingest-"
+_OF_THE_DEMO = ("notices", "simulator")
 _ANSWER_S = 10.0
 
 
@@ -37,13 +38,14 @@ def survey(home: Path) -> dict[str, Any]:
     url = database_url(home)
     database = asyncio.run(_database(url)) if url else {"answers": False, "error": "never started"}
     more = sorted(name for name in found.processes if name.startswith(_MORE_WORKERS))
-    services = {name: _service(found, name) for name in ("ingest", *more, "alerts", "api", "identity", "simulator")}
+    services = {name: _service(found, name) for name in ("ingest", *more, "alerts", "api", "identity", *_OF_THE_DEMO)}
     told: dict[str, Any] = {
         "home": str(home),
         "running": running,
         "phase": found.phase if running else "stopped",
         "launcher": found.launcher.pid if running and found.launcher else None,
         "url": found.facts.get("url") if running else None,
+        "notices": found.facts.get("notices") if running else None,
         "demo": bool(found.facts.get("demo")) if running else False,
         "ports": found.ports,
         "servers": {

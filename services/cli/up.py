@@ -92,7 +92,10 @@ def _already_up(home: Path, options: Options, report: Report) -> int:
         return 1
     report.note(tr("LinHub is up already", "LinHub 已在运行"))
     launcher = found.launcher.pid if found.launcher else 0
-    report.ready(Ready(str(found.facts.get("url")), 0.0, str(home), launcher=launcher))
+    notices = found.facts.get("notices")
+    report.ready(
+        Ready(str(found.facts.get("url")), 0.0, str(home), launcher=launcher, notices=str(notices) if notices else None)
+    )
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from deploy.embedded import state
 from deploy.embedded.processes import ProcessId
 from deploy.embedded.service import health
+from services.cli.home import database_url
+from tests.api_data import raise_alert
 from tests.conftest import REPOSITORY, ROOT, Mqtt, Servers
 
 SERVICES = {"ingest", "alerts", "api", "identity"}
@@ -266,3 +271,35 @@ def test_up_with_docker_says_why_it_cannot(install: Install, tmp_path: Path) -> 
     up = install("other", PATH=f"{nothing}:/usr/bin:/bin")("up", "--docker")
     assert up.returncode == 1
     assert "no Docker engine answers: no daemon there" in up.stdout
+
+
+async def test_demo_delivers_notices_whose_links_acknowledge(install: Install) -> None:
+    linhub = install("demo")
+    up = linhub("up", "--detach", "--demo", "--scale", "0.02")
+    assert up.returncode == 0, up.stdout + up.stderr
+    told = linhub.json("status")
+    sink = told["notices"]
+    assert sink in up.stdout and sink in linhub("status").stdout
+    assert told["ready"] and set(told["services"]) == {*SERVICES, "notices", "simulator"}
+    url = database_url(linhub.home)
+    assert url is not None
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        connection = await asyncpg.connect(url)
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not await connection.fetchval("SELECT count(*) FROM contact_channel WHERE shown LIKE 'json%'"):
+                assert time.monotonic() < deadline, "nobody was given a channel"
+                await asyncio.sleep(0.1)
+            device = await connection.fetchval("SELECT id FROM device WHERE kind = 'gas_alarm' ORDER BY id LIMIT 1")
+            _, order = await raise_alert(connection, device)
+            shown = None
+            while shown is None:
+                assert time.monotonic() < deadline, "no notice of the gas leak arrived"
+                page = (await http.get(sink)).text
+                shown = re.search(rf"{re.escape(told['url'])}n/[\w-]{{22}}", page) if "燃气泄漏" in page else None
+                await asyncio.sleep(0.1)
+            assert (await http.post(shown[0])).status_code == 200
+            taken = await connection.fetchval("SELECT count(*) FROM notice WHERE state = 'acknowledged'")
+            assert taken >= 1 and order is not None
+        finally:
+            await connection.close()

@@ -192,6 +192,48 @@ CHANNELS = (
 )
 
 
+async def test_desk_adds_a_channel_for_a_colleague_who_verifies_it(
+    database_url: str, pool: asyncpg.Pool[Any], out: Sink
+) -> None:
+    patrol1 = await account_id(pool, "patrol1")
+    at = f"/communities/test/staff/{patrol1}/channels"
+    body = {"sort": "webhook", "address": f"json://127.0.0.1:{out.port}/patrol-secret"}
+    async with (
+        api_server(database_url) as url,
+        client(url, "desk") as desk,
+        client(url, "patrol1") as patrol,
+        client(url, "resident1") as resident,
+        notifier(database_url),
+    ):
+        header = key()
+        made = await desk.post(at, json=body, headers=header)
+        assert made.status_code == 200, made.text
+        assert (await desk.post(at, json=body, headers=header)).json() == made.json()
+        assert (await desk.post(at, json=body)).status_code == 400
+        assert (made.json()["verified_at"], "secret" in made.text) == (None, False)
+        for nobody in (patrol, resident):
+            assert (await nobody.post(at, json=body, headers=key())).status_code == 403
+            assert (await nobody.get(at)).status_code == 403
+        for person in ("nobody", await account_id(pool, "resident1")):
+            answer = await desk.post(f"/communities/test/staff/{person}/channels", json=body, headers=key())
+            assert answer.status_code == 404
+
+        async def code_came() -> bool:
+            return bool(out.to("patrol-secret"))
+
+        await until(code_came, 30)
+        code = re.search(r"\d{6}", out.to("patrol-secret")[0]["title"])
+        assert code is not None
+        mine = f"/me/channels/{made.json()['id']}/verify"
+        assert (await desk.post(mine, json={"code": code[0]})).status_code == 404
+        right = await patrol.post(mine, json={"code": code[0]})
+        assert right.status_code == 200, right.text
+        (listed,) = (await desk.get(at)).json()
+        assert listed["verified_at"] is not None and listed["shown"] == "json://127.0.0.1/***"
+        assert (await desk.delete(f"{at}/{listed['id']}")).status_code == 204
+        assert (await desk.get(at)).json() == []
+
+
 async def test_channels_of_a_host_of_ones_own_choice_are_for_the_desk(
     database_url: str, pool: asyncpg.Pool[Any]
 ) -> None:

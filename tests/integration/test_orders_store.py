@@ -287,6 +287,7 @@ async def test_orders_merge_with_their_alerts_and_what_they_bring(home: asyncpg.
     grown = await whole(home, into.id)
     assert grown.severity is Severity.CRITICAL
     assert grown.terms == part.terms
+    assert grown.photos_before == 1
     last = (await fetch_history(home, into.id))[-1]
     assert (last.move, last.detail["merged"]["photos_before"]) == (Move.REPEAT, 1)
     again = await moved(home, part_id, Move.MERGE, DESK, merge_into=into.id, idempotency_key="user-desk:m")

@@ -13,7 +13,7 @@ import pytest
 
 from services.adapters.orders import fetch_order
 from services.adapters.reports import erase_contacts, reporters_of
-from services.domain.vocabulary import Severity
+from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
 from tests.evidence_kit import jpeg, zipped
@@ -129,7 +129,6 @@ async def test_ten_who_report_the_same_at_once_make_one_order(database_url: str)
 
 
 async def test_report_joins_what_a_sensor_has_told_but_nothing_less_grave(database_url: str) -> None:
-    from services.domain.vocabulary import Severity, Team
 
     await put_community(database_url, small_community())
     connection = await connect(database_url)

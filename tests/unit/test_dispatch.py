@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.adapters.reports import load_categories
 from services.domain.devices import BY_NAME
 from services.domain.dispatch import SKILLS, Candidate, Member, choose, reach, skills_for, team_on_duty
 from services.domain.dispatch.skills import WANTED
@@ -138,6 +139,11 @@ def test_skills_wanted_are_skills_that_exist(name: str) -> None:
 
 
 def test_category_says_more_than_the_kind() -> None:
-    assert skills_for("bin", "plumbing") == {"plumbing"}
+    assert skills_for("bin", "water_leak") == {"plumbing"}
     assert skills_for("gas_alarm", "no such category") == skills_for("gas_alarm", None) == {"gas", "fire"}
     assert {skill for wanted in WANTED.values() for skill in wanted} <= set(SKILLS)
+    categories = load_categories()
+    assert set(WANTED) <= set(BY_NAME) | set(categories), "it names what nobody reports"
+    for one in categories.values():
+        if one.severity.rank >= Severity.MAJOR.rank and one.id != "high_throw":
+            assert skills_for("resident_report", one.id), f"whoever goes for {one.id} is not chosen by what they know"

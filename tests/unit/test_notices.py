@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from string import Formatter
 from typing import Any
@@ -21,6 +22,7 @@ from services.domain.notices import (
     Account,
     AlertFacts,
     Event,
+    Follower,
     OrderFacts,
     Sort,
     audience,
@@ -82,7 +84,8 @@ def order_event(
     entry = Entry(2, move, OrderState.CREATED, OrderState.DISPATCHED, NOW, actor, "system", reason, detail or {})
     data = {"order_id": str(order.id), "version": 2}
     event = Event(7, f"order.{move.value}", "c", str(order.id), "d@1", data)
-    return event, OrderFacts(order, 12, entry, health, reached, reporters)
+    followers = tuple(Follower(UUID(int=n), 31 + n, f"account:{one}", NOW) for n, one in enumerate(reporters))
+    return event, OrderFacts(order, 12, entry, health, reached, followers)
 
 
 def told(move: Move, **more: Any) -> list[tuple[str, str]]:
@@ -117,7 +120,16 @@ def told(move: Move, **more: Any) -> list[tuple[str, str]]:
         (Move.ACCEPT, {"actor": "p1"}, []),
         (Move.ACCEPT, {"actor": "p1", "reporters": ("home",)}, [("home", "report")]),
         (Move.CLOSE, {"reporters": ("home", "p1"), "actor": "p1"}, [("home", "report")]),
-        (Move.REPEAT, {}, []),
+        (Move.CREATE, {"reporters": ("home",)}, []),
+        (Move.DISPATCH, {"detail": {"people": ["p2"]}, "reporters": ("home",)}, [("p2", "dispatch")]),
+        (
+            Move.DISPATCH,
+            {"detail": {"people": ["p2"]}, "reporters": ("home", "home"), "filed_at": NOW},
+            [("p2", "dispatch"), ("home", "report")],
+        ),
+        (Move.MERGE, {"reporters": ("home",), "actor": "desk"}, [("home", "report")]),
+        (Move.ESCALATE, {"detail": {"people": ["desk"]}, "reporters": ("home",)}, [("desk", "escalate")]),
+        (Move.REPEAT, {"reporters": ("home",)}, []),
         (Move.NOTE, {}, []),
     ],
 )
@@ -134,6 +146,46 @@ def test_audience_of_critical_is_everybody_at_once_and_of_others_in_turn() -> No
     ):
         event, facts = order_event(Move.DISPATCH, severity=severity, mode=mode)
         assert [one.wait_s for one in audience(event, ACCOUNTS, order=facts)] == waits
+
+
+def test_reporter_reads_their_own_number_and_the_reason_only_where_it_is_meant_for_them() -> None:
+    for source, health, expected in (
+        (Source.RESIDENT, False, "您的上报 31：不予立案。原因：已联系主人（血压过高）"),
+        (Source.RESIDENT, True, "您的上报 31：不予立案。（健康关怀）"),
+        (Source.ALERT, False, "您的上报 31：不予立案。（血压过高）"),
+    ):
+        event, facts = order_event(
+            Move.CANCEL, actor="desk", reason="已联系主人", reporters=("home",), source=source, health=health
+        )
+        (draft,) = audience(event, ACCOUNTS, order=facts)
+        _, body = render(TEMPLATES[draft.template], draft.params, draft.severity, "zh", "Asia/Shanghai")
+        assert body == expected
+
+
+def test_reporter_is_not_told_of_what_was_before_their_report() -> None:
+    event, facts = order_event(Move.ACCEPT, actor="p1")
+    late = replace(facts, reporters=(Follower(UUID(int=1), 5, "report:x", NOW + timedelta(seconds=1)),))
+    assert audience(event, ACCOUNTS, order=late) == []
+    now = replace(facts, reporters=(Follower(UUID(int=1), 5, "report:x", NOW),))
+    assert [one.recipient for one in audience(event, ACCOUNTS, order=now)] == ["report:x"]
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("unsatisfied", [("account:desk", "unsatisfied")]),
+        ("urged", [("account:desk", "urged")]),
+        ("joined", [("account:home", "report")]),
+        ("created", []),
+        ("withdrawn", []),
+    ],
+)
+def test_audience_of_what_a_reporter_says(what: str, expected: list[tuple[str, str]]) -> None:
+    _, facts = order_event(Move.NOTE, reporters=("home", "p1"))
+    event = Event(8, f"report.{what}", "c", "r", "d@1", {"report_id": str(UUID(int=0)), "rating": 1})
+    drafts = audience(event, ACCOUNTS, order=facts)
+    assert [(one.recipient, one.template) for one in drafts] == expected
+    assert all(one.severity.rank <= Severity.MAJOR.rank for one in drafts)
 
 
 def test_verification_of_a_critical_order_wakes_nobody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.adapters.orders.class_files import load_defaults
 from services.adapters.reports.files import DEFAULTS, family_of, load_categories, read_text
+from services.adapters.reports.opening import KIND, with_filing
 from services.api.limits import Buckets, Rate, ReportLimit, network_of
 from services.api.reports import masked_name, masked_phone
 from services.domain.ids import CommunityId, OrderId
-from services.domain.orders import Draft, Entry, Move, Order, OrderState, Source, created, fold, plain_terms
+from services.domain.orders import Draft, Entry, Move, Order, OrderState, Rung, Source, created, fold, plain_terms
+from services.domain.orders.clocks import attention_at
 from services.domain.reports import Category, Filing, Photo, Sort, Spot, Standing, Step, Within, find, progress, same
 from services.domain.reports import rating as ratings
 from services.domain.reports.words import WORDS, said, step_of
@@ -47,6 +51,34 @@ def test_categories_hold_what_the_field_reports_and_critical_ones_say_what_to_do
     assert "119" in known["smoke_fire"].safety.zh and "离开" in known["gas_smell"].safety.zh  # type: ignore[union-attr]
     assert all(one.title.zh and one.title.en for one in known.values())
     assert set(family_of(known["lift_fault"])) == {"lift_fault", "lift_trapped"}
+
+
+_CLASSES = {
+    Severity.CRITICAL: "emergency",
+    Severity.MAJOR: "report_urgent",
+    Severity.MINOR: "report",
+    Severity.INFO: "report",
+}
+
+
+@pytest.mark.parametrize("known", load_categories().values(), ids=lambda one: one.id)
+def test_category_falls_into_a_class_whose_clocks_fit_it(known: Category) -> None:
+    draft = Draft(
+        OrderId(UUID(int=1)), CommunityId("c"), Source.RESIDENT, KIND, known.severity, known.title,
+        known.team, "r@1", category=known.id,
+    )  # fmt: skip
+    terms = load_defaults().terms(draft, 0, "Asia/Shanghai")
+    assert terms.class_id == _CLASSES[known.severity]
+    assert {"accept", "arrive", "resolve", "verify"} <= set(terms.clocks), "every step has its time"
+    longest = {Severity.CRITICAL: 60, Severity.MAJOR: 600}.get(known.severity, 1800)
+    assert terms.clocks["accept"].due_s <= longest
+    assert (not terms.spans) == (known.severity.rank >= Severity.MAJOR.rank), "the grave run around the clock"
+    if known.filing is Filing.DESK:
+        file = with_filing(terms).clocks["file"]
+        assert file == terms.clocks["file"], "the class says itself how long the desk has"
+        assert 0 < file.due_s <= 1800 and [step.rung for step in file.steps] == [Rung.DESK, Rung.STREET]
+        order = fold([created(replace(draft, terms=terms), NOW, "system", "system")])
+        assert attention_at(order) is not None, "nothing waits for ever"
 
 
 GOOD = """categories:

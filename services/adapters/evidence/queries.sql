@@ -44,7 +44,7 @@ UPDATE evidence SET removed_at = $2, removed_by = $3, removed_why = $4 WHERE id 
 SELECT e.*, coalesce(p.display_name, e.uploaded_by) AS uploader
 FROM evidence AS e
 LEFT JOIN app_user AS p ON p.id = e.uploaded_by
-WHERE e.order_id = $1 AND ($2::timestamptz IS NULL OR (e.uploaded_at, e.id) > ($2, $3::uuid))
+WHERE e.order_id IN (SELECT orders_taken_over($1)) AND ($2::timestamptz IS NULL OR (e.uploaded_at, e.id) > ($2, $3::uuid))
 ORDER BY e.uploaded_at, e.id
 LIMIT $4
 
@@ -52,7 +52,7 @@ LIMIT $4
 SELECT e.*, coalesce(p.display_name, e.uploaded_by) AS uploader
 FROM evidence AS e
 LEFT JOIN app_user AS p ON p.id = e.uploaded_by
-WHERE e.alert_id = $1 OR ($2::uuid IS NOT NULL AND e.order_id = $2)
+WHERE e.alert_id = $1 OR ($2::uuid IS NOT NULL AND e.order_id IN (SELECT orders_taken_over($2)))
 ORDER BY e.uploaded_at, e.id
 LIMIT $3
 

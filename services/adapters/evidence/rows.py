@@ -101,13 +101,14 @@ async def by_id(connection: Connection, id: UUID, *, lock: bool = False) -> Row 
 async def of_order(
     connection: Connection, order_id: UUID, after: tuple[datetime, UUID] | None, limit: int
 ) -> list[Row]:
+    """Of the order and of all that were merged into it, oldest first."""
     at, last = after or (None, None)
     rows: list[Row] = await connection.fetch(Q["of_order"], order_id, at, last, limit)
     return rows
 
 
 async def of_alert(connection: Connection, alert_id: UUID, order_id: UUID | None, limit: int) -> list[Row]:
-    """Of the alert itself and of the order it is worked on in."""
+    """Of the alert itself and of the order it is worked on in, with what was merged into that."""
     rows: list[Row] = await connection.fetch(Q["of_alert"], alert_id, order_id, limit)
     return rows
 

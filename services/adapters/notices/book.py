@@ -61,6 +61,12 @@ async def home_of(connection: Connection, account_id: str) -> str | None:
     return found
 
 
+async def staff_of(connection: Connection, community_id: str, account_id: str) -> Row | None:
+    """Id and role of somebody who works in the community or on its street; None: there is nobody of that id."""
+    row: Row | None = await connection.fetchrow(Q["staff_of"], community_id, account_id)
+    return row
+
+
 async def lock_account(connection: Connection, account_id: str) -> None:
     """One at a time, so that limits hold."""
     await connection.execute(Q["lock_account"], account_id)

@@ -34,9 +34,13 @@ FROM person p JOIN person_contact c ON c.person_id = p.id WHERE p.household_id =
 ORDER BY 1, 2
 
 -- name: reporters
-SELECT DISTINCT order_id, reporter_id FROM resident_report
-WHERE order_id = ANY ($1::uuid[]) AND reporter_id IS NOT NULL AND withdrawn_at IS NULL
-ORDER BY 1, 2
+SELECT w.order_id, r.id AS report_id, r.number, r.created_at AS since,
+    CASE WHEN r.reporter_id IS NOT NULL THEN 'account:' || r.reporter_id ELSE 'report:' || r.id END AS recipient
+FROM unnest($1::uuid[]) AS w (order_id) CROSS JOIN LATERAL orders_taken_over(w.order_id) AS t (id)
+JOIN resident_report r ON r.order_id = t.id
+WHERE r.withdrawn_at IS NULL AND (r.reporter_id IS NOT NULL OR (r.contact_phone IS NOT NULL AND EXISTS (
+    SELECT FROM community_gateway g WHERE g.community_id = r.community_id AND g.sort = 'sms')))
+ORDER BY r.created_at, r.id
 
 -- name: insert_notices
 INSERT INTO notice (id, seq, community_id, order_id, alert_id, recipient, template, severity, params, turn, correlation,
@@ -94,6 +98,11 @@ UNION ALL
 SELECT r.recipient, NULL, 'sms', p.phone, 'zh', 'info', NULL, NULL, 1, true
 FROM unnest($1::text[]) AS r (recipient)
 JOIN person p ON 'person:' || p.id = r.recipient AND p.phone IS NOT NULL
+UNION ALL
+SELECT r.recipient, NULL, 'sms', q.contact_phone, q.language, 'info', NULL, NULL, 1, true
+FROM unnest($1::text[]) AS r (recipient)
+JOIN resident_report q ON q.id = CASE WHEN r.recipient LIKE 'report:%' THEN substr(r.recipient, 8)::uuid END
+WHERE q.contact_phone IS NOT NULL AND q.withdrawn_at IS NULL
 ORDER BY 1, 9, 2
 
 -- name: gateways
@@ -184,7 +193,8 @@ WHERE (id = $1 OR digest_of = $1) AND order_id IS NOT NULL AND acknowledged_at I
 -- name: page
 SELECT n.id, n.community_id, n.order_id, n.alert_id, n.recipient, n.template, n.severity, n.params, n.state, n.via,
     n.digest_of, n.turn, n.attempts, n.last_error, n.created_at, n.not_before, n.sent_at, n.acknowledged_at, n.expires_at,
-    n.escalated, coalesce(u.display_name, c.name, p.name, '') AS name, o.number
+    n.escalated, o.number,
+    coalesce(u.display_name, c.name, p.name, CASE WHEN n.recipient LIKE 'report:%' THEN '上报人 reporter' ELSE '' END) AS name
 FROM notice n
 LEFT JOIN app_user u ON 'account:' || u.id = n.recipient
 LEFT JOIN person_contact c ON 'contact:' || c.id = n.recipient
@@ -202,6 +212,11 @@ SELECT notice_id, sort, at, ok, error, ms FROM notice_attempt WHERE notice_id = 
 -- name: home_of_account
 SELECT coalesce(u.community_id, (SELECT min(c.id) FROM community c WHERE c.street_id = u.street_id),
     (SELECT min(id) FROM community WHERE u.street_id IS NULL)) FROM app_user u WHERE u.id = $1
+
+-- name: staff_of
+SELECT u.id, u.role FROM app_user u
+WHERE u.id = $2 AND u.disabled_at IS NULL AND u.role NOT IN ('resident', 'merchant', 'visitor')
+    AND (u.community_id = $1 OR (u.community_id IS NULL AND u.street_id = (SELECT street_id FROM community WHERE id = $1)))
 
 -- name: lock_account
 SELECT id FROM app_user WHERE id = $1 FOR UPDATE

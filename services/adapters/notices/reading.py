@@ -17,7 +17,16 @@ from services.adapters.dispatch import people_at
 from services.adapters.orders import OrderRow, order_row
 from services.adapters.queries import Queries
 from services.adapters.rules.privacy import about_health
-from services.domain.notices import Account, AlertFacts, Draft, Event, OrderFacts, audience, templates_ended_by
+from services.domain.notices import (
+    Account,
+    AlertFacts,
+    Draft,
+    Event,
+    Follower,
+    OrderFacts,
+    audience,
+    templates_ended_by,
+)
 from services.domain.orders import Entry, Move, OrderState, Rung
 from services.domain.vocabulary import Label, Role, Severity, Team
 
@@ -26,6 +35,7 @@ Q = Queries.beside(__file__)
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 _ALERTS = frozenset({"alert.ask", "notice.requested"})
+_REPORTS = frozenset({"report.unsatisfied", "report.urged", "report.joined"})
 _ASKS_WHO = frozenset({"dispatch", "transfer", "reopen", "warn", "urge", "breach"})
 """Moves of which somebody is told even where their line of the history names nobody."""
 
@@ -38,7 +48,7 @@ class Known:
     entries: dict[tuple[UUID, int], Entry] = field(default_factory=dict)
     alerts: dict[UUID, AlertFacts] = field(default_factory=dict)
     accounts: dict[str, list[Account]] = field(default_factory=dict)
-    reporters: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
+    reporters: dict[UUID, tuple[Follower, ...]] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)
 
 
@@ -145,15 +155,19 @@ async def load(connection: Connection, events: Sequence[Event]) -> Known:
     """Everything the events refer to, in a fixed number of statements."""
     known = Known()
     orders = [one for one in events if one.type.startswith("order.")]
+    reports = [one for one in events if one.type in _REPORTS]
     alerts = [UUID(one.data["id" if one.type == "alert.ask" else "alert_id"]) for one in events if _about_alert(one)]
-    if not orders and not alerts and not any(one.type == "roster.gap" for one in events):
+    if not orders and not reports and not alerts and not any(one.type == "roster.gap" for one in events):
         return known
     await load_accounts(connection, known, {one.community_id for one in events})
-    if orders:
-        ids = sorted({UUID(one.data["order_id"]) for one in orders})
+    if orders or reports:
+        ids = sorted({UUID(one.data["order_id"]) for one in (*orders, *reports)})
         await load_orders(connection, known, ids)
         for row in await connection.fetch(Q["reporters"], ids):
-            known.reporters[row["order_id"]] = (*known.reporters.get(row["order_id"], ()), row["reporter_id"])
+            known.reporters[row["order_id"]] = (
+                *known.reporters.get(row["order_id"], ()),
+                Follower(row["report_id"], row["number"], row["recipient"], row["since"]),
+            )
         pairs = [(UUID(one.data["order_id"]), int(one.data["version"])) for one in orders]
         for row in await connection.fetch(Q["entries"], *_columns(pairs, 2)):
             known.entries[row["order_id"], row["version"]] = _entry(row)
@@ -229,6 +243,13 @@ async def _drafts_of(connection: Connection, event: Event, known: Known, now: da
         entry = known.entries[order_id, version]
         reached = await _reached(connection, row, entry, now)
         told = OrderFacts(row, row.number, entry, private, reached, known.reporters.get(order_id, ()))
+        return audience(event, accounts, order=told)
+    if event.type in _REPORTS:
+        if (found := known.orders.get(UUID(event.data["order_id"]))) is None:
+            return []
+        row, private = found
+        line = Entry(row.version, Move.NOTE, row.state, row.state, now, "system", "system")
+        told = OrderFacts(row, row.number, line, private, reporters=known.reporters.get(row.id, ()))
         return audience(event, accounts, order=told)
     alert_id = event.data.get("id" if event.type == "alert.ask" else "alert_id") if _about_alert(event) else None
     alert = known.alerts.get(UUID(alert_id)) if alert_id else None

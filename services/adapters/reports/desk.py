@@ -145,6 +145,8 @@ async def join(
         note=words,
     )
     into, outgoing = await append_moves(connection, into.id, [repeat], now)
+    told = {"report_id": str(report_id), "order_id": str(into.id)}
+    outgoing.append(Outgoing("report.joined", into.community_id, str(report_id), into.correlation, told))
     await append(connection, outgoing)
     return into
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID, uuid5
@@ -13,6 +14,7 @@ from services.adapters.notices import book
 from services.adapters.notices.carrier import GATEWAY_SCHEMES
 from services.api.auth import Ticket
 from services.api.context import Ctx
+from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
 from services.api.models import Problem
 from services.api.notice_models import ChannelIn, ChannelOut, ChannelSettings, CodeIn, GatewayIn, GatewayOut
@@ -20,7 +22,7 @@ from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.shapes import Row
 from services.api.store import system
-from services.domain.access import Permission
+from services.domain.access import Permission, Principal
 from services.domain.notices import Sort, may_add, parse_address
 from services.domain.notices.audience import NAMESPACE
 from services.domain.notices.channels import GATEWAY
@@ -74,44 +76,50 @@ async def add(
     body: ChannelIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.SELF)], key: Key = None
 ) -> ChannelOut:
     """Nothing but the code goes there until it was verified. Residents are reached by message, call and mail alone."""
-    who, now = ticket.principal, context.clock.now()
+    who = ticket.principal
     channel_id = made_id(who.id, key)
+    async with context.database.write() as connection:
+        return await _added(connection, body, who, who.id, channel_id, context.clock.now())
+
+
+async def _added(
+    connection: Connection, body: ChannelIn, who: Principal, account_id: str, channel_id: UUID, now: datetime
+) -> ChannelOut:
+    """Raises ApiError 403, 422, 429."""
     if not may_add(who.role, body.sort):
         raise ApiError(HTTPStatus.FORBIDDEN, "您不能添加此类渠道 · channels of this sort are not for your role to add")
     address = parse_address(body.sort, body.address)
     if not isinstance(address, str):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{address.zh} · {address.en}")
     quiet = (body.quiet_from, body.quiet_to) if body.quiet_from and body.quiet_to else None
-    async with context.database.write() as connection:
-        await book.lock_account(connection, who.id)
-        known = {row["id"]: row for row in await book.channels(connection, who.id)}
-        if channel_id in known:
-            return _out(known[channel_id])
-        community_id = await book.home_of(connection, who.id)
-        if len(known) >= book.MOST_CHANNELS or community_id is None:
-            raise ApiError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"最多 {book.MOST_CHANNELS} 个渠道 · at most {book.MOST_CHANNELS} channels, in some community",
-            )
-        if await book.codes_left(connection, who.id, now) == 0:
-            raise _pestered()
-        await book.add_channel(
-            connection,
-            channel_id,
-            body.sort,
-            address,
-            account_id=who.id,
-            position=body.position,
-            min_severity=body.min_severity.value,
-            quiet=quiet,
-            language=body.language,
+    await book.lock_account(connection, account_id)
+    known = {row["id"]: row for row in await book.channels(connection, account_id)}
+    if channel_id in known:
+        return _out(known[channel_id])
+    community_id = await book.home_of(connection, account_id)
+    if len(known) >= book.MOST_CHANNELS or community_id is None:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"最多 {book.MOST_CHANNELS} 个渠道 · at most {book.MOST_CHANNELS} channels, in some community",
         )
-        await book.send_code(connection, community_id, who.id, channel_id, now)
-        row = next(row for row in await book.channels(connection, who.id) if row["id"] == channel_id)
-        await system.audit(
-            connection, who, community_id, "channel.add", f"channel:{channel_id}", {"sort": body.sort.value}
-        )
-    log.info("channel_added", channel=str(channel_id), sort=body.sort.value, by=who.id)
+    if await book.codes_left(connection, account_id, now) == 0:
+        raise _pestered()
+    await book.add_channel(
+        connection,
+        channel_id,
+        body.sort,
+        address,
+        account_id=account_id,
+        position=body.position,
+        min_severity=body.min_severity.value,
+        quiet=quiet,
+        language=body.language,
+    )
+    await book.send_code(connection, community_id, account_id, channel_id, now)
+    row = next(row for row in await book.channels(connection, account_id) if row["id"] == channel_id)
+    detail = {"sort": body.sort.value, "account": account_id}
+    await system.audit(connection, who, community_id, "channel.add", f"channel:{channel_id}", detail)
+    log.info("channel_added", channel=str(channel_id), sort=body.sort.value, by=who.id, account=account_id)
     return _out(row)
 
 
@@ -167,6 +175,60 @@ async def verify(
     if not right and row["verified_at"] is None:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "验证码不对或已过期 · that code is wrong or too old")
     return _out(row)
+
+
+async def _colleague(connection: Connection, who: Principal, community_id: str, user_id: str) -> None:
+    """Raises ApiError 404 where nobody of this id works in the community."""
+    await community_in_scope(connection, who, community_id)
+    if await book.staff_of(connection, community_id, user_id) is None:
+        raise not_found("account", user_id)
+
+
+_STAFF = "/communities/{community_id}/staff/{user_id}/channels"
+
+
+@router.get(_STAFF, summary="同事的通知渠道 A colleague's channels; addresses are never shown")
+async def channels_of(
+    community_id: str, user_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.NOTICES)]
+) -> list[ChannelOut]:
+    async with context.database.read() as connection:
+        await _colleague(connection, ticket.principal, community_id, user_id)
+        return [_out(row) for row in await book.channels(connection, user_id)]
+
+
+@router.post(_STAFF, summary="为同事添加渠道 Add one for a colleague, who verifies it", responses={**_MANY})
+async def add_for(
+    community_id: str,
+    user_id: str,
+    body: ChannelIn,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.NOTICES)],
+    key: Key = None,
+) -> ChannelOut:
+    """The code goes to the address, and whoever it belongs to enters it: nobody is signed up for what is not theirs."""
+    who = ticket.principal
+    channel_id = made_id(f"{who.id}|{community_id}|{user_id}", key)
+    async with context.database.write() as connection:
+        await _colleague(connection, who, community_id, user_id)
+        return await _added(connection, body, who, user_id, channel_id, context.clock.now())
+
+
+@router.delete(_STAFF + "/{channel_id}", status_code=204, summary="删除同事的渠道 Remove a colleague's")
+async def remove_of(
+    community_id: str,
+    user_id: str,
+    channel_id: UUID,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.NOTICES)],
+) -> None:
+    who = ticket.principal
+    async with context.database.write() as connection:
+        await _colleague(connection, who, community_id, user_id)
+        if not await book.delete_channel(connection, channel_id, user_id):
+            raise not_found("channel", channel_id)
+        await system.audit(
+            connection, who, community_id, "channel.remove", f"channel:{channel_id}", {"account": user_id}
+        )
 
 
 def _gateway(row: Row) -> GatewayOut:

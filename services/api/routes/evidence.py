@@ -200,9 +200,10 @@ async def of_order(
         if pieces.hidden(order, ticket.principal):
             return EvidencePage(items=[], next=None)
         found = await rows.of_order(connection, order_id, key, limit + 1)
-    page = found[:limit]
+        page = found[:limit]
+        shown = await pieces.shown_only(connection, ticket.principal, page)
     more = cursor.encode(page[-1]["uploaded_at"].isoformat(), page[-1]["id"]) if len(found) > limit else None
-    return EvidencePage(items=[pieces.out(row) for row in page], next=more)
+    return EvidencePage(items=[pieces.out(row) for row in shown], next=more)
 
 
 @router.get(
@@ -220,10 +221,7 @@ async def of_alert(
         if pieces.alert_hidden(alert, who):
             return AlertEvidenceOut(items=[], references=[])
         found = await rows.of_alert(connection, alert_id, alert["order_id"], SHOWN)
-        if alert["order_id"] is not None:
-            orders = await work.orders_by_ids(connection, [alert["order_id"]])
-            if orders and pieces.hidden(orders[0], who):
-                found = [row for row in found if row["order_id"] != alert["order_id"]]
+        found = await pieces.shown_only(connection, who, found)
         said: list[tuple[datetime, Any]] = [(alert["fired_at"], alert["trigger"])]
         said += [(row["at"], row["trigger"]) for row in await rows.occurrences(connection, alert_id)]
     named = {pair: at for at, trigger in said for pair in references(trigger)}

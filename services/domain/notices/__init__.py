@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.domain.notices.audience import Account, AlertFacts, Draft, Event, OrderFacts, audience
+from services.domain.notices.audience import Account, AlertFacts, Draft, Event, Follower, OrderFacts, audience
 from services.domain.notices.channels import Sort, mask, may_add, parse_address
 from services.domain.notices.templates import TEMPLATES, Template, render, templates_ended_by
 from services.domain.notices.timing import (
@@ -23,6 +23,7 @@ __all__ = [
     "Bundles",
     "Draft",
     "Event",
+    "Follower",
     "OrderFacts",
     "Sort",
     "Template",

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 from services.domain.notices.templates import MASKED_TITLE, TEMPLATES
 from services.domain.notices.timing import turn_wait_s
 from services.domain.orders.clocks import running
-from services.domain.orders.order import Entry, Order
+from services.domain.orders.order import Entry, Order, Source
+from services.domain.orders.states import Move
 from services.domain.orders.terms import Mode, Rung
+from services.domain.reports.words import Step, said, step_of
 from services.domain.vocabulary import TEAM_LABELS, Label, Role, Severity, Team
 
 NAMESPACE = UUID("6c1c6f0e-7b57-5d0c-9f0b-6a3b1f2f9d10")
@@ -41,6 +43,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """Somebody whose report is worked on in an order. `recipient`: account:…, or report:… for a telephone number."""
+
+    report_id: UUID
+    number: int
+    recipient: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OrderFacts:
     """The order as it stands, and the line of its history that the event tells of.
 
@@ -52,8 +64,7 @@ class OrderFacts:
     entry: Entry
     health: bool
     reached: tuple[str, ...] = ()
-    reporters: tuple[str, ...] = ()
-    """Accounts that reported it."""
+    reporters: tuple[Follower, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One notice to one person. `recipient`: account:…, contact:… or person:…; `turn` counts from 0."""
+    """One notice to one person. `recipient`: account:…, contact:…, person:… or report:…; `turn` counts from 0."""
 
     id: UUID
     event: Event
@@ -104,6 +115,8 @@ def audience(
     family, _, what = event.type.partition(".")
     if family == "order" and order is not None:
         return _of_order(event, what, accounts, order)
+    if family == "report" and order is not None:
+        return _of_report(event, what, accounts, order)
     match event.type:
         case "notice.requested":
             return _of_plan(event, accounts, alert)
@@ -128,17 +141,6 @@ def undelivered(
 
 
 # -- orders -------------------------------------------------------------------------------------------------------
-
-_PROGRESS: Mapping[str, Label] = {
-    "accept": Label("已受理，处理人员即将到场", "Somebody has taken it and is on the way"),
-    "arrive": Label("处理人员已到场", "Somebody is there"),
-    "pause": Label("处理暂停，恢复后将继续", "It waits, and goes on afterwards"),
-    "resolve": Label("已处置，等待核实", "It was seen to and is being checked"),
-    "close": Label("已办结，欢迎评价", "It is done; please rate it"),
-    "reopen": Label("已重新处理", "It is being seen to again"),
-    "cancel": Label("已撤销", "It was called off"),
-    "false_alarm": Label("经核查无需处置", "It was looked at and needs nothing done"),
-}
 
 
 def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderFacts) -> list[Draft]:
@@ -174,12 +176,46 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
             tell((*_desk(accounts), *_grid(accounts, order.grid_id)), "verify", turns=True)
         case "cancel" | "merge" | "false_alarm":
             tell([order.assignee_id] if order.assignee_id else [], "over")
-    if text := _PROGRESS.get(what):
-        title = MASKED_TITLE if told.health else order.title
-        known = {"title": _label(title), "text": _label(text)}
-        others = [one for one in told.reporters if one != entry.actor_id]
-        made.extend(_drafts(event, others, "report", Severity.MINOR, known, order=order))
-    return made
+    return made + _progress(event, told)
+
+
+def _progress(event: Event, told: OrderFacts) -> list[Draft]:
+    """To those who reported it: what this step means to them, by the number of their report.
+
+    That it was received they were told in answer; that it goes to somebody else than before is the house's business.
+    The reason of a refusal or a cancellation is told where the desk wrote it for residents.
+    """
+    order, entry = told.order, told.entry
+    step = step_of(entry.move, filed=order.filed_at is not None)
+    if step in (None, Step.RECEIVED) or (entry.move is Move.DISPATCH and entry.at != order.filed_at):
+        return []
+    written = step in (Step.REFUSED, Step.CANCELLED) and order.source is Source.RESIDENT and not told.health
+    made: dict[str, Draft] = {}
+    for one in told.reporters:
+        if one.recipient in made or one.recipient == f"account:{entry.actor_id}" or one.since > entry.at:
+            continue
+        made[one.recipient] = _step(event, told, one, step, entry.reason if written else None)
+    return list(made.values())
+
+
+def _step(event: Event, told: OrderFacts, to: Follower, step: Step, reason: str | None = None) -> Draft:
+    title = MASKED_TITLE if told.health else told.order.title
+    params = {"title": _label(title), "text": _label(said(step, to.number, reason))}
+    (draft,) = _drafts(event, [to.recipient], "report", Severity.MINOR, params, order=told.order, whole=True)
+    return draft
+
+
+def _of_report(event: Event, what: str, accounts: Sequence[Account], told: OrderFacts) -> list[Draft]:
+    """What a reporter says that the desk has to answer; and what the desk did with a report, to its reporter."""
+    if what == "joined":
+        mine = [one for one in told.reporters if str(one.report_id) == event.data["report_id"]]
+        return [_step(event, told, one, Step.JOINED) for one in mine]
+    if what not in ("unsatisfied", "urged"):
+        return []
+    params = _params(told)
+    if what == "unsatisfied":
+        params["why"] = f"{event.data['rating']}/5"
+    return _drafts(event, _desk(accounts), what, told.order.severity, params, order=told.order)
 
 
 def _params(told: OrderFacts) -> dict[str, Any]:

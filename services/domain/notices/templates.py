@@ -122,10 +122,22 @@ _ALL = (
     Template(
         "report",
         Label("您的上报有进展", "News of what you reported"),
-        (Label("{title}：{text}", "{title}: {text}"),),
+        (Label("{text}（{title}）", "{text} ({title})"),),
         72 * _HOUR,
         ack=False,
         cap=Severity.MINOR,
+    ),
+    _order(
+        "unsatisfied",
+        "上报人不满意，请回访",
+        "A reporter is not satisfied; please call back",
+        _WHY,
+        expires_s=48 * _HOUR,
+        ended_by=frozenset({Move.CALL_BACK}),
+        cap=Severity.MAJOR,
+    ),
+    _order(
+        "urged", "上报人催办", "A reporter asks when it is done", _DUE, ended_by=_OVER | {Move.URGE}, cap=Severity.MAJOR
     ),
     Template(
         "code",

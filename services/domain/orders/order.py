@@ -302,7 +302,7 @@ def apply(order: Order | None, entry: Entry) -> Order:
         case Move.NOTE:
             return order
         case Move.REPEAT:
-            return _worsened(order, entry)
+            return _brought(_worsened(order, entry), entry.detail.get("merged") or {})
         case Move.CREATE:
             raise ValueError(f"{order.id}: created twice")
 
@@ -330,6 +330,16 @@ def _took(order: Order, at: datetime) -> float | None:
 
 def _stopped(order: Order, at: datetime) -> Order:
     return replace(order, ran_s=_ran(order, at), ran_at=None)
+
+
+def _brought(order: Order, merged: Mapping[str, Any]) -> Order:
+    """What was seen of the order that was merged into this one was seen of this one."""
+    return replace(
+        order,
+        photos_before=order.photos_before + merged.get("photos_before", 0),
+        photos_after=order.photos_after + merged.get("photos_after", 0),
+        signatures=order.signatures + merged.get("signatures", 0),
+    )
 
 
 def _shown(order: Order, entry: Entry) -> Order:
