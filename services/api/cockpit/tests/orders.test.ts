@@ -37,8 +37,12 @@ describe('pressure', () => {
 
   const clock = (warn_at: string | null) => ({
     name: 'accept' as const,
+    label: { zh: '接单', en: 'Acceptance' },
     due: '2026-11-22T02:01:00Z',
     warn_at,
+    done_at: null,
+    left_s: 60,
+    late: false,
   })
 
   it('turns amber when the class of the order says so, where the API tells', () => {
