@@ -77,6 +77,8 @@ class ApiProcess:
             "LINHUB_DATABASE_URL": database_url,
             "LINHUB_SECRET_KEY": KEY,
             "LINHUB_COCKPIT_DIR": str(COCKPIT / "dist"),
+            "LINHUB_EVIDENCE_URL": (log.parent / "evidence").as_uri(),
+            "LINHUB_EVIDENCE_RESERVE_BYTES": "0",
             **environment,
         }
         self._log = log

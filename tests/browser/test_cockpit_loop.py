@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page
 
 from tests.browser.kit import Watched, World, new_context, open_page, until
+from tests.evidence_kit import jpeg
 from tests.ingest_kit import now_ms
 
 
@@ -15,10 +18,12 @@ async def _state(page: Page, state: str) -> None:
     await page.wait_for_selector(f"[data-testid=order-state][data-state={state}]")
 
 
-async def _move(page: Page, move: str, then: str, words: str | None = None) -> None:
+async def _move(page: Page, move: str, then: str, **words: str) -> None:
+    """`words`: what is filled in, by the name of its field; a move that asks nothing is one press."""
     await page.click(f"[data-testid=moves] [data-move={move}]")
-    if words is not None:
-        await page.fill("[data-testid=moves] [name=text]", words)
+    for field, text in words.items():
+        await page.fill(f"[data-testid=moves] [name={field}]", text)
+    if words:
         await page.click("[data-testid=moves] button[type=submit]")
     await _state(page, then)
 
@@ -53,16 +58,16 @@ async def test_cockpit_carries_a_gas_leak_from_alarm_to_close(world: World, brow
     await _state(patrol.page, "dispatched")
     await _move(patrol.page, "accept", "accepted")
     await takeover.wait_for(state="detached")
-    await _move(patrol.page, "arrive", "arrived", "1号楼101室门口")
-    await _move(patrol.page, "resolve", "resolved", "已关阀通风，更换软管")
+    await _move(patrol.page, "arrive", "arrived", place="1号楼101室门口")
+    await _move(patrol.page, "resolve", "resolved", note="已关阀通风，更换软管")
     assert await patrol.page.locator("[data-move=verify], [data-move=close]").count() == 0
 
     await desk.page.click(f"[data-order='{number}']")
     await _state(desk.page, "resolved")
     history = desk.page.locator("[data-testid=history]")
     assert "已关阀通风" in await history.inner_text()
-    await _move(desk.page, "verify", "verified", "现场照片已核对")
-    await _move(desk.page, "close", "closed", "")
+    await _move(desk.page, "verify", "verified", note="现场照片已核对")
+    await _move(desk.page, "close", "closed", note="")
     await desk.page.wait_for_selector(f"[data-order='{number}']", state="detached")
     await patrol.page.wait_for_selector(f"[data-order='{number}']", state="detached")
 
@@ -101,6 +106,99 @@ async def test_cockpit_reloads_an_order_that_somebody_else_moved(world: World, b
     await _state(page, "accepted")
     assert "其他人" in await page.inner_text("[data-testid=outcome]")
     await page.wait_for_selector("[data-testid=moves] [data-move=arrive]")
+    assert watched.strayed == []
+    await page.context.close()
+
+
+async def _thrown(world: World) -> Any:
+    """Something fell from a window: the order of it may not be resolved without a photo."""
+    body = {
+        "source": "patrol",
+        "title": "高空抛物",
+        "severity": "major",
+        "team": "patrol",
+        "device_id": f"{world.community.id}-highthrow_camera-1",
+    }
+    async with world.http("desk") as http:
+        path = f"/communities/{world.community.id}/orders"
+        answer = await http.post(path, json=body, headers={"Idempotency-Key": "thrown"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["class_id"] == "high_throw"
+    return answer.json()
+
+
+async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser: Browser, tmp_path: Path) -> None:
+    """On a phone: accept, arrive, photograph, resolve. What is missing is said in words, here and by the API."""
+    photo = tmp_path / "after.jpg"
+    photo.write_bytes(jpeg(1280, 960))
+    order = await _thrown(world)
+    watched = await open_page(await new_context(browser, (390, 844)), world, "patrol1")
+    page = watched.page
+    await page.click(f"[data-order='{order['number']}']")
+    await _state(page, "dispatched")
+    assert await page.inner_text("[data-testid=class]") == "高空抛物"
+    assert await page.get_attribute("[data-clock=accept]", "data-state") == "calm"
+    await _move(page, "accept", "accepted")
+    await page.wait_for_selector("[data-clock=accept][data-state=done]")
+    await _move(page, "arrive", "arrived", place="1号楼东侧")
+
+    await page.click("[data-testid=moves] [data-move=resolve]")
+    await page.fill("[data-testid=moves] [name=note]", "已清理，已上门劝导")
+    await page.click("[data-testid=moves] button[type=submit]")
+    assert "照片" in await page.inner_text("[data-testid=complaint]")
+    await _state(page, "arrived")
+
+    # The network fails once: it is said, nothing is lost, and the same picture goes again.
+    await page.route("**/evidence?*", lambda route: route.abort(), times=1)
+    await page.set_input_files("[data-testid=moves] [data-photo=after] [data-testid=photo-input]", photo)
+    await page.wait_for_selector("[data-testid=moves] [data-testid=upload-fault]")
+    watched.complaints.clear()
+    await page.click("[data-testid=moves] [data-photo=after] li button >> nth=0")
+    shown = page.locator("[data-testid=evidence] [data-phase=after] img")
+    await shown.wait_for()
+    await shown.scroll_into_view_if_needed()
+    await page.wait_for_function(
+        "document.querySelector('[data-testid=evidence] [data-phase=after] img').naturalWidth > 0"
+    )
+    assert await page.locator("[data-testid=upload-fault]").count() == 0
+    assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
+    await page.click("[data-testid=moves] button[type=submit]")
+    await _state(page, "resolved")
+
+    async with world.http("desk") as http:
+        kept = await world.get(http, f"/orders/{order['id']}/evidence")
+        detail = await world.get(http, f"/orders/{order['id']}")
+    assert [(one["sort"], one["phase"]) for one in kept["items"]] == [("photo", "after")]
+    moves = [line["move"] for line in detail["history"]]
+    assert moves == ["create", "dispatch", "accept", "arrive", "evidence", "resolve"]
+    watched.assert_clean()
+    await page.context.close()
+
+
+async def test_cockpit_says_why_the_api_refuses(world: World, browser: Browser) -> None:
+    """A page that asks for what may not be: the words of the API stand there, what was written stays."""
+    order = await _thrown(world)
+    watched = await open_page(await new_context(browser), world, "patrol1")
+    page = watched.page
+    assert int(await page.inner_text("[data-testid=duty-count]")) > 0
+    await page.click(f"[data-order='{order['number']}']")
+    await _state(page, "dispatched")
+    await _move(page, "accept", "accepted")
+    await _move(page, "arrive", "arrived", place="1号楼东侧")
+
+    async def hasty(route: Any) -> None:
+        body = json.loads(route.request.post_data)
+        await route.continue_(post_data=json.dumps({**body, "move": "resolve"}))
+
+    await page.route("**/moves", hasty, times=1)
+    await page.click("[data-testid=moves] [data-move=note]")
+    await page.fill("[data-testid=moves] [name=note]", "好了")
+    await page.click("[data-testid=moves] button[type=submit]")
+    refused = page.locator("[data-testid=outcome][data-ok=false]")
+    await refused.wait_for()
+    assert await refused.inner_text() == "不能这样操作：缺少处置后照片"
+    await _state(page, "arrived")
+    assert await page.input_value("[data-testid=moves] [name=note]") == "好了"
     assert watched.strayed == []
     await page.context.close()
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
-  MOVE_FIELDS,
+  clockView,
   leftMs,
   mergeTargets,
   pressure,
@@ -8,6 +8,7 @@ import {
   sortOrders,
   splitMoves,
 } from '../src/lib/orders'
+import type { Clock } from '../src/api/types'
 import { AT, alert, order } from './fixtures/snapshot'
 
 const T0 = Date.parse(AT)
@@ -36,8 +37,12 @@ describe('pressure', () => {
 
   const clock = (warn_at: string | null) => ({
     name: 'accept' as const,
+    label: { zh: '接单', en: 'Acceptance' },
     due: '2026-11-22T02:01:00Z',
     warn_at,
+    done_at: null,
+    left_s: 60,
+    late: false,
   })
 
   it('turns amber when the class of the order says so, where the API tells', () => {
@@ -119,18 +124,30 @@ describe('mergeTargets', () => {
   })
 })
 
-describe('MOVE_FIELDS', () => {
-  it('asks for what the API refuses to go without', () => {
-    const must = Object.entries(MOVE_FIELDS).flatMap(([move, asked]) =>
-      asked.must ? [move, asked.field] : [],
-    )
-    for (const pair of [
-      ['pause', 'pause_reason'],
-      ['merge', 'merge_into'],
-      ['note', 'note'],
-      ['assign', 'assignee_id'],
-    ]) {
-      expect(must.join(' ')).toContain(pair.join(' '))
-    }
+describe('clockView', () => {
+  const clock = (more: Partial<Clock> = {}): Clock => ({
+    name: 'arrive',
+    label: { zh: '到场', en: 'Arrival' },
+    due: '2026-11-22T02:10:00Z',
+    warn_at: '2026-11-22T02:07:30Z',
+    done_at: null,
+    left_s: 600,
+    late: false,
+    ...more,
+  })
+
+  it('counts down by the clock of the server, turns amber at its warning and red at its end', () => {
+    expect(clockView(clock(), false, T0)).toEqual({ state: 'calm', left: 600_000 })
+    expect(clockView(clock(), false, T0 + 450_000).state).toBe('soon')
+    expect(clockView(clock(), false, T0 + 600_000)).toEqual({ state: 'over', left: 0 })
+    expect(clockView(clock({ warn_at: null }), false, T0 + 599_000).state).toBe('calm')
+  })
+
+  it('holds still while the order is paused, and stops once it is answered or has ended', () => {
+    expect(clockView(clock({ left_s: 90 }), true, T0 + 9_000_000)).toEqual({ state: 'held', left: 90_000 })
+    const done = { done_at: '2026-11-22T02:05:00Z', left_s: null }
+    expect(clockView(clock(done), false, T0)).toEqual({ state: 'done', left: null })
+    expect(clockView(clock({ ...done, late: true }), true, T0).state).toBe('late')
+    expect(clockView(clock({ left_s: null }), false, T0)).toEqual({ state: 'none', left: null })
   })
 })

@@ -4,19 +4,23 @@ import type {
   Catalogue,
   Community,
   Device,
+  Evidence,
   MoveIn,
+  Notice,
+  OnDuty,
   Order,
   OrderDetail,
   Page,
   Problem,
   PublicData,
+  Report,
   Series,
   Session,
   Snapshot,
   User,
 } from './types'
 
-const BASE = '/api/v1'
+export const BASE = '/api/v1'
 
 /** `status` 0: no answer at all (network, time limit). */
 export class ApiError extends Error {
@@ -49,7 +53,7 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
   }
   const text = await answer.text().catch(() => '')
   if (answer.ok) return (text ? JSON.parse(text) : undefined) as T
-  throw new ApiError(answer.status, readProblem(answer, text))
+  throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
 }
 
 interface CallOptions {
@@ -58,16 +62,22 @@ interface CallOptions {
   limit_s?: number
 }
 
-function readProblem(answer: Response, text: string): Problem {
+/** What a refusal says; a proxy's page that is not JSON is told by its status. */
+export function readProblem(status: number, statusText: string, text: string): Problem {
+  const plain = { title: statusText || String(status), status, detail: '' }
   try {
-    const body = JSON.parse(text) as Partial<Problem>
-    if (typeof body.title === 'string') {
-      return { title: body.title, status: answer.status, detail: String(body.detail ?? '') }
+    const body = JSON.parse(text) as Partial<Problem> | null
+    if (typeof body?.title !== 'string') return plain
+    return {
+      title: body.title,
+      status,
+      detail: String(body.detail ?? ''),
+      ...(Array.isArray(body.errors) ? { errors: body.errors } : {}),
+      ...(body.current ? { current: body.current } : {}),
     }
   } catch {
-    // Not JSON: a proxy's page. The status says what can be said.
+    return plain
   }
-  return { title: answer.statusText || String(answer.status), status: answer.status, detail: '' }
 }
 
 const id = encodeURIComponent
@@ -107,4 +117,14 @@ export const api = {
   order: (order: string) => call<OrderDetail>('GET', `/orders/${id(order)}`),
   move: (order: string, move: MoveIn, key: string) =>
     call<Order>('POST', `/orders/${id(order)}/moves`, { body: move, key }),
+  /** As the move, and from the second time on a rung up the ladder. */
+  urge: (order: string, body: Pick<MoveIn, 'version' | 'reason'>, key: string) =>
+    call<Order>('POST', `/orders/${id(order)}/urge`, { body, key }),
+  /** As the move, and it is kept with what the residents reported. */
+  callBack: (order: string, body: Pick<MoveIn, 'version' | 'outcome' | 'note'>, key: string) =>
+    call<Order>('POST', `/orders/${id(order)}/call-back`, { body, key }),
+  evidence: (order: string) => call<Page<Evidence>>('GET', `/orders/${id(order)}/evidence?limit=100`),
+  reports: (order: string) => call<Page<Report>>('GET', `/orders/${id(order)}/reports`),
+  notices: (order: string) => call<Notice[]>('GET', `/orders/${id(order)}/notices?limit=50`),
+  onDuty: (community: string) => call<OnDuty>('GET', `/communities/${id(community)}/on-duty`),
 }

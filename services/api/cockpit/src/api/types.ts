@@ -184,9 +184,93 @@ export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'
 
 export interface Clock {
   name: DueFor
+  label: Label
   due: string
   /** When it turns amber, by the order's class; null: it does not run, or never warns. */
   warn_at: string | null
+  done_at: string | null
+  /** Seconds left when it was answered; of a paused order, what was left when it was paused. */
+  left_s: number | null
+  late: boolean
+}
+
+export interface Pause {
+  at: string
+  reason: Named | null
+  until: string | null
+  ended_at: string | null
+  by: string
+}
+
+export interface OrderLink {
+  id: string
+  number: number
+  state: OrderState
+  photos_before: number
+  photos_after: number
+  signatures: number
+}
+
+export interface Links {
+  parent: OrderLink | null
+  children: OrderLink[]
+  merged_into: OrderLink | null
+  merged: OrderLink[]
+  alerts: { id: string; state: string; severity: Severity; fired_at: string }[]
+}
+
+export type Phase = 'before' | 'after' | 'other'
+export type EvidenceSort = 'photo' | 'clip' | 'voice' | 'signature'
+
+export interface Evidence {
+  id: string
+  sort: EvidenceSort
+  phase: Phase
+  taken_at: string | null
+  uploaded_at: string
+  uploader: string
+  /** Paths on this origin; null once it was taken away. */
+  url: string | null
+  thumbnail: string | null
+  removed_why: string | null
+}
+
+/** What residents said of an order. */
+export interface Report {
+  id: string
+  number: number
+  title: Label
+  text: string
+  place: string
+  contact_name: string | null
+  contact_phone: string | null
+  created_at: string
+  withdrawn_at: string | null
+  notes: string[]
+}
+
+export interface Notice {
+  id: string
+  recipient: string
+  title: Label
+  state: 'queued' | 'sending' | 'sent' | 'acknowledged' | 'failed' | 'expired' | 'cancelled'
+  created_at: string
+  sent_at: string | null
+  acknowledged_at: string | null
+  last_error: string | null
+}
+
+export interface PersonOnDuty {
+  user_id: string
+  display_name: string
+  leads: boolean
+  until: string | null
+}
+
+export interface OnDuty {
+  at: string
+  people: number
+  teams: { team: string; rostered: boolean; people: PersonOnDuty[] }[]
 }
 
 export interface Person {
@@ -235,6 +319,10 @@ export interface Order {
   pause_reason?: string | null
   rating?: number | null
   call_back?: string | null
+  signatures?: number
+  on_site?: 'position' | 'code' | null
+  class_id?: string | null
+  pause_until?: string | null
   /** Only of one order opened. */
   clocks?: Clock[]
   correlation: string
@@ -259,7 +347,15 @@ export interface OrderDetail extends Order {
   offered?: Person[]
   /** Who accepted it, arrived or resolved it. */
   workers?: Person[]
-  order_class?: { id: string; pause_reasons: Named[] } | null
+  order_class?: { id: string; pause_reasons: Named[]; pause_longest_s: number } | null
+  pauses?: Pause[]
+  links?: Links
+}
+
+export interface Position {
+  latitude: number
+  longitude: number
+  accuracy_m: number
 }
 
 export interface MoveIn {
@@ -271,8 +367,11 @@ export interface MoveIn {
   team?: string
   merge_into?: string
   pause_reason?: string
+  pause_until?: string
   outcome?: string
   assignee_id?: string
+  position?: Position
+  code?: string
 }
 
 export interface Page<T> {
@@ -338,4 +437,15 @@ export interface Problem {
   title: string
   status: number
   detail: string
+  errors?: Refusal[]
+  /** Of a conflict over an order: the order as it stands now. */
+  current?: Order
+}
+
+/** Why a move was refused, for programs. */
+export interface Refusal {
+  code?: string
+  state?: OrderState
+  who?: string[]
+  needs?: string[]
 }

@@ -3,8 +3,9 @@ import type { Ref } from 'vue'
 import { computed, ref, shallowRef, watch } from 'vue'
 import { ApiError, api } from '../api/client'
 import { idempotencyKey } from '../api/key'
-import type { Move, MoveIn, OrderDetail } from '../api/types'
+import type { Move, MoveIn, Order, OrderDetail } from '../api/types'
 import { named, t } from '../i18n'
+import { inWords } from '../lib/refusals'
 import { useLive } from '../live/useLive'
 
 export interface Outcome {
@@ -12,7 +13,8 @@ export interface Outcome {
   text: string
 }
 
-export function useOrder(id: Ref<string>) {
+/** `reported`: residents reported it, and this reader may keep what they say when called back. */
+export function useOrder(id: Ref<string>, reported: () => boolean = () => false) {
   const live = useLive()
   const detail = shallowRef<OrderDetail | null>(null)
   const missing = ref(false)
@@ -61,12 +63,12 @@ export function useOrder(id: Ref<string>) {
     outcome.value = null
     const name = named('move_', move)
     try {
-      const order = await api.move(id.value, body, pending.key)
+      const order = await sent(body, pending.key)
       pending = null
       live.learn(order)
       detail.value = { ...detail.value, ...order }
       outcome.value = { ok: true, text: t('done', { move: name }) }
-      void load()
+      await load()
       return true
     } catch (error) {
       outcome.value = { ok: false, text: await explain(error) }
@@ -76,19 +78,36 @@ export function useOrder(id: Ref<string>) {
     }
   }
 
+  function sent(body: MoveIn, key: string): Promise<Order> {
+    const { move, version, reason, outcome, note } = body
+    if (move === 'urge' && reason) return api.urge(id.value, { version, reason }, key)
+    if (move === 'call_back' && outcome && reported()) {
+      return api.callBack(id.value, note ? { version, outcome, note } : { version, outcome }, key)
+    }
+    return api.move(id.value, body, key)
+  }
+
+  /** The refusal in words; the order is shown as it stands now. */
   async function explain(error: unknown): Promise<string> {
     if (!(error instanceof ApiError)) throw error
     if (error.status === 409) {
       pending = null
+      const { current } = error.problem
+      if (current && detail.value?.id === current.id) detail.value = { ...detail.value, ...current }
+      const by = detail.value?.history.length ?? 0
       await load()
-      return t('conflict')
+      if (!current && error.problem.errors?.[0]?.code) return t('refused', { detail: inWords(error) })
+      const last = detail.value && detail.value.history.length > by ? detail.value.history.at(-1) : undefined
+      const done = last ? t('conflict_by', { who: last.actor, move: named('move_', last.move) }) : ''
+      return [t('conflict'), done].filter(Boolean).join(' ')
     }
     if (error.status === 422 || error.status === 403) {
       pending = null
-      return t('refused', { detail: error.message })
+      await load()
+      return t('refused', { detail: inWords(error) })
     }
-    return t('failed', { detail: error.status === 0 ? t('unreachable') : error.message })
+    return t('failed', { detail: inWords(error) })
   }
 
-  return { detail: computed(() => detail.value), missing, busy, outcome, make }
+  return { detail: computed(() => detail.value), missing, busy, outcome, make, load }
 }

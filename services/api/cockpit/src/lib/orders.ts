@@ -1,5 +1,5 @@
 /** What a list of orders says about time: how long is left, how near the breach is, what comes first. */
-import type { Alert, Move, Order, OrderDetail, Person } from '../api/types'
+import type { Alert, Clock, Move, Order } from '../api/types'
 import { rank } from './severity'
 
 export type Pressure = 'none' | 'calm' | 'soon' | 'over'
@@ -50,18 +50,6 @@ export function sortAlerts(alerts: Iterable<Alert>): Alert[] {
   )
 }
 
-/** What a move asks for; those of `CHOICES` are chosen, the others written. */
-export type Field =
-  'reason' | 'note' | 'place' | 'team' | 'merge_into' | 'pause_reason' | 'outcome' | 'assignee_id'
-
-export const CHOICES: ReadonlySet<Field> = new Set<Field>([
-  'team',
-  'merge_into',
-  'pause_reason',
-  'outcome',
-  'assignee_id',
-])
-
 export const PAUSE_REASONS = [
   'waiting_parts',
   'waiting_resident',
@@ -70,27 +58,6 @@ export const PAUSE_REASONS = [
   'approval',
 ] as const
 export const OUTCOMES = ['satisfied', 'unsatisfied', 'unreached'] as const
-
-/** What a move asks of the person; `must`: it is not sent without. */
-export const MOVE_FIELDS: Partial<Record<Move, { field: Field; must: boolean }>> = {
-  arrive: { field: 'place', must: false },
-  resolve: { field: 'note', must: true },
-  verify: { field: 'note', must: false },
-  close: { field: 'note', must: false },
-  return: { field: 'reason', must: true },
-  pause: { field: 'pause_reason', must: true },
-  reopen: { field: 'reason', must: true },
-  cancel: { field: 'reason', must: true },
-  false_alarm: { field: 'reason', must: true },
-  escalate: { field: 'reason', must: false },
-  urge: { field: 'reason', must: false },
-  note: { field: 'note', must: true },
-  merge: { field: 'merge_into', must: true },
-  call_back: { field: 'outcome', must: true },
-  assign: { field: 'assignee_id', must: true },
-  transfer: { field: 'team', must: true },
-  dispatch: { field: 'team', must: false },
-}
 
 const FORWARD: readonly Move[] = ['accept', 'arrive', 'resolve', 'verify', 'close', 'resume', 'dispatch']
 /** Moves a button can carry; the others are made by the system, or need a picture. */
@@ -118,12 +85,6 @@ export function splitMoves(moves: readonly Move[]): { forward: Move | null; othe
   return { forward, others }
 }
 
-/** Who can be named for an order: whom it was offered to, and who has had a hand in it. */
-export function assignable(order: OrderDetail): Person[] {
-  const people = new Map([...(order.offered ?? []), ...(order.workers ?? [])].map((one) => [one.id, one]))
-  return [...people.values()]
-}
-
 /** Orders this one may become part of: open, of the same community, the likeliest first. */
 export function mergeTargets(order: Order, orders: Iterable<Order>): Order[] {
   const near = (other: Order) =>
@@ -132,4 +93,21 @@ export function mergeTargets(order: Order, orders: Iterable<Order>): Order[] {
   return [...orders]
     .filter((other) => other.id !== order.id && other.community_id === order.community_id)
     .sort((a, b) => near(b) - near(a) || b.number - a.number)
+}
+
+export interface ClockView {
+  state: 'done' | 'late' | 'held' | Pressure
+  /** Milliseconds left, below 0 once over; null: nothing counts any more. */
+  left: number | null
+}
+
+/** One clock as it is now: `held` while the order is paused, `late` once it was answered too late. */
+export function clockView(clock: Clock, paused: boolean, nowMs: number): ClockView {
+  if (clock.done_at !== null) return { state: clock.late ? 'late' : 'done', left: null }
+  if (clock.left_s === null) return { state: clock.late ? 'late' : 'none', left: null }
+  if (paused) return { state: 'held', left: clock.left_s * 1000 }
+  const left = Date.parse(clock.due) - nowMs
+  if (left <= 0) return { state: 'over', left }
+  const amber = clock.warn_at !== null && nowMs >= Date.parse(clock.warn_at)
+  return { state: amber ? 'soon' : 'calm', left }
 }
