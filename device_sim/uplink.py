@@ -170,11 +170,14 @@ class Uplink:
                 log.debug("%s cannot connect: %s", self.device, error)
             if stop.is_set():
                 break
-            while (self._held(self.device) or time.monotonic() < self.away_until) and not stop.is_set():
+            while time.monotonic() < self.away_until and not stop.is_set():
                 await first(asyncio.sleep(1.0), stop.wait())
             most = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**failures)
             pause = random.uniform(most / 2, most) + (5.0 if self._taken_over else 0.0)
             await first(asyncio.sleep(pause), stop.wait())
+            # Last of all: another story may have taken it meanwhile, and would be pushed off.
+            while self._held(self.device) and not stop.is_set():
+                await first(asyncio.sleep(random.uniform(0.5, 1.0)), stop.wait())
         await self.close()
 
     async def connect(self) -> None:

@@ -20,7 +20,7 @@ from services.domain.orders.clocks import schedule
 from services.domain.orders.order import apply
 from tests.factory import PASSWORD
 
-BY_TIME = frozenset({Move.WARN, Move.BREACH, Move.ESCALATE})
+BY_TIME = frozenset({Move.WARN, Move.BREACH, Move.ESCALATE, Move.RESUME})
 GIVE_UP_S = 120.0
 """A phone that has had no answer for so long says so."""
 
@@ -108,6 +108,21 @@ class Phone:
         answer, sent = await self.ask("POST", f"orders/{order['id']}/moves", key=key, json=body)
         assert answer.status_code in (200, 409, 422), (move, answer.status_code, answer.text)
         self._books.moves[key] = Made(order["id"], move, answer.status_code, sent)
+        return answer.status_code
+
+    async def show(self, order: dict[str, Any], picture: bytes) -> int:
+        """A photo of the place, kept with the order; the status of the answer."""
+        key = uuid4().hex
+        answer, sent = await self.ask(
+            "POST",
+            f"orders/{order['id']}/evidence",
+            key=key,
+            params={"sort": "photo", "phase": "before"},
+            files={"file": ("IMG_1.png", picture, "image/png")},
+            timeout=15.0,
+        )
+        assert answer.status_code in (200, 409, 422), ("evidence", answer.status_code, answer.text)
+        self._books.moves[key] = Made(order["id"], "evidence", answer.status_code, sent)
         return answer.status_code
 
     async def open(self, community: str, **body: Any) -> None:
