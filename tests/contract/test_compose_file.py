@@ -108,7 +108,7 @@ def test_compose_publishes_the_api_alone_and_to_this_machine_only() -> None:
 def test_compose_alert_engine_starts_with_and_without_a_public_address() -> None:
     secrets = dict.fromkeys(SECRETS, "x" * 32)
     given = environment(SERVICES["alerts"], secrets)
-    settings = {name.removeprefix("LINHUB_").lower(): value for name, value in given.items()}
+    settings: dict[str, Any] = {name.removeprefix("LINHUB_").lower(): value for name, value in given.items()}
     assert AlertSettings(**settings).public_url is None
     told = environment(SERVICES["alerts"], {**secrets, "LINHUB_PUBLIC_URL": "https://hub.example"})
     assert AlertSettings(**{**settings, "public_url": told["LINHUB_PUBLIC_URL"]}).public_url == "https://hub.example"

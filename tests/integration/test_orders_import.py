@@ -260,7 +260,8 @@ async def test_report_calls_things_by_name_and_counts_the_hours_of_the_roster(
     for day in range(5, 14):
         await connection.execute(
             "INSERT INTO duty_shift (id, community_id, team, user_id, starts_at, ends_at, made_by, made_at) "
-            "VALUES (gen_random_uuid(), 'test', 'patrol', $1, $2::timestamptz, $2::timestamptz + interval '12 hours', 'x', $2)",
+            "VALUES (gen_random_uuid(), 'test', 'patrol', $1, $2::timestamptz, $2::timestamptz + interval '12 hours', 'x', "
+            "$2)",
             person, datetime(2026, 10, day, tzinfo=UTC),
         )  # fmt: skip
     found = await read_month(connection, "test", "2026-10", NOW, Private(), people=False)
@@ -268,9 +269,9 @@ async def test_report_calls_things_by_name_and_counts_the_hours_of_the_roster(
     assert {one.key: one.label.zh for one in found.categories} == {"water_leak": "漏水", "x": "x"}
     assert all(one.label.zh != one.key for one in found.classes)
     assert {one.category.zh for one in found.orders} == {"漏水", "x"}
-    [cover] = found.cover
-    assert cover.required_s == (10 * 24 + 21 * 12) * 3600
-    assert cover.covered_s == 9 * 12 * 3600
+    [month] = found.cover
+    assert month.required_s == (10 * 24 + 21 * 12) * 3600
+    assert month.covered_s == 9 * 12 * 3600
     assert any("已排班 21.95%" in one.zh for one in found.conclusions)
 
 

@@ -312,6 +312,7 @@ def test_order_that_waits_to_be_filed_keeps_its_clock_when_it_becomes_worse() ->
     """The worse class may file nothing; what waits for the desk waits for it still."""
     waiting = order_in(S.CREATED, opened=draft(severity=Severity.MINOR, terms=with_filing(terms())))
     worse = apply(waiting, entry(waiting, Move.REPEAT, severity="critical", terms=terms().as_detail()))
-    assert worse.severity is Severity.CRITICAL and worse.file_due == waiting.file_due is not None
+    assert worse.severity is Severity.CRITICAL and worse.file_due == waiting.file_due
+    assert worse.file_due is not None
     assert attention_at(worse) is not None
     assert [one.what for one in overdue(worse, worse.file_due)] == ["warn", "breach", "escalate"]

@@ -13,11 +13,23 @@ from hypothesis import strategies as st
 
 from services.adapters.orders.class_files import load_defaults
 from services.adapters.reports.files import DEFAULTS, family_of, load_categories, read_text
-from services.adapters.reports.opening import KIND, with_filing
+from services.adapters.reports.opening import KIND
 from services.api.limits import Buckets, Rate, ReportLimit, network_of
 from services.api.reports import masked_name, masked_phone
 from services.domain.ids import CommunityId, OrderId
-from services.domain.orders import Draft, Entry, Move, Order, OrderState, Rung, Source, created, fold, plain_terms
+from services.domain.orders import (
+    Draft,
+    Entry,
+    Move,
+    Order,
+    OrderState,
+    Rung,
+    Source,
+    created,
+    fold,
+    plain_terms,
+    with_filing,
+)
 from services.domain.orders.clocks import attention_at
 from services.domain.reports import Category, Filing, Photo, Sort, Spot, Standing, Step, Within, find, progress, same
 from services.domain.reports import rating as ratings
