@@ -260,8 +260,8 @@ async def test_report_calls_things_by_name_and_counts_the_hours_of_the_roster(
     for day in range(5, 14):
         await connection.execute(
             "INSERT INTO duty_shift (id, community_id, team, user_id, starts_at, ends_at, made_by, made_at) "
-            "VALUES (gen_random_uuid(), 'test', 'patrol', $1, $2::timestamptz, $2::timestamptz + interval '12 hours', 'x', "
-            "$2)",
+            "VALUES (gen_random_uuid(), 'test', 'patrol', $1, $2::timestamptz, $2::timestamptz + interval '12 hours', "
+            "'x', $2)",
             person, datetime(2026, 10, day, tzinfo=UTC),
         )  # fmt: skip
     found = await read_month(connection, "test", "2026-10", NOW, Private(), people=False)
