@@ -188,6 +188,8 @@ NOT_DONE = {
     ("POST", "/communities/{community_id}/plans/{plan_id}/approve"): 409,
     ("POST", "/plan-runs/{run_id}/cancel"): 409,
     ("DELETE", "/communities/{community_id}/gateways/{sort}"): 204,
+    ("POST", "/communities/{community_id}/staff/{user_id}/channels"): 400,
+    ("DELETE", "/communities/{community_id}/staff/{user_id}/channels/{channel_id}"): 404,
     ("DELETE", "/contacts/{contact_id}"): 404,
     ("POST", "/communities/{community_id}/evidence"): 422,
     ("POST", "/orders/{order_id}/evidence"): 422,
@@ -573,7 +575,7 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more["headers"] = {"Idempotency-Key": str(uuid4())}
     if path.startswith("/n/"):
         return (await http.request(method, str(http.base_url).removesuffix("/api/v1/") + path)).status_code
-    if "/me/channels" in path and method in ("POST", "PUT"):
+    if "/channels" in path and method in ("POST", "PUT"):
         more["json"] = {"code": "000000"} if path.endswith("/verify") else {}
         more["json"] |= {"sort": "sms", "address": "13800138000"} if path.endswith("channels") else {}
     if path.endswith("/contacts") and method == "POST":

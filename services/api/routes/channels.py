@@ -207,9 +207,9 @@ async def add_for(
 ) -> ChannelOut:
     """The code goes to the address, and whoever it belongs to enters it: nobody is signed up for what is not theirs."""
     who = ticket.principal
-    channel_id = made_id(f"{who.id}|{community_id}|{user_id}", key)
     async with context.database.write() as connection:
         await _colleague(connection, who, community_id, user_id)
+        channel_id = made_id(f"{who.id}|{community_id}|{user_id}", key)
         return await _added(connection, body, who, user_id, channel_id, context.clock.now())
 
 
