@@ -68,7 +68,6 @@ CREATE INDEX report_note_report ON report_note (report_id, id);
 -- Orders of one category that stand open in a community, for the search of duplicates.
 CREATE INDEX work_order_category_open ON work_order (community_id, category, created_at DESC)
     WHERE category IS NOT NULL AND state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged');
-CREATE INDEX work_order_merged_into ON work_order (merged_into) WHERE merged_into IS NOT NULL;
 
 -- An order that was merged leads on to the one that took it over, which may have been merged itself.
 CREATE FUNCTION order_worked_on(p_order uuid) RETURNS uuid LANGUAGE sql STABLE AS $$

@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 
 from services.adapters.orders import fetch_history, order_row
-from services.domain.orders import Entry, Move, Order, attention_at, fold
+from services.domain.orders import Entry, Move, Order, attention_at, fold, overdue
 from services.domain.orders.clocks import schedule
 from services.domain.orders.order import apply
 from tests.factory import PASSWORD
@@ -188,7 +188,7 @@ def clocks_of(
     order: Order | None = None
     for entry in history:
         if order is not None:
-            owed = {one.key: one for one in schedule(order)}
+            owed = {one.key: one for one in (*schedule(order), *overdue(order, entry.at))}
             if entry.move in BY_TIME and entry.actor_role == "system":
                 verdict.by_time += 1
                 one = owed.get(entry.idempotency_key or "")

@@ -96,7 +96,7 @@ async def _requests(connection: asyncpg.Connection[Any], done: _Done, now: datet
         people: tuple[str, ...] = ()
         rung, why = one.rung, ""
         if rung is not None:
-            if rung <= at_rung:
+            if rung <= at_rung and not one.turn:
                 continue
             reached = await people_at(connection, order, rung, now)
             if reached.skipped or reached.alone:
@@ -124,6 +124,8 @@ def _reason(owed: Owed) -> str:
     name = _CLOCKS[owed.clock]
     if owed.what == "warn":
         return f"{name}即将超时 · {owed.clock} runs out soon"
+    if owed.turn:
+        return f"{name}超时，仍无人接单，第 {owed.turn} 次再呼叫 · nobody has accepted it, asked again ({owed.turn})"
     return f"{name}超时 · {owed.clock} overdue"
 
 

@@ -132,10 +132,12 @@ async def _join(
             reason=alert.why.zh,
         )
     ]
-    if severity is not None and order.state is OrderState.PAUSED:
-        # Taken where it has become critical: whatever it waited for, it is graver now than when somebody let it wait.
-        moves.append(MoveRequest(Move.RESUME, order.version, reason=alert.why.zh))
-    if order.state in _DONE and (alert.life_safety or alert.severity is Severity.CRITICAL):
+    calls = alert.life_safety or alert.severity is Severity.CRITICAL
+    if order.state is OrderState.PAUSED and (calls or severity is not None):
+        # Whatever it waited for, it is graver now than when somebody let it wait, or there is a second call for help.
+        why = f"{alert.why.zh}；暂停结束 · called again, the pause is over"
+        moves.append(MoveRequest(Move.RESUME, order.version, alert_id=str(alert.id), reason=why))
+    if order.state in _DONE and calls:
         # Whoever was there is gone: a second call for help is not left to whoever checks the first one some time.
         moves.append(MoveRequest(Move.REOPEN, order.version, team=alert.team, reason=alert.why.zh))
     if severity is not None and alert.team is not order.team and order.arrived_at is None:

@@ -32,12 +32,14 @@ classes:
     clocks:
       accept: {due: 30s, warn: 10s, ladder: {leader: 0s, desk: 30s}}
       resolve: {due: 2h}
+      verify: {due: 24h}
   - id: rest
     title: {zh: 其余, en: The rest}
     calendar: day
     clocks:
       accept: {due: 1h}
       resolve: {due: 16h}
+      verify: {due: 48h}
 """
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
@@ -97,7 +99,7 @@ async def test_classes_with_faults_are_refused_with_the_line_of_each(http: Async
     refused = await http.put(PATH, content=text, headers=sent(0))
     assert refused.status_code == 422
     faults = [(one["line"], one["where"]) for one in refused.json()["errors"]]
-    assert faults == [(9, "classes[0].clocks.accept.warn"), (13, "classes[1].calendar")]
+    assert faults == [(9, "classes[0].clocks.accept.warn"), (14, "classes[1].calendar")]
     assert "did you mean day" in refused.json()["errors"][1]["en"]
     assert (await http.get(PATH)).json()["newest"] == 0
 

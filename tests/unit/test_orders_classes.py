@@ -31,14 +31,16 @@ classes:
     clocks:
       accept: {due: 1m, warn: 15s, ladder: {leader: 0s, desk: 1m}}
       resolve: {due: 4h}
+      verify: {due: 24h}
     needs: {resolve: [photo_after]}
     pause: {reasons: [weather], longest: 4h}
   - id: rest
     title: {zh: 其余, en: Rest}
     calendar: day
     clocks:
-      accept: {due: 10m}
+      accept: {due: 10m, again: 30m}
       resolve: {due: 24h}
+      verify: {due: 48h}
 """
 
 
@@ -110,9 +112,9 @@ def test_classes_name_needs_reasons_and_moves_that_exist() -> None:
 
 FAULTS: list[tuple[str, str, tuple[int, str, str]]] = [
     ("classes:\n", "klasses:\n", (1, "", "expected a list of classes")),
-    ("id: rest", "id: grave", (12, "classes[1].id", "classes[0] already")),
-    ("id: rest", "id: Rest", (12, "classes[1].id", "small letters")),
-    ("en: Rest", "en: ''", (13, "classes[1].title.en", "must not be empty")),
+    ("id: rest", "id: grave", (13, "classes[1].id", "classes[0] already")),
+    ("id: rest", "id: Rest", (13, "classes[1].id", "small letters")),
+    ("en: Rest", "en: ''", (14, "classes[1].title.en", "must not be empty")),
     ("[critical]", "[critcal]", (6, "classes[0].match.severity[0]", "did you mean critical")),
     ("{severity: [critical]}", "{}", (6, "classes[0].match", "says nothing")),
     ("{severity: [critical]}", "{kinds: [bins]}", (6, "classes[0].match.kinds[0]", "did you mean bin")),
@@ -124,25 +126,28 @@ FAULTS: list[tuple[str, str, tuple[int, str, str]]] = [
     ("leader: 0s", "leader: 5m", (8, "classes[0].clocks.accept.ladder.desk", "before the rung below")),
     (", ladder: {leader: 0s, desk: 1m}", "", (8, "classes[0].clocks.accept", "needs a ladder")),
     ("      resolve: {due: 4h}\n", "", (7, "classes[0].clocks", "resolve is missing")),
+    ("      verify: {due: 24h}\n", "", (7, "classes[0].clocks", "verify is missing")),
+    ("verify: {due: 24h}", "verify: {due: 24h, again: 5m}", (10, "classes[0].clocks.verify.again", "alone")),
+    ("warn: 15s", "again: 5s", (8, "classes[0].clocks.accept.again", "between 1m")),
     ("resolve: {due: 4h}", "resolve: {due: 4h}\n      fix: {due: 1h}", (10, "classes[0].clocks.fix", "no clock fix")),
-    ("[photo_after]", "[foto]", (10, "classes[0].needs.resolve[0]", "no need foto")),
-    ("[photo_after]", "[on_site]", (10, "classes[0].needs.resolve[0]", "arrive only")),
-    ("needs: {resolve", "needs: {solve", (10, "classes[0].needs.solve", "did you mean resolve")),
-    ("[weather]", "[rain]", (11, "classes[0].pause.reasons[0]", "no reason to pause rain")),
-    (", longest: 4h", "", (11, "classes[0].pause", "might never end")),
-    ("needs: {resolve", "needs: {accept: [reason], resolve", (10, "classes[0].needs.accept", "asked for nothing")),
-    ("[weather]", "[]", (11, "classes[0].pause.longest", "no reason for which")),
-    ("calendar: day", "calendar: night", (14, "classes[1].calendar", "no calendar night")),
+    ("[photo_after]", "[foto]", (11, "classes[0].needs.resolve[0]", "no need foto")),
+    ("[photo_after]", "[on_site]", (11, "classes[0].needs.resolve[0]", "arrive only")),
+    ("needs: {resolve", "needs: {solve", (11, "classes[0].needs.solve", "did you mean resolve")),
+    ("[weather]", "[rain]", (12, "classes[0].pause.reasons[0]", "no reason to pause rain")),
+    (", longest: 4h", "", (12, "classes[0].pause", "might never end")),
+    ("needs: {resolve", "needs: {accept: [reason], resolve", (11, "classes[0].needs.accept", "asked for nothing")),
+    ("[weather]", "[]", (12, "classes[0].pause.longest", "no reason for which")),
+    ("calendar: day", "calendar: night", (15, "classes[1].calendar", "no calendar night")),
     ("days: all", "days: someday", (2, "calendars.day[0].days", "unknown day")),
     ('from: "08:00"', 'from: "25:00"', (2, "calendars.day[0].from", "is no time of day")),
     ('[{days: all, from: "08:00", to: "20:00"}]', "[]", (2, "calendars.day", "no working time")),
     ("day: [{days: all", "always: [{days: all", (2, "calendars.always", "cannot be another")),
-    ("due: 24h", "due: 366d", (17, "classes[1].clocks.resolve", "more than a year")),
+    ("resolve: {due: 24h}", "resolve: {due: 366d}", (18, "classes[1].clocks.resolve", "more than a year")),
     ("    match: {severity: [critical]}\n", "", (4, "classes[0]", "no class after it")),
-    ("    calendar: day\n", "    match: {severity: [minor]}\n", (14, "classes[1].match", "leave match out")),
-    ("severity: [critical]", "severity: [major]", (14, "classes[1].calendar", "has to be always")),
-    ("    pause:", "    offer: 99\n    pause:", (11, "classes[0].offer", "between 1 and 20")),
-    ("    pause:", "    mode: shout\n    pause:", (11, "classes[0].mode", "no value shout")),
+    ("    calendar: day\n", "    match: {severity: [minor]}\n", (15, "classes[1].match", "leave match out")),
+    ("severity: [critical]", "severity: [major]", (15, "classes[1].calendar", "has to be always")),
+    ("    pause:", "    offer: 99\n    pause:", (12, "classes[0].offer", "between 1 and 20")),
+    ("    pause:", "    mode: shout\n    pause:", (12, "classes[0].mode", "no value shout")),
     ("classes:\n", "nights: {from: late}\nclasses:\n", (3, "nights.from", "is no time of day")),
 ]
 
@@ -160,7 +165,7 @@ def test_classes_fault_is_told_with_its_line(old: str, new: str, fault: tuple[in
 
 def test_classes_all_faults_are_told_at_once() -> None:
     text = read_text(GOOD.replace("[critical]", "[x]").replace("15s", "2m").replace("[weather]", "[rain]"))
-    assert [one.line for one in text.findings] == [6, 8, 11]
+    assert [one.line for one in text.findings] == [6, 8, 12]
 
 
 @pytest.mark.parametrize("document", [GOOD, default_document()])

@@ -48,7 +48,7 @@ ENOUGH = int(os.environ.get("LINHUB_CLOCK_HISTORIES", "40"))
 WANTED = frozenset(
     {
         "pause", "resume", "transfer", "reopen", "return", "worse", "worse while paused", "night ladder", "cancel",
-        "warned", "escalated", "pause over by itself",
+        "warned", "escalated", "rung again", "pause over by itself",
     }
 )  # fmt: skip
 """What has to happen among the histories; they go on until it has."""
@@ -78,7 +78,8 @@ def made_up(chance: random.Random, calendar: str, class_id: str) -> Terms:
         due = chance.choice((1, 10, 45, 120, 480, 720, 1440))
         steps = ladder(tuple(rung for rung in list(Rung)[1:] if chance.random() < 0.7))
         nights = ladder((Rung.DESK, Rung.STREET)) if chance.random() < 0.5 else ()
-        clocks[name] = ClockTerm(due * 60, chance.choice((0, due * 15)), steps, nights)
+        again = chance.choice((0, 5, 90)) * 60.0 if name == "accept" else 0.0
+        clocks[name] = ClockTerm(due * 60, chance.choice((0, due * 15)), steps, nights, again)
     return Terms(class_id, 1, clocks, ZONE, SPANS[calendar], nights=NIGHTS, pause_longest_s=chance.choice((0, 86400)))
 
 
@@ -96,6 +97,8 @@ class Oracle:
     ran: float = 0.0
     before: float = 0.0
     going: bool = False
+    rung: set[tuple[int, datetime]] = field(default_factory=set)
+    """For which deadline of accepting it has rung again, and how often."""
     took: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(STEPS))
 
     def pass_time(self, start: datetime, end: datetime) -> None:
@@ -137,6 +140,26 @@ class Oracle:
                     # Its moment lay in hours of the former calendar that are none of the new one: it has run out.
                     del self.left[name]
 
+    def rings(self, order: Order, until: datetime | None = None) -> tuple[datetime, int] | None:
+        """When it rings again on top of the ladder, and for the how manieth time: the next one after those that were
+        taken, or the last by `until` where several were missed."""
+        due, term = self.dues.get("accept"), self.terms.clocks["accept"]
+        if due is None or order.accepted_at is not None or not term.again_s:
+            return None
+        hour = (due.hour + 8) % 24
+        steps = term.night_steps if term.night_steps and (hour >= 22 or hour < 6) else term.steps
+        at_s, here = max((one.after_s for one in steps), default=0.0), calendar_of(self.terms)
+        rang = max((turn for turn, of in self.rung if of == due), default=0)
+        found: tuple[datetime, int] | None = None
+        for turn in range(1, 10_000):
+            at_s += term.again_s if turn <= 12 else 12 * term.again_s
+            at = here.add(due, at_s)
+            if found is not None and (until is None or at > until):
+                return found
+            if turn > rang:
+                found = (at, turn)
+        raise AssertionError("it rings for ever")
+
     def owed(self, order: Order) -> set[tuple[str, str | None, datetime, int | None]]:
         """(what, clock, when, rung) of all that time will make due."""
         if order.state in ENDED:
@@ -149,7 +172,7 @@ class Oracle:
             known = [one for one in ends if one is not None and one > order.paused_at]
             return {("resume", None, min(known), None)} if known else set()
         done = {"accept": order.accepted_at, "arrive": order.arrived_at}
-        done |= {"resolve": order.resolved_at, "verify": order.verified_at}
+        done |= {"resolve": order.resolved_at, "verify": None}
         open_ones = {name: due for name, due in self.dues.items() if done[name] is None} or {}
         if not self.dues:
             open_ones = {"file": self.file_due}
@@ -165,6 +188,9 @@ class Oracle:
             for step in steps:
                 if step.rung > order.rung:
                     found.add(("escalate", name, here.add(due, step.after_s), int(step.rung)))
+            if name == "accept" and (again := self.rings(order)) is not None:
+                top = max((int(one.rung) for one in steps), default=1)
+                found.add(("escalate", name, again[0], max(top, order.rung)))
         return found
 
 
@@ -271,13 +297,18 @@ class Life:
     def take(self) -> None:
         """What the engine does by now: some of it, at times."""
         for one in overdue(self.order, self.now)[: self.chance.randint(0, 4)]:
-            if one.key in self.order.taken or (one.rung is not None and one.rung <= self.order.rung):
+            if one.key in self.order.taken or (one.rung is not None and one.rung <= self.order.rung and not one.turn):
                 continue
             if one.what == "resume":
                 self.seen["pause over by itself"] += 1
                 self.say(Move.RESUME, self.order.before_pause, one.key)
                 self.oracle.resume(self.now)
                 return
+            if one.turn:
+                due = self.oracle.dues["accept"]
+                assert (one.at, one.turn) == self.oracle.rings(self.order, self.now)
+                self.oracle.rung.add((one.turn, due))
+                self.seen["rung again"] += 1
             self.seen["warned" if one.what == "warn" else "escalated" if one.rung else one.what] += 1
             self.say(Move(one.what), self.order.state, one.key, **({"rung": int(one.rung)} if one.rung else {}))
 
@@ -295,7 +326,13 @@ class Life:
         untaken = [one.at for one in owed if one.key not in order.taken]
         assert attention_at(order) == min(untaken, default=None)
         late = {one.key for one in overdue(order, self.now)}
-        assert late == {one.key for one in owed if one.at <= self.now and one.key not in order.taken}
+        asked = {one.key for one in owed if one.at <= self.now and one.key not in order.taken}
+        if any(one.turn and one.at <= self.now for one in owed):
+            last = oracle.rings(order, self.now)
+            assert last is not None
+            due_ms = int(oracle.dues["accept"].timestamp() * 1000)
+            asked = {key for key in asked if not key.startswith("again:")} | {f"again:accept:{last[1]}:{due_ms}"}
+        assert late == asked
         for clock, due in running(order):
             if order.terms.clocks[clock].night_steps and ((due.hour + 8) % 24 >= 22 or (due.hour + 8) % 24 < 6):
                 self.seen["night ladder"] += 1
@@ -367,6 +404,39 @@ def test_clocks_ladder_follows_from_the_deadline(after_s: int, rungs: list[int])
     assert [int(one.rung) for one in owed if one.rung is not None] == rungs
     assert ("warn" in {one.what for one in owed}) == (after_s >= 45)
     assert len({one.key for one in owed}) == len(owed)
+
+
+def test_clocks_ring_again_on_top_of_the_ladder_until_somebody_accepts() -> None:
+    """Five minutes after the last rung, every five minutes for an hour, then once an hour; what was missed, once."""
+    at = utc(2026, 11, 22)
+    order = opened(plain_terms(Severity.CRITICAL), at)
+    for one in overdue(order, at + timedelta(minutes=5)):
+        order = say(order, Move(one.what), order.state, one.at, one.key, rung=one.rung and int(one.rung))
+    assert order.rung == Rung.DEPARTMENT
+    rang: list[float] = []
+    while len(rang) < 15:
+        next_at = attention_at(order)
+        assert next_at is not None
+        for one in overdue(order, next_at):
+            order = say(order, Move(one.what), order.state, next_at, one.key, rung=one.rung and int(one.rung))
+            if one.turn:
+                assert (one.what, one.rung, one.at) == ("escalate", Rung.DEPARTMENT, next_at)
+                rang.append((next_at - at) / timedelta(minutes=1))
+    assert rang == [4 + 5 * number for number in range(1, 13)] + [64 + 60 * number for number in range(1, 4)]
+    (late,) = (one for one in overdue(order, at + timedelta(days=1)) if one.turn)
+    assert late.turn == 12 + 22
+    accepted = say(order, Move.ACCEPT, OrderState.ACCEPTED, at + timedelta(days=1))
+    assert not [one for one in schedule(accepted) if one.turn]
+
+
+def test_clocks_of_a_verified_order_run_until_it_is_closed() -> None:
+    at = utc(2026, 11, 22)
+    order = say(opened(plain_terms(Severity.MINOR), at), Move.ACCEPT, OrderState.ACCEPTED, at)
+    for move, to in ((Move.ARRIVE, OrderState.ARRIVED), (Move.RESOLVE, OrderState.RESOLVED)):
+        order = say(order, move, to, at)
+    verified = say(order, Move.VERIFY, OrderState.VERIFIED, at)
+    assert running(verified) == (("verify", at + timedelta(hours=48)),)
+    assert running(say(verified, Move.CLOSE, OrderState.CLOSED, at)) == ()
 
 
 def test_clocks_of_a_paused_order_stand_still_and_it_goes_on_by_itself() -> None:

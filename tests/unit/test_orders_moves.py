@@ -199,6 +199,22 @@ def test_orders_pause_is_ended_by_the_system_when_it_is_over_and_not_before() ->
     assert isinstance(decide(endless, request, SYSTEM, NOW + timedelta(days=99)), Refused)
 
 
+def test_orders_pause_is_ended_by_the_system_when_the_alert_calls_again() -> None:
+    order = order_in(S.PAUSED)
+    called = MoveRequest(M.RESUME, order.version, alert_id="a1", reason="again")
+    found = decide(order, called, SYSTEM, NOW + timedelta(minutes=1))
+    assert isinstance(found, Entry)
+    resumed = apply(order, found)
+    assert (resumed.state, resumed.paused_at) == (S.ACCEPTED, None)
+
+
+def test_orders_top_rung_is_asked_again_by_the_system_alone() -> None:
+    order = order_in(S.DISPATCHED, rung=TOP_RUNG)
+    again = MoveRequest(M.ESCALATE, order.version, clock="accept", rung=TOP_RUNG)
+    assert isinstance(decide(order, again, SYSTEM, NOW), Entry)
+    assert isinstance(decide(order, again, PEOPLE["desk"], NOW), Refused)
+
+
 def test_orders_pause_moves_every_deadline_by_its_length() -> None:
     order = order_in(S.PAUSED)
     resumed = apply(order, entry(order, M.RESUME, S.ACCEPTED, at=NOW + timedelta(hours=1)))

@@ -58,8 +58,16 @@ RETURNING state
 
 -- name: end_notices
 UPDATE notice n SET state = CASE WHEN n.state = 'sent' THEN 'sent' ELSE 'cancelled' END, next_at = NULL, lease = NULL
-FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS e (order_id, template, seq)
-WHERE n.order_id = e.order_id AND n.template = e.template AND n.seq < e.seq AND n.next_at IS NOT NULL
+FROM (
+    SELECT DISTINCT o.id FROM (
+        -- Locked in the order of their ids, as everywhere: two who end what the other ends do not wait for each other.
+        SELECT l.id FROM notice l JOIN unnest($1::uuid[], $2::text[], $3::bigint[]) AS e (order_id, template, seq)
+            ON l.order_id = e.order_id AND l.template = e.template AND l.seq < e.seq
+        WHERE l.next_at IS NOT NULL
+        ORDER BY l.id FOR UPDATE OF l
+    ) o
+) mine
+WHERE n.id = mine.id AND n.next_at IS NOT NULL
 
 -- name: end_waits
 UPDATE notice n SET next_at = NULL

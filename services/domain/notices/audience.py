@@ -170,6 +170,9 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
         case "escalate":
             rung = Rung(entry.detail.get("rung") or min(max(order.rung, 0), max(Rung)))
             tell(named or told.reached or _rung(accounts, order, rung), "escalate")
+        case "resume" if entry.detail.get("alert_id"):
+            # It called again while it was paused: whoever let it wait is wanted there.
+            tell(_at_work(accounts, told), "resume")
         case "return":
             tell(_desk(accounts), "return")
         case "resolve":

@@ -76,6 +76,7 @@ _ALL = (
         cap=Severity.MAJOR,
     ),
     _order("urge", "督办", "Wanted done now", _DUE, _WHY),
+    _order("resume", "告警再次发生，暂停结束", "It called again, the pause is over", _DUE, _WHY, ended_by=_OVER),
     _order("reopen", "工单重新打开", "Order opened again", _DUE, _WHY, ended_by=_TAKEN),
     _order(
         "over",

@@ -12,11 +12,15 @@ from zoneinfo import ZoneInfo
 from services.domain import calendar
 from services.domain.orders import working_time
 from services.domain.orders.states import ENDED, OrderState
-from services.domain.orders.terms import Clock, Rung, Terms
+from services.domain.orders.terms import Clock, ClockTerm, Rung, Terms
 from services.domain.vocabulary import Severity
 
 if TYPE_CHECKING:
     from services.domain.orders.order import Order
+
+OFTEN = 12
+"""So many times it rings again at the interval of its class, and then every so many intervals (5 min: for an hour,
+then once an hour)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ def gone(terms: Terms, start: datetime, end: datetime) -> float:
 class Owed:
     """What time has made due: `warn`, `breach`, `escalate` (a step up to `rung`), or `resume`, the end of a pause.
 
-    `due` is the deadline it is about; `key` names it for good.
+    `due` is the deadline it is about; `key` names it for good. `turn`: an escalation that rings again on top of the
+    ladder, counted from 1.
     """
 
     what: str
@@ -64,9 +69,12 @@ class Owed:
     at: datetime
     due: datetime
     rung: Rung | None = None
+    turn: int = 0
 
     @property
     def key(self) -> str:
+        if self.turn:
+            return f"again:{self.clock}:{self.turn}:{int(self.due.timestamp() * 1000)}"
         clock = f":{self.clock}" if self.clock is not None else ""
         step = f":{int(self.rung)}" if self.rung is not None else ""
         return f"{self.what}{clock}{step}:{int(self.due.timestamp() * 1000)}"
@@ -83,13 +91,15 @@ def running(order: Order) -> tuple[tuple[Clock, datetime], ...]:
         ("accept", order.accepted_at, order.accept_due),
         ("arrive", order.arrived_at, order.arrive_due),
         ("resolve", order.resolved_at, order.resolve_due),
-        ("verify", order.verified_at, order.verify_due),
+        # Verified, it still waits for somebody to close it, by the same time.
+        ("verify", order.closed_at, order.verify_due),
     )
     return tuple((clock, due) for clock, done, due in steps if done is None and due is not None)
 
 
 def schedule(order: Order) -> tuple[Owed, ...]:
-    """Everything that time will make due while nobody moves the order, oldest first, whether taken already or not."""
+    """Everything that time will make due while nobody moves the order, oldest first, whether taken already or not; of
+    what rings again and again, the next time."""
     owed = [one for clock, due in running(order) for one in _of_clock(order, clock, due)]
     until = pause_ends_at(order)
     if until is not None:
@@ -104,9 +114,28 @@ def _of_clock(order: Order, clock: Clock, due: datetime) -> Iterator[Owed]:
     if term.warn_s:
         yield Owed("warn", clock, earlier(order.terms, due, term.warn_s), due)
     yield Owed("breach", clock, due, due)
-    for step in term.night_steps if term.night_steps and _by_night(order.terms, due) else term.steps:
+    steps = term.night_steps if term.night_steps and _by_night(order.terms, due) else term.steps
+    for step in steps:
         if step.rung > order.rung:
             yield Owed("escalate", clock, later(order.terms, due, step.after_s), due, step.rung)
+    if term.again_s and clock == "accept":
+        yield _again(order, term, due, _turns(order, clock, due) + 1)
+
+
+def _again(order: Order, term: ClockTerm, due: datetime, turn: int) -> Owed:
+    """The ladder has no rung left and nobody has accepted: whoever stands on top is asked once more."""
+    steps = term.night_steps if term.night_steps and _by_night(order.terms, due) else term.steps
+    last_s, top = max(((one.after_s, one.rung) for one in steps), default=(0.0, Rung.LEADER))
+    intervals = turn if turn <= OFTEN else OFTEN + (turn - OFTEN) * OFTEN
+    at = later(order.terms, due, last_s + intervals * term.again_s)
+    return Owed("escalate", "accept", at, due, max(top, Rung(order.rung)), turn)
+
+
+def _turns(order: Order, clock: Clock, due: datetime) -> int:
+    """How often it has rung again for this deadline."""
+    end = f":{int(due.timestamp() * 1000)}"
+    turns = (key.split(":")[2] for key in order.taken if key.startswith(f"again:{clock}:") and key.endswith(end))
+    return max((int(turn) for turn in turns), default=0)
 
 
 def _by_night(terms: Terms, moment: datetime) -> bool:
@@ -139,7 +168,16 @@ def pause_ends_at(order: Order) -> datetime | None:
 
 def overdue(order: Order, now: datetime) -> tuple[Owed, ...]:
     """What is owed by now and was not taken yet, oldest first."""
-    return tuple(one for one in schedule(order) if one.at <= now and one.key not in order.taken)
+    found = (one for one in schedule(order) if one.at <= now and one.key not in order.taken)
+    return tuple(_latest(order, one, now) if one.turn else one for one in found)
+
+
+def _latest(order: Order, owed: Owed, now: datetime) -> Owed:
+    """Of the times it should have rung again by now the last alone: what was missed is not made up for one by one."""
+    term = order.terms.clocks["accept"]
+    while (following := _again(order, term, owed.due, owed.turn + 1)).at <= now:
+        owed = following
+    return owed
 
 
 def attention_at(order: Order) -> datetime | None:

@@ -163,7 +163,7 @@ def decide(order: Order, request: MoveRequest, actor: Actor, now: datetime) -> E
     if not _may(order, actor, row, now):
         return replace(refused, reason=_not_yours(refused), code="who")
     needs = _needs(order, row, actor)
-    why = barred(order, actor, move, needs, now)
+    why = barred(order, actor, move, needs, now, request)
     if why is not None:
         return replace(refused, reason=why, code="barred")
     lacking = missing(order, request, needs)

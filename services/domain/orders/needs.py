@@ -106,8 +106,19 @@ def words_for(order: Order, open_needs: tuple[Need, ...]) -> Label:
     return Label("；".join(one.zh for one in labels), "; ".join(one.en for one in labels))
 
 
-def barred(order: Order, actor: Actor, move: Move, needs: frozenset[Need], now: datetime | None) -> Label | None:
-    """Why this person cannot make the move whatever they fill in. `now` None: what time forbids is left out."""
+def barred(
+    order: Order,
+    actor: Actor,
+    move: Move,
+    needs: frozenset[Need],
+    now: datetime | None,
+    asked: MoveRequest | None = None,
+) -> Label | None:
+    """Why this person cannot make the move whatever they fill in. `now` None: what time forbids is left out.
+
+    `asked`: the request, where there is one. The system alone may ask the top rung again while nobody has accepted,
+    and end a pause before its time when the alert calls again.
+    """
     system = actor.role is None
     if Need.OTHER_PERSON in needs and not system and (actor.id == order.resolved_by or actor.id in order.workers):
         return NEED_LABELS[Need.OTHER_PERSON]
@@ -116,13 +127,13 @@ def barred(order: Order, actor: Actor, move: Move, needs: frozenset[Need], now: 
     match move:
         case Move.ACCEPT if order.state is OrderState.ACCEPTED and actor.id == order.assignee_id:
             return Label("您已接单", "You have it already")
-        case Move.ESCALATE if order.rung >= TOP_RUNG:
+        case Move.ESCALATE if order.rung >= TOP_RUNG and not (system and asked is not None and asked.clock == "accept"):
             return Label("已升级到最高一级", "It already stands on the top rung of the ladder")
         case Move.PAUSE if not order.terms.pause_reasons:
             return Label("此类工单不能暂停", "Orders of this class cannot be paused")
         case Move.PAUSE if order.severity is Severity.CRITICAL and order.arrived_at is None:
             return Label("紧急工单到场前不能暂停", "A critical order cannot be paused before somebody has arrived")
-        case Move.RESUME if system and not _pause_over(order, now):
+        case Move.RESUME if system and not (_pause_over(order, now) or (asked is not None and asked.alert_id)):
             return Label("暂停尚未到期", "The pause is not over yet")
         case Move.REOPEN if order.ended and _long_over(order, now):
             return Label(

@@ -272,7 +272,7 @@ def apply(order: Order | None, entry: Entry) -> Order:
             order = _stopped(order, at)
             return replace(order, closed_at=at, paused_at=None, merged_into=OrderId(UUID(into)) if into else None)
         case Move.RETURN:
-            # The clock that nobody has answered goes on: whoever waits for help waits on.
+            # Dispatched again in the same breath, and its clocks begin anew with that; the stopwatch goes on.
             return replace(order, returns=order.returns + 1, assignee_id=None, offered=(), accepted_at=None)
         case Move.PAUSE:
             until = detail.get("pause_until")

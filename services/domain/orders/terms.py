@@ -65,13 +65,16 @@ class Step:
 class ClockTerm:
     """One clock: seconds of the class's calendar. `warn_s`: so long before it runs out it is amber (0: never).
 
-    `night_steps`: the ladder where it runs out by night (`Terms.nights`); none: the same as by day.
+    `night_steps`: the ladder where it runs out by night (`Terms.nights`); none: the same as by day. `again_s`: of the
+    accept clock, how long after its last step, and then every so long, whoever stands on top is asked again until
+    somebody accepts (0: never; see `clocks.OFTEN`).
     """
 
     due_s: float
     warn_s: float
     steps: tuple[Step, ...]
     night_steps: tuple[Step, ...] = ()
+    again_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Terms:
             "clocks": {
                 name: {"due_s": c.due_s, "warn_s": c.warn_s, "steps": _steps(c.steps)}
                 | ({"night_steps": _steps(c.night_steps)} if c.night_steps else {})
+                | ({"again_s": c.again_s} if c.again_s else {})
                 for name, c in self.clocks.items()
             },
             "mode": self.mode.value,
@@ -122,7 +126,11 @@ class Terms:
             spans=tuple(Span(*one[:3]) for one in given["spans"]),
             clocks={
                 name: ClockTerm(
-                    one["due_s"], one["warn_s"], _read_steps(one["steps"]), _read_steps(one.get("night_steps", ()))
+                    one["due_s"],
+                    one["warn_s"],
+                    _read_steps(one["steps"]),
+                    _read_steps(one.get("night_steps", ())),
+                    one.get("again_s", 0.0),
                 )
                 for name in CLOCKS
                 if (one := given["clocks"].get(name)) is not None
@@ -145,7 +153,9 @@ class Terms:
             return tuple(Step(fast(one.after_s), one.rung) for one in given)
 
         clocks = {
-            name: ClockTerm(fast(one.due_s), fast(one.warn_s), steps(one.steps), steps(one.night_steps))
+            name: ClockTerm(
+                fast(one.due_s), fast(one.warn_s), steps(one.steps), steps(one.night_steps), fast(one.again_s)
+            )
             for name, one in self.clocks.items()
         }
         return replace(self, clocks=clocks, pause_longest_s=fast(self.pause_longest_s))
@@ -164,6 +174,10 @@ def _read_steps(given: Iterable[Sequence[Any]]) -> tuple[Step, ...]:
 
 
 _MIN, _HOUR = 60, 3600
+
+CRITICAL_AGAIN_S = 5.0 * _MIN
+"""How often it rings again at the top of the ladder for a critical order that nobody accepts, where its class says
+nothing of it."""
 
 PLAIN_FILE = ClockTerm(30 * _MIN, 450, (Step(0, Rung.DESK), Step(_HOUR, Rung.STREET)))
 """立案 within half an hour, where the class of the order says nothing of it: nothing waits for the desk unwatched."""
@@ -193,8 +207,9 @@ def plain_terms(severity: Severity) -> Terms:
     urgent = severity is Severity.CRITICAL
     due = (_MIN, 10 * _MIN, 4 * _HOUR, 24 * _HOUR) if urgent else (10 * _MIN, 2 * _HOUR, 24 * _HOUR, 48 * _HOUR)
     accept, arrive, resolve, verify = due
+    asked = _clock(accept, *_ladder(accept))
     clocks: dict[Clock, ClockTerm] = {
-        "accept": _clock(accept, *_ladder(accept)),
+        "accept": replace(asked, again_s=CRITICAL_AGAIN_S) if urgent else asked,
         "arrive": _clock(arrive, *_ladder(arrive)),
         "resolve": _clock(resolve, Step(0, Rung.DESK)),
         "verify": _clock(verify, Step(0, Rung.DESK)),

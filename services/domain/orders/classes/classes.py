@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from services.domain.orders.terms import CLOCKS, ClockTerm, Mode, Span, Step, Terms
+from services.domain.orders.terms import CLOCKS, CRITICAL_AGAIN_S, ClockTerm, Mode, Span, Step, Terms
 from services.domain.vocabulary import Label, Severity
 
 ALWAYS = "always"
@@ -67,18 +67,26 @@ class Match:
         )
 
 
+def _again_s(name: str, clock: ClassClock, case: Case) -> float:
+    if name == "accept" and case.severity is Severity.CRITICAL:
+        return clock.again_s or CRITICAL_AGAIN_S
+    return clock.again_s
+
+
 def _one(patterns: tuple[str, ...], names: list[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassClock:
-    """`ladder`: steps up after the clock ran out; `nights`: the steps where it runs out by night, none: the same."""
+    """`ladder`: steps up after the clock ran out; `nights`: the steps where it runs out by night, none: the same.
+    `again`: of `accept`, how often the top of the ladder is asked again."""
 
     due_s: float
     warn_s: float = 0.0
     ladder: tuple[Step, ...] = ()
     nights: tuple[Step, ...] = ()
+    again_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Pause:
     reasons: tuple[str, ...] = ()
     """None: it cannot be paused."""
     longest_s: float = 0.0
-    """By the wall clock; 0: no limit."""
+    """By the wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ class Classes:
             class_id=one.id,
             class_version=version,
             clocks={
-                name: ClockTerm(clock.due_s, clock.warn_s, clock.ladder, clock.nights)
+                name: ClockTerm(clock.due_s, clock.warn_s, clock.ladder, clock.nights, _again_s(name, clock, case))
                 for name in CLOCKS
                 if (clock := one.clocks.get(name)) is not None
             },

@@ -41,6 +41,7 @@ _ONLY: Mapping[str, tuple[str, ...]] = {"on_site": (Move.ARRIVE.value,)}
 """Needs that can be met by these moves alone: a presence is proved when somebody arrives, and at no other time."""
 MOST_CLASSES = 100
 MOST_SPANS = 20
+LEAST_AGAIN_S = 60.0
 FARTHEST = timedelta(days=366)
 """No clock with its ladder may take longer than this by the calendar on the wall."""
 _FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -222,11 +223,16 @@ def _clocks(
         clock = _clock(one, spans, (*here, name), faults)
         if clock is not None:
             found[name] = clock
-    for name in ("accept", "resolve"):
+    for name in ("accept", "resolve", "verify"):
         if name not in clocks:
             faults.add(
-                here, f"缺少 {name}：每类工单都要有人接、有人办", f"{name} is missing: every order has that clock"
+                here,
+                f"缺少 {name}：每类工单都要有人接、有人办、有人核查",
+                f"{name} is missing: every order has that clock",
             )
+    for name, clock in found.items():
+        if clock.again_s and name != "accept":
+            faults.add((*here, name, "again"), "again 只能用于 accept", "again is of the accept clock alone")
     return {name: found[name] for name in CLOCKS if name in found}
 
 
@@ -242,11 +248,13 @@ def _clock(given: Any, spans: tuple[Span, ...] | None, path: Path, faults: Fault
         faults.add((*path, "due"), "时限至少 1s", "a clock takes at least 1s")
     elif parts.get("warn_s", 0) and parts["warn_s"] >= parts.get("due_s", float("inf")):
         faults.add((*path, "warn"), "预警须短于时限", "the warning comes before the clock runs out, after it began")
+    if parts.get("again_s") and not LEAST_AGAIN_S <= parts["again_s"] <= FARTHEST.total_seconds() / 24:
+        faults.add((*path, "again"), "须在 1m 到 15d 之间", "it lies between 1m and 15d")
     if nights and not ladder:
         faults.add((*path, "nights"), "有夜间阶梯而无日间阶梯", "there is a ladder by night and none by day")
     if len(faults.found) > before:
         return None
-    clock = ClassClock(parts["due_s"], parts.get("warn_s", 0.0), ladder, nights)
+    clock = ClassClock(parts["due_s"], parts.get("warn_s", 0.0), ladder, nights, parts.get("again_s", 0.0))
     if spans is not None:
         _check_reach(clock, spans, path, faults)
     return clock if len(faults.found) == before else None
@@ -325,6 +333,8 @@ def _pause(given: Any, path: Path, faults: Faults) -> Pause:
     _check_names(pause.reasons, REASONS, Label("暂停原因", "reason to pause"), (*path, "reasons"), faults)
     if pause.longest_s and not pause.reasons:
         faults.add((*path, "longest"), "没有允许的暂停原因", "there is no reason for which it may be paused")
+    if pause.reasons and not pause.longest_s:
+        faults.add(path, "暂停须有最长时限 longest", "a pause needs its longest, or it might never end")
     found: Pause = pause
     return found
 
@@ -381,12 +391,6 @@ def _check_critical(one: OrderClass, path: Path, faults: Faults) -> None:
             (*path, "clocks", "accept"),
             f"{one.id} 可能含紧急（critical）工单，接单须有升级阶梯",
             f"critical orders may fall into {one.id}: its accept clock needs a ladder",
-        )
-    if one.pause.reasons and not one.pause.longest_s:
-        faults.add(
-            (*path, "pause"),
-            f"{one.id} 可能含紧急（critical）工单，暂停须有最长时限 longest",
-            f"critical orders may fall into {one.id}: a pause of them needs its longest, or it might never end",
         )
     if one.needs.get(Move.ACCEPT.value):
         faults.add(

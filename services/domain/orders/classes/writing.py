@@ -72,6 +72,8 @@ def _clock(clock: ClassClock) -> dict[str, Any]:
     for name, steps in (("ladder", clock.ladder), ("nights", clock.nights)):
         if steps:
             found[name] = _ladder(steps)
+    if clock.again_s:
+        found["again"] = write_span(clock.again_s)
     return found
 
 
