@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -27,6 +27,7 @@ from services.domain.evidence.sorts import MAGIC_BYTES
 log = structlog.get_logger(__name__)
 
 _WAIT_S = 10.0
+_NOT_KEPT = "照片暂时无法保存 · photos cannot be kept at present"
 _NOT_THE_TYPE = frozenset({Unfit.EMPTY, Unfit.TYPE, Unfit.HEIC, Unfit.GIF, Unfit.MISMATCH, Unfit.SORT, Unfit.CODEC})
 
 
@@ -40,6 +41,26 @@ class Taken:
     size: int
     decoded: Decoded
     fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A photo that was sent and is not kept, and what is answered where the report is refused for it.
+
+    `kept_out`: for want of room in the store, for which nobody is refused."""
+
+    why: ApiError
+    kept_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A form with photos. `digests`: of every photo as it came, whatever became of it."""
+
+    taken: list[Taken]
+    fields: dict[str, str]
+    lost: list[Lost]
+    digests: list[str]
 
 
 class Intake:
@@ -84,32 +105,55 @@ class Intake:
         self._count(taken, sort)
         return taken
 
-    async def take_photos(self, request: Request, most: int) -> tuple[list[Taken], dict[str, str], int]:
-        """A form with up to so many photos in fields `photo`, its other fields, and how many photos the store did not
-        take: whoever calls for help is heard without a picture. Raises as `take`."""
-        sort, limit = Sort.PHOTO, self.limits.bytes_of(Sort.PHOTO)
-        async with self._refusals(sort), self._turn(), self._room() as folder:
-
-            def look(head: bytes, declared: str | None) -> None:
-                if isinstance(found := admit(sort, head, declared), Unfit):
-                    raise self._unfit(sort, found)
-
-            async with self._reading(sort):
-                files, fields = await receive_photos(request, folder, most, limit, look, MAGIC_BYTES)
-            taken, lost = [], 0
-            for path, received in files:
-                form = admit(sort, received.head, received.declared)
-                assert not isinstance(form, Unfit)  # noqa: S101 - it was looked at as it came
-                await asyncio.to_thread((into := path.with_suffix(".out")).mkdir)
-                try:
-                    taken.append(await self._stored(path, into, sort, form, received))
-                except (NoRoom, StoreAway) as error:
-                    log.warning("report_photo_lost", why=str(error))
-                    meters.UPLOADS.labels(sort.value, "away" if isinstance(error, StoreAway) else "full").inc()
-                    lost += 1
-        for one in taken:
+    async def take_photos(self, request: Request, most: int) -> Sent:
+        """A form with up to so many photos in fields `photo` and its other fields. Photos that cannot be used, that the
+        store does not take, or for which there is no turn or room now, are told of: whoever calls for help is heard
+        without a picture, and the caller knows by the fields whether somebody does. Raises ApiError 408, 413, 422."""
+        sort, no_place, folder = Sort.PHOTO, None, None
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turn())
+                folder = await stack.enter_async_context(self._room())
+            except ApiError as busy:
+                no_place = Lost(busy)
+            except (NoRoom, StoreAway) as error:
+                no_place = self._kept_out(error)
+            async with self._refusals(sort), self._reading(sort):
+                files, fields = await self._form(request, folder, most)
+            sent = Sent([], fields, [no_place] * len(files) if no_place else [], [one.digest for _, one in files])
+            if no_place is None:
+                await self._keep_photos(files, sent)
+        for one in sent.taken:
             self._count(one, sort)
-        return taken, fields, lost
+        return sent
+
+    async def _form(
+        self, request: Request, folder: Path | None, most: int
+    ) -> tuple[list[tuple[Path, Received]], dict[str, str]]:
+        def look(head: bytes, declared: str | None) -> None:
+            """Whether it is a picture is asked once it is known what is called for."""
+
+        return await receive_photos(request, folder, most, self.limits.bytes_of(Sort.PHOTO), look, MAGIC_BYTES)
+
+    async def _keep_photos(self, files: list[tuple[Path, Received]], sent: Sent) -> None:
+        for path, received in files:
+            form = admit(Sort.PHOTO, received.head, received.declared)
+            if isinstance(form, Unfit):
+                sent.lost.append(Lost(self._unfit(Sort.PHOTO, form)))
+                continue
+            await asyncio.to_thread((into := path.with_suffix(".out")).mkdir)
+            try:
+                sent.taken.append(await self._stored(path, into, Sort.PHOTO, form, received))
+            except (NoRoom, StoreAway) as error:
+                sent.lost.append(self._kept_out(error))
+            except ApiError as error:
+                sent.lost.append(Lost(error))
+
+    @staticmethod
+    def _kept_out(error: NoRoom | StoreAway) -> Lost:
+        log.warning("report_photo_lost", why=str(error))
+        meters.UPLOADS.labels(Sort.PHOTO.value, "away" if isinstance(error, StoreAway) else "full").inc()
+        return Lost(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_KEPT), kept_out=True)
 
     def _count(self, taken: Taken, sort: Sort) -> None:
         meters.UPLOADS.labels(sort.value, "stored").inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -23,13 +24,13 @@ class _Photos(Form):
     """As a form of one file, each photo into a file of its own."""
 
     def __init__(
-        self, folder: Path, most: int, limit: int, look: Callable[[bytes, str | None], None], look_at: int
+        self, folder: Path | None, most: int, limit: int, look: Callable[[bytes, str | None], None], look_at: int
     ) -> None:
         self._folder, self._most = folder, most
         self.photos: list[tuple[Path, Received]] = []
         self.texts: dict[str, str] = {}
         self._open: BinaryIO | None = None
-        self._path = folder
+        self._path = Path(os.devnull)
         super().__init__(_Nowhere(), limit, look, look_at)  # type: ignore[arg-type]
 
     def _part_begin(self) -> None:
@@ -51,8 +52,11 @@ class _Photos(Form):
         declared = self._headers.get("content-type", b"").decode("latin-1")
         self.received = Received(declared=declared or None)
         self._digest, self._looked = hashlib.sha256(), False
-        self._path = self._folder / f"photo-{len(self.photos)}"
-        self._open = self._file = self._path.open("xb")
+        if self._folder is None:
+            self._open = self._file = self._path.open("wb")
+        else:
+            self._path = self._folder / f"photo-{len(self.photos)}"
+            self._open = self._file = self._path.open("xb")
 
     def _part_end(self) -> None:
         if not self._is_file:
@@ -60,7 +64,8 @@ class _Photos(Form):
             return
         self.close()
         if self.received.size == 0:
-            self._path.unlink()  # a form sends an empty file where none was chosen
+            if self._folder is not None:
+                self._path.unlink()  # a form sends an empty file where none was chosen
             return
         if not self._looked:
             self._look_now()
@@ -87,9 +92,10 @@ class _Nowhere:
 
 
 async def receive_photos(
-    request: Request, folder: Path, most: int, limit: int, look: Callable[[bytes, str | None], None], look_at: int
+    request: Request, folder: Path | None, most: int, limit: int, look: Callable[[bytes, str | None], None], look_at: int
 ) -> tuple[list[tuple[Path, Received]], dict[str, str]]:
     """The photos, each in a file of the folder with what was seen of it, and the other fields. `limit`: bytes of each.
+    `folder` None: there is no room for photos now, and only what is said beside them is kept.
 
     Raises as `multipart.receive`.
     """

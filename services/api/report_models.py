@@ -101,7 +101,9 @@ class OpenedOut(Model):
     safety: LabelOut | None
     photos: int
     photos_lost: int
-    """Photos that could not be kept: the store is full or away. The report stands without them."""
+    """Photos that could not be kept. The report stands without them."""
+    photos_lost_why: list[str] = []
+    """Why, each reason once: the store is full or away; and of what is grave, what was wrong with them."""
 
 
 class StepOut(Model):

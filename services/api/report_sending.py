@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from services.adapters.evidence import rows as evidence_rows
 from services.adapters.orders import append_moves
-from services.adapters.reports import NewReport, Opened, rows
+from services.adapters.reports import NewReport, Opened, load_categories, rows
 from services.api import evidence as pieces
 from services.api import meters
 from services.api.auth import Ticket
 from services.api.context import Context
 from services.api.database import Connection
 from services.api.guard import community_in_scope
-from services.api.intake import Taken
+from services.api.intake import Sent, Taken
 from services.api.middleware import MAX_BODY_BYTES, BodyTooLarge
 from services.api.photo_form import WHOLE
 from services.api.problems import ApiError, not_found
@@ -69,14 +69,15 @@ async def community_of(connection: Connection, ticket: Ticket | None, community_
 
 async def read(
     context: Context, request: Request, ticket: Ticket | None, community_id: str
-) -> tuple[ReportIn, list[Taken], int]:
-    """What was sent, the photos with it, which stand in the store, and how many the store could not take.
+) -> tuple[ReportIn, Sent]:
+    """What was sent, and the photos with it.
 
-    Raises as a body that FastAPI reads, and 429 before a photo is read of somebody who would not be heard anyway.
+    Raises as a body that FastAPI reads, 415, 422 and 503 for photos of what can wait, and 429 before a photo is read of
+    somebody who would not be heard anyway.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        return _checked(await _words(request)), [], 0
+        return _checked(await _words(request)), Sent([], {}, [], [])
     if not _trusted(ticket):
         wait_s = context.report_limit.wait_s(
             account=_account(ticket), address=address_of(request), community=community_id, now=time.monotonic()
@@ -85,8 +86,19 @@ async def read(
             raise _too_many(wait_s)
     sender = _account(ticket) or f"address:{address_of(request)}"
     context.intake.check(request, sender, Sort.PHOTO, files=WHOLE)
-    taken, fields, lost = await context.intake.take_photos(request, MOST_PHOTOS)
-    return _checked({name: text for name, text in fields.items() if text.strip()}), taken, lost
+    sent = await context.intake.take_photos(request, MOST_PHOTOS)
+    body = _checked({name: text for name, text in sent.fields.items() if text.strip()})
+    category = load_categories().get(body.category)
+    if category is None or category.severity.rank < Severity.MAJOR.rank:
+        refused = next((one for one in sent.lost if not one.kept_out), None)
+        if refused is not None:
+            raise refused.why
+    return body, sent
+
+
+def lost_words(sent: Sent) -> list[str]:
+    """Why photos are not with the report, each reason once, in both languages."""
+    return list(dict.fromkeys(one.why.detail for one in sent.lost))
 
 
 async def _words(request: Request) -> bytes:
@@ -108,10 +120,10 @@ def _checked(given: bytes | dict[str, str]) -> ReportIn:
         ) from None
 
 
-def digest_of(body: ReportIn, taken: Sequence[Taken]) -> bytes:
+def digest_of(body: ReportIn, sent: Sent) -> bytes:
     """Of all that was sent: the same key with anything else is not the same report."""
-    sent = {**body.model_dump(mode="json"), "photos": [one.original_sha256 for one in taken]}
-    return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).digest()
+    whole = {**body.model_dump(mode="json"), "photos": sent.digests}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).digest()
 
 
 def _account(ticket: Ticket | None) -> str | None:

@@ -81,11 +81,27 @@ async def test_orders_with_nothing_left_to_take_do_not_stand_before_those_that_w
     (order,) = await opened(world, draft(1000))
     now = NOW + timedelta(seconds=119)
     taken = [await escalate_due(world.pool, [PARTITION], now) for _ in range(3)]
-    assert taken == [4 * UNATTENDED + 1, 0, 0]
+    assert taken == [5 * UNATTENDED + 1, 0, 0]
     assert (await world.orders(f"id = '{order.id}'"))[0]["rung"] == 1
     assert await escalate_due(world.pool, [PARTITION], now + timedelta(seconds=1)) == 1
     left = await world.pool.fetchval("SELECT count(*) FROM work_order WHERE attention_at <= $1", now)
     assert left == 0, "orders that nothing is owed on come up again for ever"
+
+
+async def test_order_that_nobody_accepts_rings_again_on_top_of_the_ladder(world: World) -> None:
+    """Each time it is told anew, to whoever stands there, and never twice for one time."""
+    await staffed(world.pool)
+    (order,) = await opened(world, draft(1))
+    await escalate_due(world.pool, [PARTITION], NOW + timedelta(minutes=5))
+    before = [one.move for one in await moves(world, order)].count(Move.ESCALATE)
+    for minutes in (10, 10, 15, 15):
+        await escalate_due(world.pool, [PARTITION], NOW + timedelta(minutes=minutes))
+    again = [one for one in await moves(world, order) if (one.idempotency_key or "").startswith("again:accept:")]
+    assert [one.detail["rung"] for one in again] == [4, 4]
+    assert all(one.detail["people"] for one in again)
+    steps = [one.move for one in await moves(world, order)].count(Move.ESCALATE)
+    assert steps == before + 2
+    assert (await world.outbox()).count("order.escalate") == steps
 
 
 async def test_critical_orders_never_wait_behind_a_backlog_of_others(world: World) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 
 from services.adapters.orders import fetch_order
 from services.adapters.reports import erase_contacts, reporters_of
+from services.api.intake import Intake
+from services.api.problems import ApiError
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
@@ -571,6 +575,12 @@ async def test_photos_come_with_a_report_and_the_finished_work_is_shown(database
     await connection.close()
 
 
+@asynccontextmanager
+async def _no_turn(_: Intake) -> AsyncIterator[None]:
+    raise ApiError(503, "too many uploads at once")
+    yield
+
+
 async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(database_url: str, tmp_path: Path) -> None:
     await put_community(database_url, small_community())
     connection = await connect(database_url)
@@ -602,6 +612,19 @@ async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(datab
         assert (await form(jpeg(64, 64), category="no_such")).status_code == 422
         assert (await form(jpeg(64, 64), extra="1")).status_code == 422
         assert await connection.fetchval("SELECT count(*) FROM resident_report") == 0
+        # Of what is grave the words are heard, whatever is wrong with the pictures.
+        heic = b"\0\0\0\x18ftypheic" + bytes(64)
+        grave = (await form(heic, jpeg()[:2000], jpeg(64, 64), category="smoke_fire")).json()
+        assert (grave["photos"], grave["photos_lost"]) == (1, 2)
+        assert len(grave["photos_lost_why"]) == 2 and "HEIC" in grave["photos_lost_why"][0]
+        assert (await form(heic)).status_code == 415
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Intake, "_turn", _no_turn)
+            calls = (await form(jpeg(64, 64), category="gas_smell")).json()
+            busy = await form(jpeg(64, 64))
+        assert (calls["photos"], calls["photos_lost"]) == (0, 1)
+        assert busy.status_code == 503
+        assert await connection.fetchval("SELECT count(*) FROM resident_report") == 2
         good = await form(jpeg(64, 64))
         assert good.json()["photos"] == 1
     # A store that is full or away costs the photo, not the call for help.

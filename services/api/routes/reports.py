@@ -114,7 +114,8 @@ async def report(community_id: str, request: Request, context: Ctx, ticket: Some
     may_report(ticket)
     async with context.database.read() as connection:
         community = await sending.community_of(connection, ticket, community_id)
-    body, taken, lost = await sending.read(context, request, ticket, community_id)
+    body, sent = await sending.read(context, request, ticket, community_id)
+    taken, lost = sent.taken, len(sent.lost)
     category = category_named(body.category)
     if category.photo is Photo.REQUIRED and not (taken or lost or body.evidence_ids):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "此类上报须附照片 · a photo is needed for this category")
@@ -122,7 +123,7 @@ async def report(community_id: str, request: Request, context: Ctx, ticket: Some
     account = ticket.principal.id if ticket is not None else None
     # Whoever wants to stay unknown leaves no trace of their account, not in the key either.
     key = f"{NOBODY if anonymous else account}:{key_needed(key, SHORTEST_KEY if anonymous else 1)}"
-    digest = sending.digest_of(body, taken)
+    digest = sending.digest_of(body, sent)
     token = token_for(context, community_id, key, digest) if anonymous else None
     async with context.database.read() as connection:
         known = await connection.fetchrow(rows.Q["by_key"], community_id, key)
@@ -179,6 +180,7 @@ async def report(community_id: str, request: Request, context: Ctx, ticket: Some
         safety=label(category.safety) if category.safety else None,
         photos=len(taken) + len(linked),
         photos_lost=lost,
+        photos_lost_why=sending.lost_words(sent),
     )
 
 
