@@ -71,8 +71,12 @@ def health_routes(readiness: Readiness, registry: CollectorRegistry = REGISTRY) 
 
 
 @asynccontextmanager
-async def serve(app: Starlette, host: str, port: int, graceful_s: int = 3) -> AsyncIterator[int]:
-    """Serves `app` beside the caller's own work and yields the port (`port` 0 picks a free one)."""
+async def serve(
+    app: Starlette, host: str, port: int, graceful_s: int = 3, *, proxies: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    """Serves `app` beside the caller's own work and yields the port (`port` 0 picks a free one).
+
+    `proxies`: addresses or networks, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     config = uvicorn.Config(
         app,
         host=host,
@@ -81,6 +85,8 @@ async def serve(app: Starlette, host: str, port: int, graceful_s: int = 3) -> As
         access_log=False,
         timeout_graceful_shutdown=graceful_s,
         lifespan="on",
+        proxy_headers=True,
+        forwarded_allow_ips=proxies,
     )
     server = uvicorn.Server(config)
     config.load()

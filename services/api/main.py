@@ -86,7 +86,12 @@ async def run(settings: ApiSettings, stop: asyncio.Event, on_ready: Callable[[in
     async with AsyncExitStack() as stack:
         stack.push_async_callback(context.database.close)
         port = await stack.enter_async_context(
-            serve(create_app(context, waiting), settings.http_host, settings.http_port)
+            serve(
+                create_app(context, waiting),
+                settings.http_host,
+                settings.http_port,
+                proxies=settings.forwarded_allow_ips,
+            )
         )
         stack.callback(context.hub.close)  # before the server waits for its connections to end
         working = asyncio.create_task(_work(context, port, on_ready))

@@ -26,8 +26,8 @@ from services.api.models import OrderOut
 from services.api.moves import actor_of, moves_of
 from services.api.order_models import MoveIn, OrderIn
 from services.api.problems import ApiError, not_found
-from services.api.store import users, work
-from services.domain.access import Permission, Principal, allowed, reader_class
+from services.api.store import communities, users, work
+from services.domain.access import Permission, Principal, allowed, reaches_community, reader_class
 from services.domain.ids import CommunityId, DeviceNo, OrderId
 from services.domain.orders import Draft, Move, MoveRequest, Source, digest_of
 from services.domain.vocabulary import Label, Role, Team
@@ -134,7 +134,13 @@ async def _check_assignee(connection: Connection, user_id: str | None, community
     if user_id is None:
         return
     account = (await users.by_ids(connection, [user_id])).get(user_id)
-    if account is None or account.disabled or account.principal.community_id != community_id:
+    community = (await communities.communities(connection, community_id=community_id))[0]
+    # Once it has climbed, people of the street office or a department, who are bound to the street, may have it.
+    if (
+        account is None
+        or account.disabled
+        or not reaches_community(account.principal, community_id, community["street_id"])
+    ):
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这位人员 · nobody of that id works in this community"
         )

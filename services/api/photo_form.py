@@ -92,7 +92,12 @@ class _Nowhere:
 
 
 async def receive_photos(
-    request: Request, folder: Path | None, most: int, limit: int, look: Callable[[bytes, str | None], None], look_at: int
+    request: Request,
+    folder: Path | None,
+    most: int,
+    limit: int,
+    look: Callable[[bytes, str | None], None],
+    look_at: int,
 ) -> tuple[list[tuple[Path, Received]], dict[str, str]]:
     """The photos, each in a file of the folder with what was seen of it, and the other fields. `limit`: bytes of each.
     `folder` None: there is no room for photos now, and only what is said beside them is kept.

@@ -67,9 +67,7 @@ async def community_of(connection: Connection, ticket: Ticket | None, community_
     return found[0]
 
 
-async def read(
-    context: Context, request: Request, ticket: Ticket | None, community_id: str
-) -> tuple[ReportIn, Sent]:
+async def read(context: Context, request: Request, ticket: Ticket | None, community_id: str) -> tuple[ReportIn, Sent]:
     """What was sent, and the photos with it.
 
     Raises as a body that FastAPI reads, 415, 422 and 503 for photos of what can wait, and 429 before a photo is read of

@@ -12,6 +12,8 @@ from services.api.evidence_settings import EvidenceSettings
 class ApiSettings(EvidenceSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Addresses or networks of proxies, by commas, whose X-Forwarded-For is believed; everybody else is who calls."""
     secret_key: SecretStr
     """Signs the sessions. Changing it logs everybody out."""
     cockpit_dir: Path = Path(__file__).resolve().parent / "cockpit" / "dist"

@@ -603,7 +603,10 @@ async def test_what_is_no_photo_is_refused_and_what_cannot_be_kept_is_said(datab
             ([b"\xff\xd8\xff" + bytes(300_000)], 413),
             ([b"\xff\xd8\xff" + bytes(190_000)] * 5, 413),
         ):
-            assert (await form(*photos)).status_code == status
+            try:
+                assert (await form(*photos)).status_code == status
+            except httpx.TransportError:
+                assert status == 413, "refused before all of it was sent: the answer may be lost with the rest"
         long = b'{"category": "rubbish", "text": "' + b"x" * 70_000 + b'"}'
         for kind in ("application/json", "text/plain"):
             headers = {"Idempotency-Key": "long", "Content-Type": kind}

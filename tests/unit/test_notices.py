@@ -352,7 +352,8 @@ def test_addresses_keep_their_secrets() -> None:
 def test_only_the_desk_names_hosts() -> None:
     assert {sort for sort in Sort if may_add(Role.RESIDENT, sort)} == {Sort.SMS, Sort.PHONE, Sort.MAIL}
     assert not may_add(Role.STAFF, Sort.WEBHOOK) and not may_add(Role.STREET, Sort.SMTP)
-    assert may_add(Role.STAFF, Sort.WECOM) and may_add(Role.DESK, Sort.WEBHOOK)
+    assert may_add(Role.STAFF, Sort.WECOM) and may_add(Role.DESK, Sort.SMTP)
+    assert may_add(Role.ADMIN, Sort.WEBHOOK) and not may_add(Role.DESK, Sort.WEBHOOK)
 
 
 def test_gateway_takes_nothing_but_the_number() -> None:

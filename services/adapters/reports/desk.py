@@ -58,7 +58,7 @@ async def file(
             Move.REPEAT,
             order.version,
             severity=severity.value,
-            terms=await terms_for(connection, _as_draft(order, category or row["category"], severity)),
+            terms=await terms_for(connection, _as_draft(order, category or row["category"], severity), now),
             reason="立案时核定 · found graver when filed",
         )
         order, outgoing = await append_moves(connection, order.id, [graver], now)
@@ -141,7 +141,9 @@ async def join(
         Move.REPEAT,
         into.version,
         severity=order.severity.value if worse else None,
-        terms=order.terms if worse else None,
+        terms=await terms_for(connection, _as_draft(into, into.category or row["category"], order.severity), now)
+        if worse
+        else None,
         note=words,
     )
     into, outgoing = await append_moves(connection, into.id, [repeat], now)

@@ -25,39 +25,43 @@ from services.api.store import communities as communities_store
 from services.api.store import work
 from services.domain.access import Permission
 from services.domain.notices import TEMPLATES, render
-from services.domain.vocabulary import Severity
+from services.domain.notices.channels import failure
+from services.domain.vocabulary import Role, Severity
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["notices 通知"], responses=PROBLEMS)
 
 _SAME = (
     "id", "community_id", "order_id", "number", "alert_id", "template", "severity", "state", "via", "turn", "attempts",
-    "last_error", "escalated", "digest_of", "created_at", "not_before", "expires_at", "sent_at", "acknowledged_at",
+    "escalated", "digest_of", "created_at", "not_before", "expires_at", "sent_at", "acknowledged_at",
 )  # fmt: skip
 
 
-def shown(row: Row, timezone: str, tried: Sequence[Row] | None = None) -> NoticeOut:
+def shown(row: Row, timezone: str, tried: Sequence[Row] | None = None, *, whole: bool = False) -> NoticeOut:
+    """`whole`: with what the other end said to a failed attempt; others are told which sort of failure it was."""
     texts = {
         language: render(TEMPLATES[row["template"]], row["params"], Severity(row["severity"]), language, timezone)
         for language in ("zh", "en")
     }
     return NoticeOut(
         **{name: row[name] for name in _SAME},
+        last_error=row["last_error"] if whole else failure(row["last_error"]),
         recipient=row["name"],
         title=LabelOut(zh=texts["zh"][0], en=texts["en"][0]),
         body=LabelOut(zh=texts["zh"][1], en=texts["en"][1]),
-        tried=None if tried is None else [_attempt(one) for one in tried],
+        tried=None if tried is None else [_attempt(one, whole) for one in tried],
     )
 
 
-def _attempt(row: Row) -> AttemptOut:
-    return AttemptOut(**{name: row[name] for name in AttemptOut.model_fields})
+def _attempt(row: Row, whole: bool) -> AttemptOut:
+    fields = {name: row[name] for name in AttemptOut.model_fields}
+    return AttemptOut(**fields if whole else fields | {"error": failure(row["error"])})
 
 
-def _page(rows: list[Row], limit: int, zones: dict[str, str]) -> NoticePage:
+def _page(rows: list[Row], limit: int, zones: dict[str, str], *, whole: bool = False) -> NoticePage:
     page = rows[:limit]
     more = cursor.encode(page[-1]["created_at"].isoformat(), page[-1]["id"]) if len(rows) > limit else None
-    return NoticePage(items=[shown(row, zones[row["community_id"]]) for row in page], next=more)
+    return NoticePage(items=[shown(row, zones[row["community_id"]], whole=whole) for row in page], next=more)
 
 
 @router.get("/communities/{community_id}/notices", summary="通知记录 Notices, newest first")
@@ -84,7 +88,7 @@ async def notices(
             after=key,
             limit=limit + 1,
         )
-    return _page(rows, limit, {community_id: community["timezone"]})
+    return _page(rows, limit, {community_id: community["timezone"]}, whole=ticket.principal.role is Role.ADMIN)
 
 
 @router.get("/orders/{order_id}/notices", summary="工单的通知 Notices of one order, with every attempt")
@@ -98,7 +102,8 @@ async def of_order(
         community = await community_in_scope(connection, who, order["community_id"])
         rows = await book.page(connection, order_id=order_id, now=context.clock.now(), limit=limit)
         tried = await book.attempts(connection, [row["id"] for row in rows])
-    return [shown(row, community["timezone"], tried.get(row["id"], [])) for row in rows]
+    whole = who.role is Role.ADMIN
+    return [shown(row, community["timezone"], tried.get(row["id"], []), whole=whole) for row in rows]
 
 
 @router.get("/me/notices", summary="我的通知 One's own notices, newest first")

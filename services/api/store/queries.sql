@@ -107,7 +107,9 @@ WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alar
   AND ($6::text IS NULL OR o.state = $6)
   AND ($7::text IS NULL OR o.team = $7)
   AND ($8::text IS NULL OR o.assignee_id = $8)
-  AND ($9::text IS NULL OR o.class_id = $9)
+  AND ($9::text IS NULL OR o.class_id = $9
+       AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
+            OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)
@@ -132,7 +134,9 @@ WHERE o.community_id = $1
   AND ($6::text IS NULL OR o.state = $6)
   AND ($7::text IS NULL OR o.team = $7)
   AND ($8::text IS NULL OR o.assignee_id = $8)
-  AND ($9::text IS NULL OR o.class_id = $9)
+  AND ($9::text IS NULL OR o.class_id = $9
+       AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
+            OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)

@@ -38,7 +38,11 @@ _SCHEMES: dict[str, Sort] = {
 _PHONE = re.compile(r"^\+?[0-9]{5,20}$")
 _MAIL = re.compile(r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
 _RESIDENTS = frozenset({Role.RESIDENT, Role.MERCHANT, Role.VISITOR})
-_TRUSTED = frozenset({Role.ADMIN, Role.DESK})
+_TRUSTED: dict[Sort, frozenset[Role]] = {
+    Sort.WEBHOOK: frozenset({Role.ADMIN}),
+    Sort.SMTP: frozenset({Role.ADMIN, Role.DESK}),
+}
+"""Who may name a host of their own choice: a web hook speaks to anything that this machine reaches."""
 
 
 def parse_address(sort: Sort, address: str) -> Label | str:
@@ -63,12 +67,23 @@ def parse_address(sort: Sort, address: str) -> Label | str:
 
 
 def may_add(role: Role, sort: Sort) -> bool:
-    """Residents are reached through the community's gateways alone; a host of one's own choice needs the desk."""
+    """Residents are reached through the community's gateways alone; a mail server of one's own choice needs the
+    desk, a web hook an administrator."""
     if sort in GATEWAY:
         return True
     if role in _RESIDENTS:
         return False
-    return sort in FIXED or role in _TRUSTED
+    return sort in FIXED or role in _TRUSTED.get(sort, frozenset())
+
+
+def failure(error: str | None) -> str | None:
+    """Which sort of failure it was, without a word of what the other end said."""
+    if error is None:
+        return None
+    words = error.lower()
+    if "no answer" in words or "timed out" in words or "timeout" in words:
+        return "no answer"
+    return "busy" if "busy" in words or "too many" in words else "refused"
 
 
 def mask(sort: Sort, address: str) -> str:

@@ -113,7 +113,9 @@ def sorts_of(order: Order, actor: Actor, now: datetime | None = None) -> frozens
         case Role.GRID:
             # An order whose place lies in no 网格 must still find somebody: any grid member may take it.
             own = actor.grid_id is not None and order.grid_id == actor.grid_id
-            taken_up = order.team is Team.GRID and actor.grid_id is not None and (own or order.grid_id is None)
+            # So may they once it has climbed, or where nobody was named for it: then all of them are told.
+            anybodys = order.grid_id is None or order.rung >= Rung.LEADER or not (order.offered or order.assignee_id)
+            taken_up = order.team is Team.GRID and actor.grid_id is not None and (own or anybodys)
             found |= _of_team(order, actor, taken_up, now)
             if own:
                 found.add(Who.GRID)
