@@ -143,6 +143,9 @@ CREATE TABLE roster_watch (
 -- Whom an order goes to: who has what in hand, and who was given one longest ago.
 CREATE INDEX work_order_in_hand ON work_order (assignee_id, state)
     WHERE assignee_id IS NOT NULL AND state IN ('dispatched', 'accepted', 'arrived', 'paused');
+-- One's own orders, newest first, ended ones as well.
+CREATE INDEX work_order_of_assignee ON work_order (community_id, assignee_id, created_at DESC, id DESC)
+    WHERE assignee_id IS NOT NULL;
 CREATE INDEX work_order_history_given ON work_order_history ((coalesce(detail ->> 'assignee_id', actor_id)), at DESC)
     WHERE move = 'accept' OR (move IN ('dispatch', 'assign', 'transfer', 'reopen') AND detail ? 'assignee_id');
 CREATE INDEX work_order_waiting ON work_order (community_id, team) WHERE state = 'dispatched';

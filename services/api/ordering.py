@@ -134,7 +134,7 @@ async def _check_assignee(connection: Connection, user_id: str | None, community
     if user_id is None:
         return
     account = (await users.by_ids(connection, [user_id])).get(user_id)
-    community = (await communities.communities(connection, community_id=community_id))[0]
+    (community,) = await communities.communities(connection, community_id=community_id)
     # Once it has climbed, people of the street office or a department, who are bound to the street, may have it.
     if (
         account is None

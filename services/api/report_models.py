@@ -102,7 +102,7 @@ class OpenedOut(Model):
     photos: int
     photos_lost: int
     """Photos that could not be kept. The report stands without them."""
-    photos_lost_why: list[str] = []
+    photos_lost_why: list[str] = Field(default_factory=list)
     """Why, each reason once: the store is full or away; and of what is grave, what was wrong with them."""
 
 

@@ -124,6 +124,32 @@ async def test_repeat_joins_the_open_order(world: World) -> None:
     ]
 
 
+async def test_second_call_ends_the_pause_of_an_order_and_whoever_let_it_wait_is_told(world: World) -> None:
+    async with engine(world):
+        await world.event("sos_button-1", "pressed")
+        order = (await until(world.orders))[0]
+        patrol = Actor("user-patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
+        now = order["dispatched_at"] + timedelta(seconds=1)
+        async with world.pool.acquire() as connection:
+            for request in (
+                MoveRequest(Move.ACCEPT, order["version"]),
+                MoveRequest(Move.ARRIVE, order["version"] + 1, place="door"),
+                MoveRequest(Move.PAUSE, order["version"] + 2, pause_reason="waiting_resident"),
+            ):
+                async with connection.transaction():
+                    await apply_move(connection, order["id"], request, patrol, now)
+        await world.event("sos_button-1", "pressed")
+        await until(lambda: world.orders("state = 'arrived'"))
+    assert (await world.history(order["id"]))[-2:] == ["repeat", "resume"]
+    detail, reason = await world.pool.fetchrow(
+        "SELECT detail, reason FROM work_order_history WHERE order_id = $1 AND move = 'resume'", order["id"]
+    )
+    assert detail["alert_id"] == str(order["alert_id"]) and "called again" in reason
+    assert "order.resume" in await world.outbox()
+    row = (await world.orders())[0]
+    assert row["paused_at"] is None and row["attention_at"] is not None
+
+
 async def test_second_rule_of_a_family_joins_without_counting_the_same_message_twice(world: World) -> None:
     async with engine(world):
         await world.event("perimeter_camera-1", "crossed", zone="pond")

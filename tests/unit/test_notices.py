@@ -111,6 +111,8 @@ def told(move: Move, **more: Any) -> list[tuple[str, str]]:
         (Move.ESCALATE, {"detail": {"people": ["desk"], "rung": 2}}, [("desk", "escalate")]),
         (Move.ESCALATE, {"detail": {"rung": 3}}, [("street", "escalate")]),
         (Move.ESCALATE, {"detail": {"rung": 1}}, [("p1", "escalate"), ("p2", "escalate")]),
+        (Move.RESUME, {"detail": {"alert_id": "a1"}, "assignee_id": "p2"}, [("p2", "resume")]),
+        (Move.RESUME, {"assignee_id": "p2"}, []),
         (Move.RETURN, {"actor": "p1"}, [("desk", "return")]),
         (Move.RESOLVE, {"actor": "p1"}, [("desk", "verify"), ("grid1", "verify")]),
         (Move.URGE, {"assignee_id": "p2", "actor": "desk"}, [("p2", "urge")]),

@@ -208,6 +208,19 @@ def test_orders_pause_is_ended_by_the_system_when_the_alert_calls_again() -> Non
     assert (resumed.state, resumed.paused_at) == (S.ACCEPTED, None)
 
 
+def test_orders_of_a_grid_are_for_every_grid_member_who_is_told_of_them() -> None:
+    """Named in time they are the named one's and their 网格's; once it has climbed, or nobody was named, anybody's."""
+    accept = MoveRequest(M.ACCEPT, 2)
+    for order, may in (
+        (order_in(S.DISPATCHED, opened=draft(team=Team.GRID), mode=Mode.ASSIGN), False),
+        (order_in(S.DISPATCHED, opened=draft(team=Team.GRID), mode=Mode.ASSIGN, rung=Rung.LEADER), True),
+        (order_in(S.DISPATCHED, opened=draft(team=Team.GRID), named=False), True),
+    ):
+        found = decide(order, replace(accept, version=order.version), PEOPLE["other grid"], NOW)
+        assert isinstance(found, Entry) is may
+        assert isinstance(decide(order, replace(accept, version=order.version), PEOPLE["foreign grid"], NOW), Refused)
+
+
 def test_orders_top_rung_is_asked_again_by_the_system_alone() -> None:
     order = order_in(S.DISPATCHED, rung=TOP_RUNG)
     again = MoveRequest(M.ESCALATE, order.version, clock="accept", rung=TOP_RUNG)
