@@ -128,7 +128,7 @@ async def test_second_call_ends_the_pause_of_an_order_and_whoever_let_it_wait_is
     async with engine(world):
         await world.event("sos_button-1", "pressed")
         order = (await until(world.orders))[0]
-        patrol = Actor("user-patrol1", Role.STAFF, Team.PATROL, CommunityId(COMMUNITY))
+        desk = Actor("user-desk", Role.DESK, Team.DESK, CommunityId(COMMUNITY))
         now = order["dispatched_at"] + timedelta(seconds=1)
         async with world.pool.acquire() as connection:
             for request in (
@@ -137,7 +137,7 @@ async def test_second_call_ends_the_pause_of_an_order_and_whoever_let_it_wait_is
                 MoveRequest(Move.PAUSE, order["version"] + 2, pause_reason="waiting_resident"),
             ):
                 async with connection.transaction():
-                    await apply_move(connection, order["id"], request, patrol, now)
+                    await apply_move(connection, order["id"], request, desk, now)
         await world.event("sos_button-1", "pressed")
         await until(lambda: world.orders("state = 'arrived'"))
     assert (await world.history(order["id"]))[-2:] == ["repeat", "resume"]

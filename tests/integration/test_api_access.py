@@ -683,6 +683,10 @@ async def test_access_to_vitals_is_masked_in_every_answer(database_url: str, use
         assert "51" in (await http.get("/devices/test-wristband-1")).text
         detail = await http.get(f"/orders/{order}")
         assert ("燃气泄漏" in detail.text) == sees
+        # Nor is its class told by asking for it.
+        asked = {"class": await connection.fetchval("SELECT class_id FROM work_order WHERE id = $1", order)}
+        listed = await http.get("/communities/test/orders", params=asked)
+        assert listed.status_code == 200 and (str(order) in listed.text) == sees
         readings = await http.get("/devices/test-wristband-1/readings", params={"metric": "heart_rate"})
         assert readings.status_code == (200 if sees else 403)
         async with stream(http, "test", 0) as live:

@@ -140,8 +140,13 @@ async def test_order_refuses_in_full(database_url: str) -> None:
 
 async def test_order_is_shown_whole(database_url: str) -> None:
     await put_community(database_url, small_community())
-    order = await a_classed_order(database_url)
+    order, other = await a_classed_order(database_url), await a_classed_order(database_url)
     async with api_server(database_url) as url, client(url, "patrol1") as patrol, client(url, "desk") as desk:
+        # The street office of this community may have it; whoever works nowhere here may not.
+        assert (await make(desk, other, "assign", 2, assignee_id="user-street")).status_code == 200
+        assert (await make(desk, other, "assign", 3, assignee_id="user-nobody")).status_code == 422
+        async with client(url, "street") as street:
+            assert (await make(street, other, "accept", 3)).status_code == 200
         assigned = await make(desk, order, "assign", 2, assignee_id="user-patrol1")
         assert assigned.status_code == 200, assigned.text
         await make(patrol, order, "accept", 3)
