@@ -1,7 +1,7 @@
 """Stands ready to be an alerts service that sends notices and dies at a statement: forks one for each line it reads.
 
-A line on standard input is JSON: {"url", "die_at", "after", "for_s", "lease_s"}. The answer is one line: how the
-child ended and the statements it came to. `die_at` 0: it lives.
+A line on standard input is JSON: {"url", "die_at", "after", "for_s", "lease_s", "enough"}. The answer is one line:
+how the child ended and the statements it came to. `die_at` 0: it lives, `enough`: until a notice has left.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def _live(order: dict[str, Any], seen: list[str]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(order["for_s"]):
             await asyncio.gather(*running)
-            while True:
+            while not (order["enough"] and any(text.startswith("INSERT INTO notice_attempt") for text in seen)):
                 await one.send()
                 await asyncio.sleep(0.02)
     await asyncio.gather(*one._sending, return_exceptions=True)

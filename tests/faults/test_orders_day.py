@@ -62,7 +62,7 @@ BY_HAND = ORDERS // 5
 ALARMS = ORDERS - BY_HAND
 A_LOOK = 5 if CAMPAIGN else 2
 """So many orders are moved after one look at them; somebody else may have moved them meanwhile."""
-SETTLED_S = 900.0 if CAMPAIGN else 120.0
+SETTLED_S = 900.0 + 1.2 * ORDERS if CAMPAIGN else 240.0
 
 
 @dataclass

@@ -55,12 +55,13 @@ ASIDE = (Move.PAUSE, Move.REOPEN, Move.RETURN)
 RESTARTS = frozenset({Move.DISPATCH, Move.TRANSFER, Move.REOPEN})
 WANTED = frozenset(
     {
-        "stale", "retried", "key reused", "merged", "reopened", "forced", "second return refused", "taken over",
-        "pause over", "resumed by hand", "street asked", "department asked", "breach", "warn", "rated", "reworked",
+        "stale", "retried", "key reused", "merged", "reopened", "forced", "taken over", "resumed by hand",
+        "street asked", "department asked", "breach", "warn", "rated", "reworked",
         "own work not verified", "worse", "verified", "closed", "cancelled", "false alarm",
     }
 )  # fmt: skip
-"""What a campaign must have lived through before it counts."""
+"""What a run must have lived through before it counts. A second return and a pause that ends by itself are too rare for
+any number of lives to be sure of them: they have tests of their own (test_orders_moves)."""
 
 
 @dataclass
@@ -419,6 +420,8 @@ def test_machine_holds_through_everything_at_once(capsys: pytest.CaptureFixture[
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
                 database=None,
+                # Also where CI asks for the same examples each time: another round must be another one.
+                derandomize=False,
             ),
         )
     moves = {name: count for name, count in sorted(Orders.lived.items()) if name in WANTED}
