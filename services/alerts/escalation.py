@@ -86,6 +86,8 @@ async def _tried(connection: asyncpg.Connection[Any], due: Due, now: datetime) -
     except RETRYABLE:
         raise
     except Exception as error:
+        if connection.is_closed():
+            raise
         metrics.CLOCK_FAULTS.inc()
         log.error("order_clock_failed", order_id=str(due.id), why=str(error), exc_info=error)
         return None

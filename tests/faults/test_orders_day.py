@@ -119,7 +119,8 @@ class Day:
                     "WHERE consumer = 'alerts' AND partition = $1 AND expires_at > now() + interval '0.5 s'",
                     partition_of(CommunityId(self.home)),
                 )
-        except (OSError, asyncpg.PostgresError):
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            # The driver makes many things of a server that dies under it.
             return False
         return owner is not None and int(owner.split(":")[1]) == engine.pid
 
