@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -186,6 +186,7 @@ def clocks_of(
     verdict: Verdict, number: int, history: Sequence[Entry], now: datetime, outages: Sequence[Outage], within_s: float
 ) -> None:
     order: Order | None = None
+    born: dict[str, datetime] = {}
     for entry in history:
         if order is not None:
             owed = {one.key: one for one in (*schedule(order), *overdue(order, entry.at))}
@@ -197,11 +198,15 @@ def clocks_of(
                 elif entry.at < one.at:
                     verdict.early.append(f"#{number} {one.key}")
                 else:
-                    _lateness(verdict, f"#{number} {one.key}", one.at, entry.at, outages, within_s)
-            _left_undone(verdict, number, order, entry.at, outages, within_s)
+                    since = max(one.at, born.get(one.key, one.at))
+                    _lateness(verdict, f"#{number} {one.key}", since, entry.at, outages, within_s)
+            _left_undone(verdict, number, order, born, entry.at, outages, within_s)
         order = apply(order, entry)
+        for one in schedule(order):
+            # A deadline that a move brought is not owed before it: what is resumed while amber is amber from then on.
+            born.setdefault(one.key, entry.at)
     if order is not None:
-        _left_undone(verdict, number, order, now, outages, within_s)
+        _left_undone(verdict, number, order, born, now, outages, within_s)
 
 
 def _lateness(
@@ -217,11 +222,18 @@ def _lateness(
 
 
 def _left_undone(
-    verdict: Verdict, number: int, order: Order, until: datetime, outages: Sequence[Outage], within_s: float
+    verdict: Verdict,
+    number: int,
+    order: Order,
+    born: Mapping[str, datetime],
+    until: datetime,
+    outages: Sequence[Outage],
+    within_s: float,
 ) -> None:
     """What was owed long before this moment, and the order stood without it."""
     for one in schedule(order):
-        if one.key not in order.taken and up_s(one.at, until, outages) > within_s:
+        since = max(one.at, born.get(one.key, one.at))
+        if one.key not in order.taken and up_s(since, until, outages) > within_s:
             verdict.missed.append(f"#{number} {one.key} by {until:%H:%M:%S}")
 
 

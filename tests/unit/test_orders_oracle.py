@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from services.domain.ids import CommunityId, OrderId
-from services.domain.orders import SYSTEM, Draft, Entry, Move, MoveRequest, Source, created, decide, fold
+from services.domain.orders import SYSTEM, Draft, Entry, Move, MoveRequest, OrderState, Source, created, decide, fold
 from services.domain.orders.clocks import schedule
 from services.domain.orders.terms import plain_terms
 from services.domain.vocabulary import Label, Severity, Team
@@ -93,3 +93,26 @@ def test_up_time_leaves_outages_out_however_they_overlap() -> None:
     assert up_s(second(3), second(4), away) == 0.0
     assert up_s(second(6), second(8), away) == 2.0
     assert up_s(second(9), second(1), away) == 0.0
+
+
+def test_oracle_counts_a_deadline_that_a_move_brought_from_that_move_on() -> None:
+    """Paused while a clock is amber: resumed, it is amber with a new deadline, and warned of again, a moment after."""
+    entries = history({})[:2]
+
+    def add(move: Move, to: OrderState, at: datetime, key: str | None = None) -> datetime:
+        order = fold(entries)
+        role = "staff" if key is None else SYSTEM.role_name
+        entries.append(Entry(order.version + 1, move, order.state, to, at, "x", role, idempotency_key=key))
+        return at
+
+    def warned(not_before: datetime) -> datetime:
+        owed = next(one for one in schedule(fold(entries)) if (one.what, one.clock) == ("warn", "resolve"))
+        return add(Move.WARN, OrderState.ARRIVED, max(owed.at, not_before) + timedelta(seconds=1), owed.key)
+
+    add(Move.ACCEPT, OrderState.ACCEPTED, T0 + timedelta(seconds=5))
+    amber = warned(add(Move.ARRIVE, OrderState.ARRIVED, T0 + timedelta(seconds=9)))
+    paused = add(Move.PAUSE, OrderState.PAUSED, amber + timedelta(minutes=10))
+    last = warned(add(Move.RESUME, OrderState.ARRIVED, paused + timedelta(minutes=30)))
+    verdict = Verdict()
+    clocks_of(verdict, 1, entries, last + timedelta(seconds=1), [], WITHIN_S)
+    assert verdict.by_time == 2 and verdict.wrong_clocks == 0 and verdict.latest_s == 1.0
