@@ -47,6 +47,8 @@ class Held:
         self._checked = False
         self.trouble: str | None = None
         """What the database last said that kept us waiting; None while it answers."""
+        self.after: Callable[[], Awaitable[None]] | None = None
+        """What is let pass before work that has failed is tried again."""
 
     async def once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs `work`. A connection that fails or takes too long is dropped: its transaction is then undecided."""
@@ -84,6 +86,8 @@ class Held:
                 on_retry()
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
                 delay = min(delay * 2, self._retry_max_s)
+                if self.after is not None:
+                    await self.after()
             else:
                 if self.trouble is not None:
                     log.warning("database_back", who=self._name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 DEAF_S = 3.0
 """Who cannot store for longer than this has kept everybody waiting."""
+_LET_PASS_S = 10.0
+"""How long bulk waits for events after an outage: more than the longest pause between two tries of theirs."""
 _FAULTS = 2
 """More tries of a batch after a fault of ours."""
 _CALM_PER_S = 5_000
@@ -124,6 +127,17 @@ class Lane:
         self._numbers.update(numbers)
         self._shunned -= numbers.keys()
         self._fenced -= numbers.keys()
+
+    def let_pass(self, other: Lane) -> None:
+        """After an outage of the database, what `other` has in hand is stored before anything of this lane."""
+
+        async def passed() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LET_PASS_S):
+                    while other.busy or other.subscriber.waiting:  # noqa: ASYNC110  # only after an outage
+                        await asyncio.sleep(0.01)
+
+        self._held.after = passed
 
     def was_deaf(self, seconds: float) -> None:
         """Nobody stored for so long; what queued up meanwhile is no flood."""

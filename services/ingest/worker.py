@@ -115,6 +115,8 @@ class Worker:
             self._line(worker, LaneName.EVENT, "stray", 1_000, settings.batch_messages, 0.05),
         ]
         *lines, stray = self._lines
+        events, telemetry = lines
+        telemetry.lane.let_pass(events.lane)
         return Sessions(
             settings, self._connect, self.registry, self._reader, lines, stray, self._known, self._save_states
         )
