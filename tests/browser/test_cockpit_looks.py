@@ -133,7 +133,11 @@ async def test_cockpit_fits_and_is_true_at(world: World, browser: Browser, size:
             await page.evaluate("document.fonts.ready")
             await _look(page, size)
             if tab in ("", "plan"):
-                await page.wait_for_function(f"({COLOURS})(document.querySelector('[data-testid=devices]')) > 0")
+
+                async def filled(page: Page = page) -> bool:
+                    return bool(await page.eval_on_selector("[data-testid=devices]", COLOURS) > 0)
+
+                await until(filled, 10)
             if tab in ("", "overview"):
                 await page.wait_for_selector("[data-testid=curve] canvas")
 

@@ -157,9 +157,11 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     shown = page.locator("[data-testid=evidence] [data-phase=after] img")
     await shown.wait_for()
     await shown.scroll_into_view_if_needed()
-    await page.wait_for_function(
-        "document.querySelector('[data-testid=evidence] [data-phase=after] img').naturalWidth > 0"
-    )
+
+    async def seen() -> bool:
+        return bool(await shown.evaluate("(image) => image.naturalWidth > 0"))
+
+    await until(seen, 10)
     assert await page.locator("[data-testid=upload-fault]").count() == 0
     assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
     await page.click("[data-testid=moves] button[type=submit]")
