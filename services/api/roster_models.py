@@ -82,12 +82,6 @@ class RotaOut(Model):
     made_until: datetime | None
 
 
-class ClashOut(Model):
-    user_id: str
-    at: datetime
-    words: str
-
-
 class RotaSaved(RotaOut):
     shifts_added: int
     shifts_cancelled: int

@@ -28,9 +28,27 @@ ENGINE = "alerts"
 """The name under which engines hold their leases."""
 
 
+async def yaml_body(request: Request) -> str:
+    """A document that comes as YAML alone. Raises ApiError 400 and 415."""
+    if _media(request) not in YAML_TYPES:
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "请发送 text/yaml · send text/yaml")
+    try:
+        return (await request.body()).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+
+
+def _media(request: Request) -> str:
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _not_utf8() -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "内容不是 UTF-8 文本 · the body is not UTF-8 text")
+
+
 async def read_body(request: Request, others: Others | None) -> tuple[Text, str | None]:
     """The document and its text; None where it came as JSON. Raises ApiError 400 and 415."""
-    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    media = _media(request)
     raw = await request.body()
     try:
         if media == "application/json":
@@ -41,7 +59,7 @@ async def read_body(request: Request, others: Others | None) -> tuple[Text, str 
             )
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "内容不是 UTF-8 文本 · the body is not UTF-8 text") from None
+        raise _not_utf8() from None
     except (ValueError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"内容不是有效的 JSON · the body is not JSON: {error}") from None
     return read_text(text, others), text

@@ -31,9 +31,6 @@ SELECT r.*, order_worked_on(r.order_id) AS worked_on_id FROM resident_report r W
 -- name: lock_report
 SELECT r.*, order_worked_on(r.order_id) AS worked_on_id FROM resident_report r WHERE r.id = $1 FOR UPDATE
 
--- name: by_token
-SELECT r.*, order_worked_on(r.order_id) AS worked_on_id FROM resident_report r WHERE r.token_hash = $1
-
 -- name: mine
 SELECT r.*, o.number AS order_number, o.state, o.filed_at, o.reworks, o.resolved_at, o.id AS worked_on_id
 FROM resident_report r JOIN work_order o ON o.id = order_worked_on(r.order_id)

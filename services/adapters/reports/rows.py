@@ -32,11 +32,6 @@ async def fetch_report(connection: asyncpg.Connection[Any], report_id: UUID, *, 
     return row
 
 
-async def report_by_token(connection: asyncpg.Connection[Any], token_hash: bytes) -> Row | None:
-    row: Row | None = await connection.fetchrow(Q["by_token"], token_hash)
-    return row
-
-
 async def reports_by(
     connection: asyncpg.Connection[Any], reporter_id: str, *, after: After | None, limit: int
 ) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID, uuid5
 
 import structlog
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 
 from services.adapters.notices import book
 from services.adapters.notices.carrier import GATEWAY_SCHEMES
@@ -19,7 +19,7 @@ from services.api.guard import community_in_scope, needs
 from services.api.models import Problem
 from services.api.notice_models import ChannelIn, ChannelOut, ChannelSettings, CodeIn, GatewayIn, GatewayOut
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.routes.common import PREFIX, PROBLEMS, OnceKey, once
 from services.api.shapes import Row
 from services.api.store import system
 from services.domain.access import Permission, Principal
@@ -30,24 +30,10 @@ from services.domain.notices.channels import GATEWAY
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["notices 通知"], responses=PROBLEMS)
 
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=128,
-        description="必填，重试时用同一个值 · required; the same value on a retry makes it once",
-    ),
-]
-
 
 def made_id(by: str, key: str | None) -> UUID:
     """The same key of the same person makes the same thing. Raises ApiError 400 without one."""
-    if not key:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each thing made",
-        )
-    return uuid5(NAMESPACE, f"{by}|{key}")
+    return uuid5(NAMESPACE, f"{by}|{once(key)}")
 
 
 def _out(row: Row) -> ChannelOut:
@@ -73,7 +59,7 @@ async def channels(context: Ctx, ticket: Annotated[Ticket, needs(Permission.SELF
 
 @router.post("/me/channels", summary="添加渠道 Add one; a code is sent to it", responses={**_MANY})
 async def add(
-    body: ChannelIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.SELF)], key: Key = None
+    body: ChannelIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.SELF)], key: OnceKey = None
 ) -> ChannelOut:
     """Nothing but the code goes there until it was verified. Residents are reached by message, call and mail alone."""
     who = ticket.principal
@@ -203,7 +189,7 @@ async def add_for(
     body: ChannelIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.NOTICES)],
-    key: Key = None,
+    key: OnceKey = None,
 ) -> ChannelOut:
     """The code goes to the address, and whoever it belongs to enters it: nobody is signed up for what is not theirs."""
     who = ticket.principal

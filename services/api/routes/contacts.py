@@ -16,8 +16,8 @@ from services.api.database import Connection
 from services.api.guard import in_scope, needs
 from services.api.notice_models import ContactIn, ContactOut
 from services.api.problems import ApiError, not_found
-from services.api.routes.channels import Key, made_id
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.routes.channels import made_id
+from services.api.routes.common import PREFIX, PROBLEMS, OnceKey
 from services.api.routes.households import own_household
 from services.api.shapes import Row
 from services.api.store import holding, system
@@ -53,7 +53,7 @@ async def add(
     body: ContactIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.HOUSEHOLD)],
-    key: Key = None,
+    key: OnceKey = None,
 ) -> ContactOut:
     who, now = ticket.principal, context.clock.now()
     contact_id = made_id(f"{who.id}|{person_id}", key)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from services.adapters.evidence import StoreAway, rows
@@ -30,7 +30,7 @@ from services.api.evidence_models import (
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.shapes import Row
 from services.api.store import system, work
 from services.domain.access import Permission, Principal
@@ -74,24 +74,11 @@ router = APIRouter(prefix=PREFIX, tags=["evidence 证据"], responses=PROBLEMS)
 
 SortOf = Annotated[Sort, Query(description="photo 照片, clip 短片, voice 语音, signature 签名")]
 PhaseOf = Annotated[Phase, Query(description="before 处置前, after 处置后, other 其他")]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=128,
-        description="必填，重试时用同一个值 · required; the same value on a retry stores it once",
-    ),
-]
 SHOWN = 200
 
 
 def _key(who: Principal, key: str | None) -> str:
-    if not key:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each file",
-        )
-    return f"{who.id}:{key}"
+    return f"{who.id}:{once(key)}"
 
 
 @router.post(
@@ -108,7 +95,7 @@ async def add(
     ticket: Annotated[Ticket, needs(Permission.EVIDENCE_ADD)],
     sort: SortOf,
     phase: PhaseOf = Phase.OTHER,
-    key: Key = None,
+    key: OnceKey = None,
 ) -> EvidenceOut:
     who = ticket.principal
     async with context.database.read() as connection:
@@ -133,7 +120,7 @@ async def add_to_order(
     ticket: Annotated[Ticket, needs(Permission.EVIDENCE_ADD)],
     sort: SortOf,
     phase: PhaseOf = Phase.OTHER,
-    key: Key = None,
+    key: OnceKey = None,
 ) -> EvidenceOut:
     who = ticket.principal
     async with context.database.read() as connection:

@@ -34,7 +34,7 @@ from services.api.order_class_models import (
 )
 from services.api.problems import ApiError
 from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.rules import YAML_TYPES, etag, expected_version, refuse_faults, stale
+from services.api.rules import etag, expected_version, refuse_faults, stale, yaml_body
 from services.api.store import system
 from services.domain import calendar
 from services.domain.access import Permission
@@ -151,13 +151,7 @@ async def put(
 ) -> ClassesChangedOut:
     """If-Match names the version seen; the first: `If-None-Match: *`. Orders that stand keep their terms."""
     seen = expected_version(request)
-    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media not in YAML_TYPES:
-        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "请发送 text/yaml · send text/yaml")
-    try:
-        document = (await request.body()).decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "内容不是 UTF-8 文本 · the body is not UTF-8 text") from None
+    document = await yaml_body(request)
     if len(document) > 65536:
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "超过 65536 字 · longer than 65536 characters")
     async with context.database.write() as connection:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.api import cursor, ordering, shapes
@@ -19,7 +19,7 @@ from services.api.moves import actor_of
 from services.api.order_models import BatchIn, BatchOut, MovedOut, MoveIn, OrderDetailOut, OrderIn
 from services.api.order_shapes import Around, order_detail
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, once, time_and_id
 from services.api.store import work
 from services.domain.access import Permission, Principal, ReaderClass, reader_class
 from services.domain.orders import OrderState, Source
@@ -27,14 +27,6 @@ from services.domain.vocabulary import Role, Severity, Team
 
 router = APIRouter(prefix=PREFIX, tags=["orders 工单"], responses=PROBLEMS)
 
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=128,
-        description="必填，重试时用同一个值 · required; the same value on a retry does it once",
-    ),
-]
 States = Annotated[
     Literal["open", "all"] | OrderState,
     Query(description="open: 未终结 not ended; all: 全部 all; 或某一状态 or one state. Newest first"),
@@ -48,15 +40,6 @@ _CONFLICT = {
     "model": Problem,
     "description": "他人已先处理，附当前工单 · somebody was faster; `current` is the order as it stands",
 }
-
-
-def _required(key: str | None) -> str:
-    if not key:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST,
-            "缺少 Idempotency-Key 请求头 · send the header Idempotency-Key, a new value for each thing to be done",
-        )
-    return key
 
 
 @router.get("/communities/{community_id}/orders", response_model=OrderPage, summary="工单列表 Orders, newest first")
@@ -121,10 +104,10 @@ async def open_order(
     body: OrderIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.ORDER_OPEN)],
-    key: Key = None,
+    key: OnceKey = None,
 ) -> OrderOut:
     """The same Idempotency-Key again answers with the same order, as it stands by then."""
-    return await ordering.open_for(context, ticket.principal, community_id, body, _required(key))
+    return await ordering.open_for(context, ticket.principal, community_id, body, once(key))
 
 
 @router.post(
@@ -137,11 +120,11 @@ async def move_many(
     body: BatchIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.ORDER_MOVES)],
-    key: Key = None,
+    key: OnceKey = None,
 ) -> BatchOut:
     """Each order is moved for itself: one that is refused does not stop the others. A retry with the same key repeats
     nothing that was done."""
-    who, shared = ticket.principal, _required(key)
+    who, shared = ticket.principal, once(key)
     async with context.database.read() as connection:
         await community_in_scope(connection, who, community_id)
         known = await work.orders_by_ids(connection, [one.order_id for one in body.moves])
@@ -191,7 +174,7 @@ async def move(
     body: MoveIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.ORDER_MOVES)],
-    key: Key = None,
+    key: OnceKey = None,
 ) -> OrderOut:
     """The same Idempotency-Key with the same move again changes nothing and answers with the order as it stands."""
-    return await ordering.perform(context, ticket.principal, order_id, body, _required(key))
+    return await ordering.perform(context, ticket.principal, order_id, body, once(key))

@@ -45,7 +45,7 @@ from services.api.plan_models import (
 )
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
-from services.api.rules import YAML_TYPES, etag, expected_version, refuse_faults, stale
+from services.api.rules import etag, expected_version, refuse_faults, stale, yaml_body
 from services.api.store import system
 from services.domain.access import Permission, ReaderClass, reader_class
 from services.domain.plans.document import dangerous
@@ -110,13 +110,7 @@ async def put(
     The version before it stays in force until somebody else approves this one.
     """
     who, seen = ticket.principal, expected_version(request)
-    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media not in YAML_TYPES:
-        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "请发送 text/yaml · send text/yaml")
-    try:
-        document = (await request.body()).decode("utf-8")
-    except UnicodeDecodeError:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "内容不是 UTF-8 文本 · the body is not UTF-8 text") from None
+    document = await yaml_body(request)
     async with context.database.consistent() as connection:
         await community_in_scope(connection, who, community_id)
         text = await _read(connection, community_id, document)

@@ -44,8 +44,7 @@ from services.api.reports import (
     seen,
     seen_order,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
-from services.api.routes.orders import Key
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, time_and_id
 from services.api.store import work
 from services.domain.access import Permission, Principal, reader_class
 from services.domain.reports import Spot, same
@@ -184,7 +183,7 @@ async def _after(connection: Connection, who: Principal, report_id: UUID) -> Des
 
 
 @router.post("/reports/{report_id}/file", summary="立案 File it: it is dispatched", responses=CHANGES)
-async def file(report_id: UUID, body: FileIn, context: Ctx, ticket: Desk, key: Key = None) -> DeskReportOut:
+async def file(report_id: UUID, body: FileIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
     who, key = ticket.principal, key_needed(key)
     with refusals("report", report_id):
         async with context.database.write() as connection:
@@ -204,7 +203,7 @@ async def file(report_id: UUID, body: FileIn, context: Ctx, ticket: Desk, key: K
 
 
 @router.post("/reports/{report_id}/refuse", summary="不予立案 Refuse it, with a reason they read", responses=CHANGES)
-async def refuse(report_id: UUID, body: RefuseIn, context: Ctx, ticket: Desk, key: Key = None) -> DeskReportOut:
+async def refuse(report_id: UUID, body: RefuseIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
     who, key = ticket.principal, key_needed(key)
     with refusals("report", report_id):
         async with context.database.write() as connection:
@@ -216,7 +215,7 @@ async def refuse(report_id: UUID, body: RefuseIn, context: Ctx, ticket: Desk, ke
 
 
 @router.post("/reports/{report_id}/join", summary="并入工单 Join it to another order", responses=CHANGES)
-async def join(report_id: UUID, body: JoinIn, context: Ctx, ticket: Desk, key: Key = None) -> DeskReportOut:
+async def join(report_id: UUID, body: JoinIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
     who, key = ticket.principal, key_needed(key)
     with refusals("order", body.order_id):
         async with context.database.write() as connection:
@@ -228,7 +227,7 @@ async def join(report_id: UUID, body: JoinIn, context: Ctx, ticket: Desk, key: K
 
 
 @router.post("/orders/{order_id}/urge", summary="督办 Want it done now", responses=CHANGES)
-async def urge(order_id: UUID, body: UrgeIn, context: Ctx, ticket: Worker, key: Key = None) -> OrderOut:
+async def urge(order_id: UUID, body: UrgeIn, context: Ctx, ticket: Worker, key: OnceKey = None) -> OrderOut:
     """By the desk, or the street office; whoever urges a second time takes it a rung up the ladder."""
     who, key, now = ticket.principal, key_needed(key), context.clock.now()
     if body.until is not None and body.until <= now:
@@ -273,7 +272,7 @@ async def call_backs(
 
 
 @router.post("/orders/{order_id}/call-back", summary="回访 What they said when asked", responses=CHANGES)
-async def call_back(order_id: UUID, body: CallBackIn, context: Ctx, ticket: Desk, key: Key = None) -> OrderOut:
+async def call_back(order_id: UUID, body: CallBackIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> OrderOut:
     who, key = ticket.principal, key_needed(key)
     with refusals("order", order_id):
         async with context.database.write() as connection:

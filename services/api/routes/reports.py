@@ -59,8 +59,7 @@ from services.api.reports import (
     reporter_of,
     token_for,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
-from services.api.routes.orders import Key
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, time_and_id
 from services.api.shapes import label
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
@@ -109,7 +108,7 @@ async def categories() -> CategoriesOut:
     },
     openapi_extra=sending.BODY,
 )
-async def report(community_id: str, request: Request, context: Ctx, ticket: Somebody, key: Key = None) -> OpenedOut:
+async def report(community_id: str, request: Request, context: Ctx, ticket: Somebody, key: OnceKey = None) -> OpenedOut:
     """As JSON, or as a form with up to six photos in the field `photo`. The same Idempotency-Key is the same report."""
     may_report(ticket)
     async with context.database.read() as connection:
@@ -273,7 +272,7 @@ async def rating(report_id: UUID, body: RatingIn, context: Ctx, ticket: Somebody
 
 @router.post("/reports/{report_id}/information", summary="补充信息 Add something", responses=LATER)
 async def information(
-    report_id: UUID, body: InformationIn, context: Ctx, ticket: Somebody, token: Token = None, key: Key = None
+    report_id: UUID, body: InformationIn, context: Ctx, ticket: Somebody, token: Token = None, key: OnceKey = None
 ) -> DoneOut:
     key = key_needed(key)
     with refusals("report", report_id):
