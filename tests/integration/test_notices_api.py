@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
@@ -138,7 +140,9 @@ async def test_channel_is_used_once_its_code_was_given_and_its_address_is_never_
         client(url, "desk") as desk,
         notifier(database_url),
     ):
-        body = {"sort": "webhook", "address": secret, "quiet_from": "22:00", "quiet_to": "07:00"}
+        here = datetime.now(ZoneInfo("Asia/Shanghai"))
+        quiet = {name: f"{here + timedelta(hours=by):%H:%M}" for name, by in (("quiet_from", -1), ("quiet_to", 1))}
+        body = {"sort": "webhook", "address": secret, **quiet}
         assert (await admin.post(own, json=body)).status_code == 400
         assert (await desk.post("/me/channels", json=body, headers=key())).status_code == 403
         header = key()

@@ -213,7 +213,7 @@ class Delivery:
             return Message(title, body + self._link(batch, row["id"], language), severity)
 
         ways = _ways_of(batch, row)
-        tried = await self._round(ways, severity, zone, message)
+        tried = await self._round(ways, severity, zone, message, asked=template.asked)
         await self._settle(batch, row, tried)
 
     async def _digest(self, batch: Batch, rows: list[Row]) -> None:
@@ -243,12 +243,19 @@ class Delivery:
         return f"\n{word}: {self._rules.public_url.rstrip('/')}/n/{token}"
 
     async def _round(
-        self, ways: Sequence[Way], severity: Severity, zone: str, message: Callable[[str], Message]
+        self,
+        ways: Sequence[Way],
+        severity: Severity,
+        zone: str,
+        message: Callable[[str], Message],
+        *,
+        asked: bool = False,
     ) -> Tried:
-        """Critical: every channel at once, whatever the hour. Others: the first that takes it and is not quiet."""
+        """Critical, or asked for: every channel at once, whatever the hour. Others: the first that takes it and is not
+        quiet."""
         now, tried = self._now(), Tried()
         usable = [one for one in ways if one.why_not is None]
-        if severity is Severity.CRITICAL:
+        if asked or severity is Severity.CRITICAL:
             tried.attempts = list(await asyncio.gather(*(self._carry(one, message) for one in usable)))
             return tried
         heard = [one for one in usable if one.min_severity.rank <= severity.rank]

@@ -29,6 +29,7 @@ class Template:
     """`ended_by`: moves of the order after which nobody need be told of it any more. `cap`: never graver than this.
 
     `ack`: somebody is expected to say that they know; of critical ones nobody's saying so is taken further.
+    `asked`: whoever gets it has just asked for it and is waiting: no quiet hour holds it back.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Template:
     ended_by: frozenset[Move] = frozenset()
     ack: bool = True
     cap: Severity = Severity.CRITICAL
+    asked: bool = False
 
 
 _ORDER = Label("工单 #{number} · {title}", "Order #{number} · {title}")
@@ -152,6 +154,7 @@ _ALL = (
         900,
         ack=False,
         cap=Severity.MAJOR,
+        asked=True,
     ),
 )
 
