@@ -75,7 +75,7 @@ CHECKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lint", (sys.executable, "-m", "ruff", "check", ".")),
     ("imports", (str(Path(sys.executable).with_name("lint-imports")),)),
     ("types", (sys.executable, "-m", "mypy")),
-    ("cockpit", (sys.executable, "-m", "deploy.web", "run", "check", "test")),
+    ("cockpit", (sys.executable, "-m", "deploy.web", "run", "types", "check", "test")),
 )
 
 

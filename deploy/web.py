@@ -18,7 +18,8 @@ COCKPIT = ROOT / "services" / "api" / "cockpit"
 NODE_HOME = ROOT / ".linhub" / "node"
 OLDEST = (20, 19)
 """What the cockpit's build tool asks for."""
-_NOT_SOURCES = {"node_modules", "dist", "coverage"}
+_NOT_SOURCES = {"node_modules", "dist", "coverage", "openapi.json", "schema.ts"}
+"""What is made here: nothing of it changes what the build makes."""
 
 
 class WebError(Exception):
@@ -127,6 +128,12 @@ class Cockpit:
         if subprocess.run(command, cwd=self.folder, env=environment, check=False).returncode != 0:
             raise WebError(f"npm {' '.join(arguments)} failed; its own words are above")
 
+    def write_schema(self) -> None:
+        """The API's published schema, from which the types of `src/api/schema.ts` are made."""
+        command = [sys.executable, "-m", "services.api.schema", str(self.folder / "src" / "api" / "openapi.json")]
+        if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+            raise WebError("the API's schema could not be written; its own words are above")
+
     def install(self) -> bool:
         """npm ci, unless the installed packages are the lock's. True when it ran."""
         lock = hashlib.sha256((self.folder / "package-lock.json").read_bytes()).hexdigest()
@@ -169,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cockpit.install()
             for script in given.scripts:
                 say(f"npm run {script}")
+                if script == "types":
+                    cockpit.write_schema()
                 cockpit.npm("run", "--silent", script)
     except WebError as error:
         print(f"web: {error}", file=sys.stderr)

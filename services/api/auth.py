@@ -20,7 +20,7 @@ from services.api.database import Database
 from services.api.limits import FailureLimit
 from services.api.problems import ApiError
 from services.api.store import users
-from services.domain.access import Principal
+from services.domain.access import Permission, Principal, allowed
 
 _ALGORITHM = "HS256"
 _ISSUER = "linhub"
@@ -30,12 +30,19 @@ _KEPT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A verified session: whose, until when, and which (its id can be ended)."""
+    """A verified session: whose, until when, and which (its id can be ended).
+
+    `limits`: what an API key or a screen was given of its account's permissions; None leaves them whole.
+    """
 
     principal: Principal
     token_id: str
     password_mark: str
     expires_at: datetime
+    limits: frozenset[Permission] | None = None
+
+    def may(self, permission: Permission) -> bool:
+        return allowed(self.principal.role, permission) and (self.limits is None or permission in self.limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from services.api.database import Connection
 from services.api.problems import ApiError, not_found
 from services.api.shapes import Row
 from services.api.store import communities as communities_store
-from services.domain.access import Permission, Principal, allowed, reaches_community
+from services.domain.access import Permission, Principal, reaches_community
 
 COOKIE = "linhub_session"
 CSRF_HEADER = "X-LinHub"
@@ -35,7 +35,7 @@ class Requires:
         ticket = await context.auth.verify(token)
         if by_cookie:
             _check_csrf(request)
-        if not allowed(ticket.principal.role, self.permission):
+        if not ticket.may(self.permission):
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
         return ticket
 

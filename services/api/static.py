@@ -54,7 +54,7 @@ class Cockpit:
         return self._folder / "index.html"
 
     async def page(self, request: Request) -> Response:
-        """A file of the build, or the page itself for every other path: the page routes by itself."""
+        """A file of the build; for every other path the page, or under `/m` the phone's: they route by themselves."""
         response = self._find(request.path_params.get("path", ""))
         response.headers["Content-Security-Policy"] = CSP
         return response
@@ -67,8 +67,9 @@ class Cockpit:
             return FileResponse(file, media_type=media_type, headers={"Cache-Control": caching})
         if Path(path).suffix and file is None:
             return Response("not found\n", status_code=404, media_type="text/plain", headers={"Cache-Control": _ASK})
-        if self._index.is_file():
-            return FileResponse(self._index, media_type="text/html", headers={"Cache-Control": _ASK})
+        page = self._folder / "phone.html" if path == "m" or path.startswith("m/") else self._index
+        if page.is_file():
+            return FileResponse(page, media_type="text/html", headers={"Cache-Control": _ASK})
         return HTMLResponse(_MISSING, status_code=503, headers={"Cache-Control": "no-store"})
 
     def _file(self, path: str) -> Path | None:

@@ -66,6 +66,28 @@ class Permission(StrEnum):
     """To write, approve, rehearse and cancel them."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
+    USERS = "users"
+    """Accounts: to make, change, lock and free them, and to end their sessions."""
+    KEYS = "keys"
+    """API keys and clients of platforms and services."""
+    DISPLAYS = "displays"
+    """To pair screens and to cut them off."""
+    REGISTRY = "registry"
+    """Places and devices in full: gateways, codecs, intervals, what is retired."""
+    REGISTRY_EDIT = "registry_edit"
+    PEOPLE = "people"
+    """Who lives where, by name, telephone number and tags."""
+    PEOPLE_EDIT = "people_edit"
+    PRIVACY = "privacy"
+    """To hand out and to erase everything kept about one person."""
+    AUDIT = "audit"
+    EXPORT = "export"
+    """Readings in bulk, as files."""
+    FACILITIES = "facilities"
+    """How facilities are used: people by hour, by day, by place."""
+    REPLAY = "replay"
+    """The cockpit as it was at a time that is past."""
+    FORECASTS = "forecasts"
 
 
 _PUBLIC = frozenset({Permission.SELF, Permission.CATALOGUE, Permission.COMMUNITY, Permission.PUBLIC_VALUES})
@@ -81,6 +103,8 @@ _WATCH = _PUBLIC | {
     Permission.KPIS,
     Permission.RULES,
     Permission.PLANS,
+    Permission.FACILITIES,
+    Permission.FORECASTS,
 }
 _WORK = _WATCH | {
     Permission.ORDER_MOVES,
@@ -101,6 +125,11 @@ _KEEP = _WORK | {
     Permission.REPORT_DESK,
     Permission.EVIDENCE_REMOVE,
     Permission.PLACE_CODES,
+    Permission.DISPLAYS,
+    Permission.REGISTRY,
+    Permission.PEOPLE,
+    Permission.EXPORT,
+    Permission.REPLAY,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -108,10 +137,11 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.MERCHANT: _PUBLIC | _REPORTS,
     Role.VISITOR: _PUBLIC | _REPORTS,
     Role.STAFF: _WORK,
-    Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD},
-    Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT},
-    Role.STREET: _WORK,
+    Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD, Permission.PEOPLE},
+    Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT, Permission.PEOPLE_EDIT},
+    Role.STREET: _WORK | {Permission.REPLAY},
     Role.PLATFORM: _WATCH,
+    Role.DISPLAY: _WATCH - {Permission.READINGS, Permission.RULES, Permission.PLANS},
     Role.ADMIN: _KEEP
     | {
         Permission.RULE_EDIT,
@@ -119,6 +149,12 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.PLAN_EDIT,
         Permission.ORDER_CLASS_EDIT,
         Permission.GATEWAYS,
+        Permission.USERS,
+        Permission.KEYS,
+        Permission.REGISTRY_EDIT,
+        Permission.PEOPLE_EDIT,
+        Permission.PRIVACY,
+        Permission.AUDIT,
     },
 }
 """The whole matrix; a role that is not here may do nothing."""

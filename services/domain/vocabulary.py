@@ -55,6 +55,8 @@ class Role(StrEnum):
     STREET = "street"
     PLATFORM = "platform"
     ADMIN = "admin"
+    DISPLAY = "display"
+    """A screen on a wall, paired by a code: it shows, and does nothing."""
 
 
 SEVERITY_LABELS: dict[Severity, Label] = {
@@ -86,4 +88,5 @@ ROLE_LABELS: dict[Role, Label] = {
     Role.STREET: Label("街道办", "Street office"),
     Role.PLATFORM: Label("城市平台", "City platform"),
     Role.ADMIN: Label("管理员", "Administrator"),
+    Role.DISPLAY: Label("大屏", "Display"),
 }

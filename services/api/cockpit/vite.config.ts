@@ -24,6 +24,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 700,
+    rollupOptions: { input: { cockpit: 'index.html', phone: 'phone.html' } },
   },
   server: { proxy: { '/api': { target: api, changeOrigin: true } } },
   test: { include: ['tests/**/*.test.ts'], environment: 'node' },

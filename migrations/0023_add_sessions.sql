@@ -1,0 +1,2 @@
+-- add sessions: owned by identity
+SELECT 1;

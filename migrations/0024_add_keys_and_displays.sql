@@ -1,0 +1,2 @@
+-- add keys and displays: owned by keys
+SELECT 1;

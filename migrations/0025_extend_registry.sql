@@ -1,0 +1,2 @@
+-- extend registry: owned by registry
+SELECT 1;

@@ -1,0 +1,2 @@
+-- add privacy: owned by people
+SELECT 1;

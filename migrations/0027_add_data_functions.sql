@@ -1,0 +1,2 @@
+-- add data functions: owned by data
+SELECT 1;

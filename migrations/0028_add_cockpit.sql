@@ -1,0 +1,2 @@
+-- add cockpit: owned by wall/desk
+SELECT 1;

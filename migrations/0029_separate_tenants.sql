@@ -1,0 +1,2 @@
+-- separate tenants: owned by rls
+SELECT 1;

@@ -1,0 +1,32 @@
+/** The rooms behind the cockpit, one a task: a folder here and a line in this list. */
+import type { Component } from 'vue'
+import type { Word } from '../i18n/words'
+
+/** What each room is given. `part` is the rest of the path after its name, such as a device's id. */
+export interface RoomProps {
+  community: string
+  user: import('../api/types').User
+  part: string
+}
+
+export interface Room {
+  /** First part of the path: `/silences`. */
+  path: string
+  title: Word
+  /** Roles that the API would answer; the API decides (services/domain/access.py). */
+  roles: readonly string[]
+  load: () => Promise<{ default: Component }>
+}
+
+export const ROOMS: readonly Room[] = []
+
+export function roomsFor(role: string): readonly Room[] {
+  return ROOMS.filter((room) => room.roles.includes(role))
+}
+
+/** The room a path names, and what stands after its name; null for the cockpit itself. */
+export function roomAt(pathname: string): { room: Room; part: string } | null {
+  const [, name = '', ...rest] = pathname.split('/')
+  const room = ROOMS.find((one) => one.path === `/${name}`)
+  return room ? { room, part: decodeURIComponent(rest.join('/')) } : null
+}
