@@ -143,7 +143,10 @@ async def test_desk_follows_a_figure_to_the_very_orders(world: World, browser: B
     await _enter(page, "/figures")
     await page.select_option("[data-testid=figures-by]", "team")
     await page.click("form.bar button[type=submit] >> nth=0")
-    await page.wait_for_selector("[data-testid=groups]")
+    groups = page.locator("[data-testid=groups]")
+    heads, cells = groups.locator("thead th"), groups.locator("tbody tr").first.locator("th, td")
+    await cells.first.wait_for()
+    assert await heads.count() == await cells.count(), "a column without its figures"
     async with world.http("desk") as http:
         told = await world.get(http, f"/communities/{world.community.id}/kpis")
     shown = await page.eval_on_selector_all("[data-figure]", "(rows) => rows.map((row) => row.dataset.figure)")
