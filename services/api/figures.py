@@ -21,7 +21,7 @@ from services.api.problems import ApiError
 from services.api.shapes import Row, label
 from services.api.store import work
 from services.domain.access import Permission, Principal, allowed
-from services.domain.kpis import COCKPIT, Days, Kpi, present
+from services.domain.kpis import COCKPIT, FIGURE_BY_NAME, Days, Kpi, present
 from services.domain.kpis import kpis as made
 from services.domain.vocabulary import Role
 
@@ -55,6 +55,7 @@ def out(kpi: Kpi) -> KpiOut:
         formula=label(kpi.formula),
         numerator=int(part) if part is not None and part == int(part) else part,
         denominator=kpi.denominator,
+        behind=kpi.name in FIGURE_BY_NAME,
     )
 
 

@@ -308,6 +308,7 @@ class KpiOut(Model):
     formula: LabelOut
     numerator: int | float | None
     denominator: int | None
+    behind: bool = Field(default=False, description="whether `…/kpis/{name}/rows` has orders behind it")
 
 
 class KpisOut(Model):

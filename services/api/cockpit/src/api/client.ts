@@ -32,18 +32,37 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' }
+/** An answer with the version of what it shows, for `If-Match` of a change to it. */
+export interface Answer<T> {
+  data: T
+  etag: string | null
+}
+
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+  return (await request<T>(method, path, options)).data
+}
+
+export async function request<T>(
+  method: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<Answer<T>> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
-  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  if (options.body !== undefined) headers['Content-Type'] ??= 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body:
+        options.body === undefined
+          ? undefined
+          : typeof options.body === 'string'
+            ? options.body
+            : JSON.stringify(options.body),
       credentials: 'same-origin',
       cache: 'no-store',
       signal: AbortSignal.timeout((options.limit_s ?? 20) * 1000),
@@ -52,12 +71,20 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
     throw new ApiError(0, { title: 'unreachable', status: 0, detail: String(error) })
   }
   const text = await answer.text().catch(() => '')
-  if (answer.ok) return (text ? JSON.parse(text) : undefined) as T
+  if (answer.ok) {
+    const json = answer.headers.get('Content-Type')?.includes('json') ?? false
+    return {
+      data: (text && json ? JSON.parse(text) : text || undefined) as T,
+      etag: answer.headers.get('ETag'),
+    }
+  }
   throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
 }
 
-interface CallOptions {
+export interface CallOptions {
+  /** A string is sent as it is, with the `Content-Type` of `headers`; anything else as JSON. */
   body?: unknown
+  headers?: Record<string, string>
   key?: string
   limit_s?: number
 }

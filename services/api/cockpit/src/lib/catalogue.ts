@@ -20,6 +20,10 @@ export function kindLabel(name: string): string {
   return say(kinds.value.get(name)?.label) || name
 }
 
+export function kindNames(): readonly string[] {
+  return [...kinds.value.keys()]
+}
+
 /** One character that stands for the kind on the plan. */
 export function kindInitial(name: string): string {
   return [...(kinds.value.get(name)?.label.zh ?? name)][0] ?? '?'

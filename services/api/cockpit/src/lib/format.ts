@@ -8,6 +8,10 @@ export function setZone(value: string): void {
   zone = value
 }
 
+export function zoneName(): string | undefined {
+  return zone
+}
+
 export function clock(at: string | number | Date, seconds = false): string {
   return new Intl.DateTimeFormat('en-GB', {
     timeZone: zone,

@@ -18,7 +18,20 @@ export interface Room {
   load: () => Promise<{ default: Component }>
 }
 
-export const ROOMS: readonly Room[] = []
+const DESK = ['desk', 'admin'] as const
+const STAFF = ['staff', 'grid', 'desk', 'street', 'admin'] as const
+
+export const ROOMS: readonly Room[] = [
+  { path: '/silences', title: 'room_silences', roles: DESK, load: () => import('./silences/Silences.vue') },
+  { path: '/rules', title: 'room_rules', roles: DESK, load: () => import('./rules/Rules.vue') },
+  { path: '/rosters', title: 'room_rosters', roles: STAFF, load: () => import('./rosters/Rosters.vue') },
+  {
+    path: '/figures',
+    title: 'room_figures',
+    roles: ['street', ...DESK],
+    load: () => import('./figures/Figures.vue'),
+  },
+]
 
 export function roomsFor(role: string): readonly Room[] {
   return ROOMS.filter((room) => room.roles.includes(role))
