@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from services.api.auth import Ticket, unauthorised
+from services.api.auth import Caller, Ticket, unauthorised
 from services.api.context import Context
 from services.api.database import Connection
 from services.api.problems import ApiError, not_found
@@ -17,6 +18,7 @@ from services.api.store import communities as communities_store
 from services.domain.access import Permission, Principal, reaches_community
 
 COOKIE = "linhub_session"
+REFRESH_COOKIE = "linhub_refresh"
 CSRF_HEADER = "X-LinHub"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -34,8 +36,13 @@ class Requires:
             raise unauthorised("请先登录 · log in first")
         ticket = await context.auth.verify(token)
         if by_cookie:
-            _check_csrf(request)
+            check_csrf(request)
         if not ticket.may(self.permission):
+            if ticket.must_change:
+                raise ApiError(
+                    HTTPStatus.FORBIDDEN,
+                    "请先把一次性密码改为您自己的密码 · first change the one-time password to one of your own",
+                )
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
         return ticket
 
@@ -69,16 +76,41 @@ class Maybe(Open):
                 return None
             raise
         if by_cookie:
-            _check_csrf(request)
+            check_csrf(request)
         return ticket
 
 
-def _check_csrf(request: Request) -> None:
-    if request.method not in _READING and CSRF_HEADER not in request.headers:
+def caller(request: Request) -> Caller:
+    return Caller(request.client.host if request.client else "?", request.headers.get("User-Agent", ""))
+
+
+def check_csrf(request: Request) -> None:
+    """Raises ApiError 403 where a page of another origin may have made the browser send this with its cookies."""
+    if request.method in _READING:
+        return
+    if CSRF_HEADER not in request.headers:
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             f"缺少 {CSRF_HEADER} 请求头 · requests that change something by cookie need the header {CSRF_HEADER}",
         )
+    check_origin(request)
+
+
+def check_origin(request: Request) -> None:
+    """Raises ApiError 403 where the browser says that a page of another origin asks.
+
+    What the browser calls same-origin is believed first: a proxy may rewrite the host, which it has not seen.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        origin = request.headers.get("Origin")
+        public_url = request.app.state.context.settings.public_url or ""
+        ours = {request.headers.get("Host", ""), urlsplit(public_url).netloc}
+        foreign = origin is not None and urlsplit(origin).netloc not in ours
+    if foreign:
+        raise ApiError(HTTPStatus.FORBIDDEN, "请求来自其他网站，已拒绝 · refused: a page of another site asks for this")
 
 
 def _token(request: Request) -> tuple[str | None, bool]:

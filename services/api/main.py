@@ -22,6 +22,13 @@ from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
 from services.api.forgetting import Forgetting
+from services.api.identity.gate import Gate
+from services.api.identity.hashing import Hashing
+from services.api.identity.lifetimes import lifetimes
+from services.api.identity.lockout import Policies
+from services.api.identity.oidc import Oidc
+from services.api.identity.tokens import Tokens
+from services.api.identity.upkeep import Upkeep
 from services.api.intake import Intake
 from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
@@ -39,10 +46,12 @@ def compose(settings: ApiSettings) -> Context:
     )
     auth = Auth(
         database,
-        key=settings.secret_key.get_secret_value(),
-        session_s=settings.session_s,
+        tokens=Tokens(settings.keys, settings.access_s),
+        gate=Gate(database, Policies.of(settings.login_failures), settings.login_contact),
+        hashing=Hashing(settings.argon2_memory_kib, settings.argon2_passes),
+        lifetimes=lifetimes(settings.session_limits),
         check_s=settings.session_check_s,
-        failures_per_min=settings.login_failures_per_min,
+        requests_per_min=settings.auth_requests_per_min,
     )
     cockpit = Cockpit(settings.cockpit_dir)
     live = HubSettings(
@@ -73,6 +82,8 @@ def compose(settings: ApiSettings) -> Context:
         Forgetting(database, clock, settings.report_contact_days),
         intake,
         estimate=history_estimate,
+        oidc=Oidc.of(settings, auth, database),
+        upkeep=Upkeep(database),
     )
 
 
@@ -112,6 +123,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.clock.keep())
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
+        group.create_task(context.upkeep.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

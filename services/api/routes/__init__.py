@@ -19,6 +19,7 @@ from services.api.routes import (
     links,
     monthly,
     notices,
+    oidc,
     order_classes,
     orders,
     place_codes,
@@ -32,14 +33,19 @@ from services.api.routes import (
     rule_statistics,
     rules,
     series,
+    sessions,
     shifts,
     silences,
     stream,
     system,
+    users,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
+    sessions.router,
+    oidc.router,
+    users.router,
     catalogue.router,
     communities.router,
     devices.router,

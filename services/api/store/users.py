@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.api.database import Connection
@@ -17,9 +18,13 @@ class Account:
     principal: Principal
     password_hash: str
     disabled: bool
+    must_change: bool = False
+    """Has a one-time password: may do nothing but choose one of their own."""
+    password_until: datetime | None = None
+    """When a one-time password ends."""
 
 
-def _account(row: Mapping[str, Any]) -> Account:
+def account_of(row: Mapping[str, Any]) -> Account:
     return Account(
         principal=Principal(
             id=row["id"],
@@ -35,13 +40,15 @@ def _account(row: Mapping[str, Any]) -> Account:
         ),
         password_hash=row["password_hash"],
         disabled=row["disabled"],
+        must_change=row["must_change"],
+        password_until=row["password_until"],
     )
 
 
 async def by_username(connection: Connection, username: str) -> Account | None:
     row = await connection.fetchrow(Q["user_by_username"], username)
-    return _account(row) if row else None
+    return account_of(row) if row else None
 
 
 async def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Account]:
-    return {row["id"]: _account(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}
+    return {row["id"]: account_of(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}
