@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import structlog
 import uvloop
@@ -20,6 +21,7 @@ from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.context import Context
+from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.intake import Intake
@@ -51,7 +53,9 @@ def compose(settings: ApiSettings) -> Context:
         device_poll_s=settings.device_poll_s,
         queue_bytes=settings.stream_queue_bytes,
     )
-    hub = Hub(database, auth, live, cockpit.build)
+    idle = timedelta(days=settings.display_idle_days)
+    credentials = Credentials(database, auth, check_s=settings.session_check_s, display_idle=idle)
+    hub = Hub(database, credentials, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
     intake = Intake(settings, settings.secret_key.get_secret_value())
@@ -59,6 +63,7 @@ def compose(settings: ApiSettings) -> Context:
         settings,
         database,
         auth,
+        credentials,
         hub,
         cockpit,
         Cache(FRESH_S),

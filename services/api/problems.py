@@ -73,6 +73,11 @@ _ZH = {
     "channel": "渠道",
     "gateway": "网关",
     "contact": "联系人",
+    "account": "账号",
+    "street": "街道",
+    "key": "密钥",
+    "screen": "屏幕",
+    "pairing": "配对",
 }
 
 

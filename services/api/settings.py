@@ -22,6 +22,10 @@ class ApiSettings(EvidenceSettings):
     session_s: float = Field(default=12 * 3600.0, gt=0)
     session_check_s: float = Field(default=5.0, gt=0, le=10.0)
     """How long a disabled user may still be let in, and how often live streams ask again."""
+    display_idle_days: int = Field(default=90, ge=1, le=3650)
+    """A paired screen that was not switched on for so long is paired anew; one in use never runs out."""
+    key_per_minute: int = Field(default=600, ge=1, le=100_000)
+    """Requests a minute that a new key may make, unless it is given a rate of its own."""
     login_failures_per_min: int = Field(default=5, ge=1)
     heartbeat_s: float = Field(default=5.0, gt=0)
     device_poll_s: float = Field(default=1.0, gt=0)

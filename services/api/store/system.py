@@ -76,7 +76,7 @@ async def ledger(connection: Connection) -> list[Row]:
 
 
 async def audit(
-    connection: Connection, who: Principal, community_id: str, action: str, subject: str, detail: dict[str, Any]
+    connection: Connection, who: Principal, community_id: str | None, action: str, subject: str, detail: dict[str, Any]
 ) -> None:
     """Appends to the hash chain; the chain is locked until the transaction ends, so call it last."""
     await connection.execute(Q["audit_append"], who.id, who.role.value, community_id, action, subject, detail)

@@ -19,7 +19,7 @@ class Account:
     disabled: bool
 
 
-def _account(row: Mapping[str, Any]) -> Account:
+def account_of(row: Mapping[str, Any]) -> Account:
     return Account(
         principal=Principal(
             id=row["id"],
@@ -40,8 +40,8 @@ def _account(row: Mapping[str, Any]) -> Account:
 
 async def by_username(connection: Connection, username: str) -> Account | None:
     row = await connection.fetchrow(Q["user_by_username"], username)
-    return _account(row) if row else None
+    return account_of(row) if row else None
 
 
 async def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Account]:
-    return {row["id"]: _account(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}
+    return {row["id"]: account_of(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}
