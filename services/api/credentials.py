@@ -215,7 +215,8 @@ class Credentials:
         return valid
 
     def forget(self, name: str) -> None:
-        """`key:…` or `display:…` has changed; of an account (`user:…`), everything that hangs on it."""
+        """`session:…`, `key:…` or `display:…` has changed; of an account (`user:…`), everything that hangs on it."""
+        self._auth.revoked(name)
         sort, _, id = name.partition(":")
         if sort != "user":
             self._known.pop(name, None)
@@ -231,7 +232,7 @@ def _ticket(name: str, row: Mapping[str, Any]) -> Ticket:
         given &= frozenset(Permission(one) for one in row["scopes"] if one in _PERMISSIONS)
     elif principal.role is not Role.DISPLAY:
         given = frozenset()
-    return Ticket(replace(principal, limits=given), name, "", row["expires_at"], limits=given)
+    return Ticket(replace(principal, limits=given), name, row["expires_at"], limits=given)
 
 
 _PERMISSIONS = frozenset(one.value for one in Permission)

@@ -24,6 +24,10 @@ from services.api.context import Context
 from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
+from services.api.identity.gate import Gate
+from services.api.identity.lifetimes import lifetimes
+from services.api.identity.lockout import Policies
+from services.api.identity.tokens import Tokens
 from services.api.intake import Intake
 from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
@@ -41,10 +45,11 @@ def compose(settings: ApiSettings) -> Context:
     )
     auth = Auth(
         database,
-        key=settings.secret_key.get_secret_value(),
-        session_s=settings.session_s,
+        tokens=Tokens(settings.keys, settings.access_s),
+        gate=Gate(database, Policies.of(settings.login_failures), settings.login_contact),
+        lifetimes=lifetimes(settings.session_limits),
         check_s=settings.session_check_s,
-        failures_per_min=settings.login_failures_per_min,
+        requests_per_min=settings.auth_requests_per_min,
     )
     cockpit = Cockpit(settings.cockpit_dir)
     live = HubSettings(

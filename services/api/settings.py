@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from services.api.evidence_settings import EvidenceSettings
+from services.api.identity.lifetimes import lifetimes
+from services.api.identity.tokens import MOST_ACCESS_S
 
 
 class ApiSettings(EvidenceSettings):
@@ -15,18 +17,28 @@ class ApiSettings(EvidenceSettings):
     forwarded_allow_ips: str = "127.0.0.1"
     """Addresses or networks of proxies, by commas, whose X-Forwarded-For is believed; everybody else is who calls."""
     secret_key: SecretStr
-    """Signs the sessions. Changing it logs everybody out."""
+    """Signs the sessions. Changing it logs everybody out, save for those whom `secret_key_previous` knows."""
+    secret_key_previous: SecretStr | None = None
+    """The key before this one, believed and no longer used, while it is being replaced."""
     cockpit_dir: Path = Path(__file__).resolve().parent / "cockpit" / "dist"
     database_connections: int = Field(default=6, ge=2, le=100)
     query_timeout_s: float = Field(default=10.0, gt=0)
-    session_s: float = Field(default=12 * 3600.0, gt=0)
+    access_s: float = Field(default=600.0, gt=0, le=MOST_ACCESS_S)
+    """How long an access token lives before it is renewed."""
+    session_limits: str = ""
+    """Changes to how long sessions live, by role: `desk=4d/90d, staff=12h/30d` (without use / at most)."""
     session_check_s: float = Field(default=5.0, gt=0, le=10.0)
     """How long a disabled user may still be let in, and how often live streams ask again."""
     display_idle_days: int = Field(default=90, ge=1, le=3650)
     """A paired screen that was not switched on for so long is paired anew; one in use never runs out."""
     key_per_minute: int = Field(default=600, ge=1, le=100_000)
     """Requests a minute that a new key may make, unless it is given a rate of its own."""
-    login_failures_per_min: int = Field(default=5, ge=1)
+    login_failures: int = Field(default=5, ge=1)
+    """So many wrong passwords of one name from one network before it has to wait, longer each time."""
+    login_contact: str = Field(default="", max_length=100)
+    """Whom somebody who is locked out can ask, as it stands on the login page: a name and a telephone number."""
+    auth_requests_per_min: float = Field(default=120.0, gt=0)
+    """Logins, tokens and renewals from one network; twice as many at once."""
     heartbeat_s: float = Field(default=5.0, gt=0)
     device_poll_s: float = Field(default=1.0, gt=0)
     stream_queue_bytes: int = Field(default=1024 * 1024, ge=1024)
@@ -45,9 +57,21 @@ class ApiSettings(EvidenceSettings):
     report_contact_days: int = Field(default=30, ge=0)
     """Names and telephone numbers of reporters are forgotten so long after the order has ended."""
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
-    def _long_enough(cls, key: SecretStr) -> SecretStr:
-        if len(key.get_secret_value()) < 32:
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < 32:
             raise ValueError("needs at least 32 characters; `linhub init` writes one")
         return key
+
+    @field_validator("session_limits")
+    @classmethod
+    def _readable(cls, limits: str) -> str:
+        lifetimes(limits)
+        return limits
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What signs, and what was signed with before."""
+        given = (self.secret_key, self.secret_key_previous)
+        return tuple(key.get_secret_value() for key in given if key is not None)

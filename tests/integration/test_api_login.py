@@ -112,7 +112,7 @@ async def test_session_ends_with_a_new_password(database_url: str) -> None:
 
 async def test_session_refuses_forged_and_expired_tokens(database_url: str) -> None:
     await put_community(database_url, small_community())
-    async with api_server(database_url, session_s=0.001) as url, client(url, "desk") as http:
+    async with api_server(database_url, access_s=0.001) as url, client(url, "desk") as http:
         assert (await http.get("/auth/me")).status_code == 401, "expired"
     async with api_server(database_url) as url, client(url, "desk") as http:
         real = http.headers["Authorization"].split()[1]

@@ -31,7 +31,7 @@ def reader(role: Role, team: Team | None = None, grid_id: str | None = None) -> 
 
 
 def a_client(limit: int = 1000) -> Client:
-    return Client(Ticket(principal(Role.DESK), "t", "m", NOW + timedelta(hours=1)), "c", limit)
+    return Client(Ticket(principal(Role.DESK), "t", NOW + timedelta(hours=1)), "c", limit)
 
 
 def alert_row(**more: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 
 from services.api import meters
-from services.api.auth import Ticket
+from services.api.auth import Caller, Ticket
 from services.api.context import Ctx
 from services.api.guard import COOKIE, needs, open_to_all
 from services.api.models import Login, Problem, Session, UserOut
@@ -31,6 +31,10 @@ def user(who: Principal) -> UserOut:
     )
 
 
+def caller(request: Request) -> Caller:
+    return Caller(request.client.host if request.client else "?", request.headers.get("User-Agent", ""))
+
+
 @router.post(
     "/login",
     summary="登录 Log in",
@@ -39,14 +43,13 @@ def user(who: Principal) -> UserOut:
 )
 async def login(body: Login, request: Request, response: Response, context: Ctx) -> Session:
     """Sets the HttpOnly cookie for browsers; programs use `access_token` as a bearer token."""
-    address = request.client.host if request.client else "?"
     try:
-        issued = await context.auth.login(body.username, body.password, address)
+        issued = await context.auth.login(body.username, body.password, caller(request), "browser")
     except ApiError as error:
         meters.LOGINS.labels("limited" if error.status == 429 else "refused").inc()
         raise
     meters.LOGINS.labels("ok").inc()
-    expires_at = issued.ticket.expires_at
+    expires_at = issued.expires_at
     response.set_cookie(
         COOKIE,
         issued.token,
@@ -64,7 +67,7 @@ async def logout(
     request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, needs(Permission.SELF)]
 ) -> None:
     """Ends this session everywhere, its live streams too."""
-    context.auth.end(ticket)
+    await context.auth.end(ticket)
     response.delete_cookie(COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.api.database import Connection
@@ -17,6 +18,10 @@ class Account:
     principal: Principal
     password_hash: str
     disabled: bool
+    must_change: bool = False
+    """Has a one-time password: may do nothing but choose one of their own."""
+    password_until: datetime | None = None
+    """When a one-time password ends."""
 
 
 def account_of(row: Mapping[str, Any]) -> Account:
@@ -35,6 +40,8 @@ def account_of(row: Mapping[str, Any]) -> Account:
         ),
         password_hash=row["password_hash"],
         disabled=row["disabled"],
+        must_change=row["must_change"],
+        password_until=row["password_until"],
     )
 
 
