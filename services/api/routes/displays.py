@@ -84,7 +84,8 @@ async def pair(
             context.wrong_codes.wait_s(who.id)
             raise ApiError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                "没有屏幕显示这个配对码：请核对，或等屏幕换新码 · no screen shows this code: check it, or wait for a new one",
+                "没有屏幕显示这个配对码：请核对，或等屏幕换新码 · "
+                "no screen shows this code: check it, or wait for a new one",
             )
         if found["display_id"] is not None:
             if found["paired_by"] == who.id and found["community_id"] == community_id:

@@ -97,7 +97,7 @@ async def _one(connection: Connection, who: Principal, id: str) -> Row:
 
 @router.post("/service-accounts", summary="新建服务账号 Make an account for a platform or service", status_code=201)
 async def make_service(body: ServiceIn, context: Ctx, ticket: Annotated[Ticket, needs(Permission.KEYS)]) -> ServiceOut:
-    """Comes in by key or client alone. Its role must be one whose every permission the maker has, within their scope."""
+    """Comes in by key or client alone. The maker has every permission of its role; its scope lies within theirs."""
     who = ticket.principal
     reach = reach_of(who)
     if body.community_id is not None and body.street_id is not None:

@@ -1,14 +1,14 @@
 -- name: key_with_account
 SELECT k.id AS key_id, k.sort, k.secret_hash, k.scopes, k.addresses, k.per_minute, k.expires_at, k.last_used_at,
        k.revoked_at, u.id, u.username, u.password_hash, u.display_name, u.role, u.team, u.community_id, u.street_id,
-       u.grid_id, u.household_id, u.leads, u.disabled_at IS NOT NULL AS disabled
+       u.grid_id, u.household_id, u.leads, u.must_change, u.password_until, u.disabled_at IS NOT NULL AS disabled
 FROM api_key AS k JOIN app_user AS u ON u.id = k.user_id
 WHERE k.id = ANY ($1::text[])
 
 -- name: display_with_account
 SELECT d.id AS display_id, d.secret_hash, d.expires_at, d.last_seen_at, d.revoked_at,
        u.id, u.username, u.password_hash, u.display_name, u.role, u.team, u.community_id, u.street_id,
-       u.grid_id, u.household_id, u.leads, u.disabled_at IS NOT NULL AS disabled
+       u.grid_id, u.household_id, u.leads, u.must_change, u.password_until, u.disabled_at IS NOT NULL AS disabled
 FROM display AS d JOIN app_user AS u ON u.id = d.user_id
 WHERE d.id = ANY ($1::uuid[])
 
