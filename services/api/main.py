@@ -16,6 +16,7 @@ from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment
 from services.adapters.steady_clock import SteadyClock
+from services.api.anchoring import Anchoring
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
@@ -122,6 +123,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.clock.keep())
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
+        group.create_task(Anchoring(context.database, context.settings.audit_anchor_s).run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)
