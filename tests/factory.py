@@ -156,7 +156,7 @@ def _accounts(prefix: str, grid_id: str, household_id: str) -> tuple[Account, ..
 
 @cache
 def _password_hash() -> str:
-    cheap = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1),))
+    cheap = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=4),))
     return cheap.hash(PASSWORD)
 
 

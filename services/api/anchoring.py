@@ -1,4 +1,4 @@
-"""Says the newest row of the audit trail to the log now and then: a note that whoever edits the table does not reach."""
+"""Says the newest row of the audit trail to the log now and then: a note out of reach of whoever edits the table."""
 
 from __future__ import annotations
 

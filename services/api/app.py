@@ -12,19 +12,21 @@ from services.api import problems
 from services.api.context import Context
 from services.api.middleware import Edge
 from services.api.multipart import OVERHEAD_BYTES
+from services.api.openapi import Application
 from services.api.routes import ROUTERS
 
 DESCRIPTION = """邻枢社区感知与响应接口 · the API of LinHub.
 
 Times are RFC 3339 in UTC. Errors are RFC 9457 problem details in Chinese and English. Lists page by `cursor` → `next`.
-Log in at `/api/v1/auth/login`: browsers keep the cookie and send `X-LinHub: 1` with every change, programs send the
-token as `Authorization: Bearer …`.
+Browsers log in at `/api/v1/auth/login`, keep the cookies and send `X-LinHub: 1` with every change. Programs take tokens
+from `/api/v1/auth/token` (OAuth 2.0) and send them as `Authorization: Bearer …`; one lives ten minutes and is renewed
+by its refresh token, which counts once.
 """
 
 
 def create_app(context: Context, readiness: Readiness) -> FastAPI:
     """Everything under `/api/v1`, health and metrics at the root, the cockpit's files everywhere else."""
-    app = FastAPI(
+    app = Application(
         title="LinHub 邻枢",
         version="1",
         description=DESCRIPTION,

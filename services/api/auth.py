@@ -88,12 +88,18 @@ def ticket_of(session: SessionRow | None) -> Ticket | None:
     if session.password_mark is not None and session.password_mark != password_mark(account.password_hash):
         return None
     limits = session.limits
-    if account.must_change:
+    must_change = account.must_change and session.password_mark is not None
+    if must_change:
         limits = _CHANGE_ONLY if limits is None else limits & _CHANGE_ONLY
     # What has less than its role has it less everywhere, wherever the permission is asked for.
-    return Ticket(
-        replace(account.principal, limits=limits), session.id, session.expires_at, limits, account.must_change
-    )
+    who = replace(account.principal, limits=limits)
+    return Ticket(who, session.id, session.expires_at, limits, must_change)
+
+
+def _same(ticket: Ticket, session: SessionRow | None) -> bool:
+    """Whether the session stands and may do what it might when the ticket was made."""
+    now = ticket_of(session)
+    return now is not None and (now.principal, now.limits) == (ticket.principal, ticket.limits)
 
 
 class Auth:
@@ -105,6 +111,7 @@ class Auth:
         *,
         tokens: Tokens,
         gate: Gate,
+        hashing: Hashing,
         lifetimes: Mapping[Role, Lifetime],
         check_s: float,
         requests_per_min: float,
@@ -113,7 +120,7 @@ class Auth:
         self._database = database
         self._tokens = tokens
         self.gate = gate
-        self.hashing = Hashing()
+        self.hashing = hashing
         self._lifetimes = lifetimes
         self._check_s = check_s
         self._clock = clock
@@ -285,7 +292,7 @@ class Auth:
         wanted = list(tickets)
         async with self._database.read() as connection:
             found = await store.sessions(connection, sorted({ticket.token_id for ticket in wanted}))
-            standing = {ticket.token_id for ticket in wanted if ticket_of(found.get(ticket.token_id)) == ticket}
+            standing = {ticket.token_id for ticket in wanted if _same(ticket, found.get(ticket.token_id))}
             quiet = sorted(session_id for session_id in standing if found[session_id].unheard)
             if quiet:
                 await store.heard(connection, quiet)

@@ -14,6 +14,9 @@ from services.api.cache import Cache
 from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
+from services.api.identity.oauth import ClientGrant
+from services.api.identity.oidc import Oidc
+from services.api.identity.upkeep import Upkeep
 from services.api.intake import Intake
 from services.api.limits import FailureLimit, ReportLimit
 from services.api.live.hub import Hub
@@ -40,6 +43,7 @@ class Context:
     report_limit: ReportLimit
     forgetting: Forgetting
     intake: Intake
+    upkeep: Upkeep
     estimate: Estimate = nothing_known
     guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
     """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
@@ -48,6 +52,10 @@ class Context:
     pairings: Rate = field(default_factory=lambda: Rate(6))
     """Codes that one network may ask for a minute."""
     monthly: MonthlyReports = field(default_factory=MonthlyReports)
+    clients: ClientGrant | None = None
+    """Who knows the clients of platforms and services; None: nobody, and the grant is refused."""
+    oidc: Oidc | None = None
+    """Another place of login, where one is set."""
 
 
 def _context(request: Request) -> Context:

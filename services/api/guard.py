@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from services.api.auth import Ticket, unauthorised
+from services.api.auth import Caller, Ticket, unauthorised
 from services.api.context import Context
 from services.api.database import Connection
 from services.api.problems import ApiError, not_found
@@ -20,6 +21,7 @@ from services.domain.vocabulary import Role
 COOKIE = "linhub_session"
 DISPLAY_COOKIE = "linhub_display"
 KEY_HEADER = "X-API-Key"
+REFRESH_COOKIE = "linhub_refresh"
 CSRF_HEADER = "X-LinHub"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -37,9 +39,14 @@ class Requires:
             raise unauthorised("请先登录 · log in first")
         ticket = await context.credentials.ticket(token, address_of(request))
         if by_cookie:
-            _check_csrf(request)
+            check_csrf(request)
         self._check_screen(request, ticket)
         if not ticket.may(self.permission):
+            if ticket.must_change:
+                raise ApiError(
+                    HTTPStatus.FORBIDDEN,
+                    "请先把一次性密码改为您自己的密码 · first change the one-time password to one of your own",
+                )
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
         return ticket
 
@@ -87,7 +94,7 @@ class Maybe(Open):
                 return None
             raise
         if by_cookie:
-            _check_csrf(request)
+            check_csrf(request)
         _only_looks(request, ticket)
         return ticket
 
@@ -102,12 +109,37 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "?"
 
 
-def _check_csrf(request: Request) -> None:
-    if request.method not in _READING and CSRF_HEADER not in request.headers:
+def caller(request: Request) -> Caller:
+    return Caller(address_of(request), request.headers.get("User-Agent", ""))
+
+
+def check_csrf(request: Request) -> None:
+    """Raises ApiError 403 where a page of another origin may have made the browser send this with its cookies."""
+    if request.method in _READING:
+        return
+    if CSRF_HEADER not in request.headers:
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             f"缺少 {CSRF_HEADER} 请求头 · requests that change something by cookie need the header {CSRF_HEADER}",
         )
+    check_origin(request)
+
+
+def check_origin(request: Request) -> None:
+    """Raises ApiError 403 where the browser says that a page of another origin asks.
+
+    What the browser calls same-origin is believed first: a proxy may rewrite the host, which it has not seen.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        origin = request.headers.get("Origin")
+        public_url = request.app.state.context.settings.public_url or ""
+        ours = {request.headers.get("Host", ""), urlsplit(public_url).netloc}
+        foreign = origin is not None and urlsplit(origin).netloc not in ours
+    if foreign:
+        raise ApiError(HTTPStatus.FORBIDDEN, "请求来自其他网站，已拒绝 · refused: a page of another site asks for this")
 
 
 def _token(request: Request) -> tuple[str | None, bool]:

@@ -21,14 +21,18 @@ from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
+from services.api.clients import Clients
 from services.api.context import Context
 from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.identity.gate import Gate
+from services.api.identity.hashing import Hashing
 from services.api.identity.lifetimes import lifetimes
 from services.api.identity.lockout import Policies
+from services.api.identity.oidc import Oidc
 from services.api.identity.tokens import Tokens
+from services.api.identity.upkeep import Upkeep
 from services.api.intake import Intake
 from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
@@ -48,6 +52,7 @@ def compose(settings: ApiSettings) -> Context:
         database,
         tokens=Tokens(settings.keys, settings.access_s),
         gate=Gate(database, Policies.of(settings.login_failures), settings.login_contact),
+        hashing=Hashing(settings.argon2_memory_kib, settings.argon2_passes),
         lifetimes=lifetimes(settings.session_limits),
         check_s=settings.session_check_s,
         requests_per_min=settings.auth_requests_per_min,
@@ -84,6 +89,9 @@ def compose(settings: ApiSettings) -> Context:
         Forgetting(database, clock, settings.report_contact_days),
         intake,
         estimate=history_estimate,
+        clients=Clients(database, auth, credentials, settings.access_s),
+        oidc=Oidc.of(settings, auth, database),
+        upkeep=Upkeep(database),
     )
 
 
@@ -124,6 +132,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
         group.create_task(Anchoring(context.database, context.settings.audit_anchor_s).run())
+        group.create_task(context.upkeep.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

@@ -44,6 +44,10 @@ class Session(Model):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_at: datetime
+    session_expires_at: datetime
+    """At the latest; until then it can be renewed."""
+    must_change: bool = False
+    """Came in by a one-time password: may do nothing but choose one of their own."""
     user: UserOut
 
 

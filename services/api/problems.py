@@ -52,6 +52,8 @@ _ZH = {
     "community": "社区",
     "device": "设备",
     "person": "人员",
+    "session": "登录",
+    "login": "登录方式",
     "alert": "告警",
     "order": "工单",
     "report": "上报",

@@ -37,8 +37,26 @@ class ApiSettings(EvidenceSettings):
     """Requests a minute that a new key may make, unless it is given a rate of its own."""
     login_failures: int = Field(default=5, ge=1)
     """So many wrong passwords of one name from one network before it has to wait, longer each time."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    """Where people reach this system from outside: the way back from another place of login, and an origin of ours."""
     login_contact: str = Field(default="", max_length=100)
     """Whom somebody who is locked out can ask, as it stands on the login page: a name and a telephone number."""
+    argon2_memory_kib: int = Field(default=65536, ge=1024)
+    argon2_passes: int = Field(default=3, ge=1)
+    """What a hash of a password costs. Stored ones are made anew with these at the next login."""
+    oidc_issuer: str = Field(default="", pattern=r"^$|^https://|^http://(127\.0\.0\.1|localhost)[:/]")
+    """Another place of login, by OpenID Connect; empty: none."""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    oidc_claim: str = Field(default="preferred_username", min_length=1)
+    """Of the identity token: what is the user name of an account here."""
+    oidc_name: str = Field(default="", max_length=40)
+    """What the button says; empty: the issuer's host."""
+    oidc_scope: str = "openid profile"
+    oidc_role: str = Field(default="", pattern=r"^$|^(visitor|staff)$")
+    """Role of accounts made at a first login from there; empty: none are made."""
+    oidc_community: str = ""
+    """Community of accounts made at a first login from there."""
     auth_requests_per_min: float = Field(default=120.0, gt=0)
     """Logins, tokens and renewals from one network; twice as many at once."""
     heartbeat_s: float = Field(default=5.0, gt=0)
@@ -71,6 +89,12 @@ class ApiSettings(EvidenceSettings):
     def _readable(cls, limits: str) -> str:
         lifetimes(limits)
         return limits
+
+    @field_validator("public_url", mode="before")
+    @classmethod
+    def _unset(cls, url: str | None) -> str | None:
+        """Compose passes a variable on that nobody set as an empty one."""
+        return url or None
 
     @property
     def keys(self) -> tuple[str, ...]:

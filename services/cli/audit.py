@@ -165,8 +165,8 @@ def register(app: typer.Typer) -> None:
             if as_json:
                 typer.echo(json.dumps({**row, "at": row["at"].isoformat(), "detail": json.loads(row["detail"])}))
             else:
-                where = row["community_id"] or "-"
+                who = f"{row['actor_id']} ({row['actor_role']})  {row['community_id'] or '-'}"
                 typer.echo(
-                    f"{row['id']:>8}  {row['at']:%Y-%m-%d %H:%M:%S}Z  {row['actor_id']} ({row['actor_role']})  {where}  "
+                    f"{row['id']:>8}  {row['at']:%Y-%m-%d %H:%M:%S}Z  {who}  "
                     f"{row['action']}  {row['subject']}  {row['detail']}"
                 )

@@ -67,7 +67,9 @@ class Permission(StrEnum):
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
     USERS = "users"
-    """Accounts: to make, change, lock and free them, and to end their sessions."""
+    """Accounts: to make and change them, to disable and enable them, and to end their sessions."""
+    USERS_HELP = "users_help"
+    """To let somebody in again: to free an account that is locked out, to reset a password."""
     KEYS = "keys"
     """API keys and clients of platforms and services."""
     DISPLAYS = "displays"
@@ -126,6 +128,7 @@ _KEEP = _WORK | {
     Permission.EVIDENCE_REMOVE,
     Permission.PLACE_CODES,
     Permission.DISPLAYS,
+    Permission.USERS_HELP,
     Permission.REGISTRY,
     Permission.PEOPLE,
     Permission.EXPORT,

@@ -166,6 +166,24 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("DELETE", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
     ("GET", "/communities/{community_id}/quarantine"): P.QUARANTINE,
     ("GET", "/ingest/ledger"): P.LEDGER,
+    ("GET", "/service-accounts"): P.KEYS,
+    ("POST", "/service-accounts"): P.KEYS,
+    ("POST", "/service-accounts/{account_id}/disable"): P.KEYS,
+    ("POST", "/service-accounts/{account_id}/enable"): P.KEYS,
+    ("POST", "/service-accounts/{account_id}/keys"): P.KEYS,
+    ("GET", "/keys"): P.KEYS,
+    ("POST", "/keys/{key_id}/rotate"): P.KEYS,
+    ("POST", "/keys/{key_id}/revoke"): P.KEYS,
+    ("POST", "/displays/pairings"): P.ANYONE,
+    ("POST", "/displays/pairings/{pairing_id}/claim"): P.ANYONE,
+    ("POST", "/displays/me/refresh"): P.SELF,
+    ("POST", "/displays/me/logout"): P.SELF,
+    ("GET", "/communities/{community_id}/displays"): P.DISPLAYS,
+    ("POST", "/communities/{community_id}/displays"): P.DISPLAYS,
+    ("GET", "/displays/{display_id}"): P.DISPLAYS,
+    ("PUT", "/displays/{display_id}"): P.DISPLAYS,
+    ("POST", "/displays/{display_id}/revoke"): P.DISPLAYS,
+    ("GET", "/audit"): P.AUDIT,
 }
 """Written by hand, so that a new route fails here until somebody has decided who may use it."""
 
@@ -201,6 +219,11 @@ NOT_DONE = {
     ("GET", "/place-codes/{code_id}/label"): 409,
     ("POST", "/place-codes/{code_id}/revoke"): 409,
     ("POST", "/place-codes/{code_id}/rotate"): 409,
+    ("POST", "/service-accounts"): 201,
+    ("POST", "/service-accounts/{account_id}/keys"): 422,
+    ("POST", "/keys/{key_id}/rotate"): 409,
+    ("POST", "/communities/{community_id}/displays"): 422,
+    ("PUT", "/displays/{display_id}"): 409,
 }
 """Refused for what they ask, but heard: an empty text, a version nobody has seen, approved, ended, removed or void; or
 done without an answer."""
@@ -219,6 +242,7 @@ ACCOUNTS = {
     Role.PLATFORM: "platform",
     Role.MERCHANT: "merchant",
     Role.VISITOR: "visitor",
+    Role.DISPLAY: "display",
 }
 HEARD = {
     ("POST", "/communities/{community_id}/orders"): 201,
@@ -242,6 +266,10 @@ OWN = {
     ("POST", "/me/channels/{channel_id}/verify"): 404,
     ("GET", "/n/{token}"): 200,
     ("POST", "/n/{token}"): 200,
+    ("POST", "/displays/pairings"): 201,
+    ("POST", "/displays/pairings/{pairing_id}/claim"): 404,
+    ("POST", "/displays/me/refresh"): 403,
+    ("POST", "/displays/me/logout"): 403,
 }
 """The same for everybody, wherever they are: somebody else's things, a missing key, a link that says itself what it is
 about."""
@@ -300,7 +328,7 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
         connection = await connect(database_url)
         await set_state(connection, f"{id}-wristband-1", heart_rate=77, spo2=96)
         alert, order = await raise_alert(connection, f"{id}-gas_alarm-1")
-        for role in (Role.MERCHANT, Role.VISITOR):
+        for role in (Role.MERCHANT, Role.VISITOR, Role.DISPLAY):
             await connection.execute(
                 "INSERT INTO app_user (id, username, password_hash, display_name, role, community_id) "
                 "SELECT $1, $1, password_hash, $1, $2, $3 FROM app_user WHERE username = 'desk'",
@@ -333,8 +361,38 @@ async def _populate(database_url: str) -> dict[str, dict[str, str]]:
             "report_id": await _report_of(database_url, id, order),
             "photo_id": str(uuid4()),
             **await _shown(database_url, id),
+            **await _let_in(database_url, id),
         }
     return places
+
+
+async def _let_in(database_url: str, community_id: str) -> dict[str, str]:
+    """A program with a key that is revoked, and a screen that is cut off: there, and refused what is asked of them."""
+    connection = await connect(database_url)
+    account, key, screen = f"service-{community_id}", f"{community_id:0<12}", str(uuid4())
+    await connection.execute(
+        "INSERT INTO app_user (id, username, password_hash, display_name, role, community_id, service) "
+        "VALUES ($1, $1, '!', $1, 'platform', $2, true)",
+        account,
+        community_id,
+    )
+    await connection.execute(
+        "INSERT INTO api_key (id, user_id, community_id, sort, name, secret_hash, scopes, per_minute, created_by,"
+        " expires_at, revoked_at) VALUES ($1, $2, $3, 'key', 'x', sha256(convert_to($1, 'UTF8')), '{alerts}', 60, 'x',"
+        " now() + interval '1 day', now())",
+        key,
+        account,
+        community_id,
+    )
+    await connection.execute(
+        "INSERT INTO display (id, community_id, user_id, name, paired_by, expires_at, revoked_at) "
+        "VALUES ($1, $2, $3, 'x', 'x', now() + interval '1 day', now())",
+        screen,
+        community_id,
+        account,
+    )
+    await connection.close()
+    return {"account_id": account, "key_id": key, "display_id": screen, "pairing_id": str(uuid4())}
 
 
 async def _report_of(database_url: str, community_id: str, order: Any) -> str:
@@ -564,6 +622,15 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more |= {"params": {"sort": "photo"}, "headers": {"Idempotency-Key": str(uuid4())}, "json": {}}
     if path.endswith("/link"):
         more["json"] = {"order_id": order}
+    if path.startswith("/service-accounts") and method == "POST":
+        more["json"] = {"name": "x", "scopes": ["health"]} if path.endswith("/keys") else {"name": "x"}
+    if "/displays" in path and method in ("POST", "PUT"):
+        more["json"] = {"name": "x"} | ({} if method == "PUT" else {"code": "ACDE-FGHJ"})
+        more["json"] = {"secret": "x" * 43} if path.endswith("/claim") else more["json"]
+        more["json"] = {} if path.endswith("/refresh") else more["json"]
+        more["headers"] = {"If-Match": '"1"'}
+    if path.startswith("/keys/"):
+        more["json"] = {}
     if path.startswith("/evidence/") and method == "DELETE":
         more["json"] = {"why": "test"}
     if path.endswith("/place-codes") and method == "POST":
@@ -714,7 +781,9 @@ async def test_access_to_vitals_is_written_to_the_audit_with_its_purpose(databas
         async with client(url, "desk") as http:
             await http.get("/communities/test/snapshot")
             await http.get("/communities/test/snapshot")
-    rows = await connection.fetch("SELECT actor_id, action, subject, detail FROM audit ORDER BY id")
+    rows = await connection.fetch(
+        "SELECT actor_id, action, subject, detail FROM audit WHERE action LIKE 'health.%' ORDER BY id"
+    )
     await connection.close()
     assert [tuple(row) for row in rows] == [
         ("user-grid1", "health.read", "device:test-wristband-1", {"purpose": "回访"}),

@@ -8,7 +8,7 @@ import pytest
 from services.api.credentials import admits
 from tests.access_kit import WATCHING, key, service, with_key
 from tests.api_data import raise_alert, set_state
-from tests.api_server import api_server, client, connect
+from tests.api_server import api_server, client, connect, stream
 from tests.factory import put_community, small_community
 
 
@@ -180,6 +180,36 @@ async def _until(http: httpx.AsyncClient, status: int) -> bool:
         if (await http.get("/communities/test/alerts")).status_code == status:
             return True
     return False
+
+
+async def test_client_gets_a_short_token_that_ends_with_the_client(url: str) -> None:
+    async with client(url, "admin") as admin, client(url) as http:
+        account = await service(admin, community_id="test")
+        made = await key(admin, account, sort="client", scopes=["alerts", "devices", "cockpit"])
+        form = {"grant_type": "client_credentials", "client_id": made["client_id"], "client_secret": made["secret"]}
+        whole = (await http.post("/auth/token", data=form)).json()
+        assert set(whole["scope"].split()) == {"alerts", "devices", "cockpit"} and "refresh_token" not in whole
+        assert 0 < whole["expires_in"] <= 900
+        basic = {"grant_type": "client_credentials", "scope": "alerts"}
+        less = await http.post("/auth/token", data=basic, auth=(made["client_id"], made["secret"]))
+        assert less.json()["scope"] == "alerts"
+        assert (await http.post("/auth/token", data=form | {"scope": "orders"})).json()["error"] == "invalid_scope"
+        wrong = await http.post("/auth/token", data=form | {"client_secret": "x" * 43})
+        assert wrong.status_code == 401 and wrong.json()["error"] == "invalid_client"
+        http.headers["Authorization"] = f"Bearer {less.json()['access_token']}"
+        assert (await http.get("/communities/test/alerts")).status_code == 200
+        assert (await http.get("/devices/test-bin-1")).status_code == 403
+        http.headers["Authorization"] = f"Bearer {made['secret']}"
+        assert (await http.get("/communities/test/alerts")).status_code == 401
+        http.headers["Authorization"] = f"Bearer {whole['access_token']}"
+        async with stream(http, "test", 0) as live:
+            await live.named("hello")
+            await admin.post(f"/keys/{made['key']['id']}/revoke")
+            while await live.next() is not None:
+                pass
+        assert await _until(http, 401)
+        del http.headers["Authorization"]
+        assert (await http.post("/auth/token", data=form)).status_code == 401
 
 
 async def test_service_account_cannot_log_in_and_is_nobody_to_send(url: str, database_url: str) -> None:

@@ -9,8 +9,9 @@ import unicodedata
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
 
-_HASHER = PasswordHash.recommended()
+_LANES = 4
 
 
 def password_mark(password_hash: str) -> str:
@@ -24,19 +25,21 @@ def normal(password: str) -> str:
 
 
 class Hashing:
-    def __init__(self) -> None:
+    def __init__(self, memory_kib: int, passes: int) -> None:
+        hasher = Argon2Hasher(time_cost=passes, memory_cost=memory_kib, parallelism=_LANES)
+        self._hasher = PasswordHash((hasher,))
         self._turn = asyncio.Semaphore(2)
-        self.nobody = _HASHER.hash(secrets.token_urlsafe(16))
+        self.nobody = self._hasher.hash(secrets.token_urlsafe(16))
         """Compared with where there is no such account, so that this takes as long as a wrong password."""
 
     async def matches(self, password: str, stored: str) -> tuple[bool, str | None]:
         """Whether it is the password; and a new hash of it where the stored one was made with older parameters."""
         async with self._turn:
             try:
-                return await asyncio.to_thread(_HASHER.verify_and_update, normal(password), stored)
+                return await asyncio.to_thread(self._hasher.verify_and_update, normal(password), stored)
             except UnknownHashError:
                 return False, None
 
     async def hash(self, password: str) -> str:
         async with self._turn:
-            return await asyncio.to_thread(_HASHER.hash, normal(password))
+            return await asyncio.to_thread(self._hasher.hash, normal(password))

@@ -117,3 +117,72 @@ SELECT EXISTS (
 
 -- name: in_time
 SELECT $1::timestamptz > now()
+
+-- name: accounts_page
+SELECT u.id, u.username, u.display_name, u.role, u.team, u.community_id, u.street_id, u.grid_id, u.household_id, u.leads,
+       u.created_at, u.disabled_at, u.must_change, u.password_until, u.last_login_at, u.version, u.service,
+       (SELECT max(f.blocked_until) FROM login_failure f WHERE f.blocked_until > now()
+            AND f.name = left(encode(sha256(convert_to(lower(btrim(u.username)), 'UTF8')), 'hex'), 32)) AS blocked_until,
+       EXISTS (SELECT FROM external_identity e WHERE e.user_id = u.id) AS external,
+       c.street_id AS street_of_community
+FROM app_user u LEFT JOIN community c ON c.id = u.community_id
+WHERE ($1::text IS NULL OR u.community_id = $1)
+  AND ($2::text IS NULL OR u.street_id = $2 OR c.street_id = $2)
+  AND ($3::text IS NULL OR u.role = $3)
+  AND ($4::boolean IS NULL OR (u.disabled_at IS NOT NULL) = $4)
+  AND ($5::text IS NULL OR strpos(lower(u.username), lower($5)) > 0 OR strpos(lower(u.display_name), lower($5)) > 0)
+  AND ($6::text IS NULL OR u.username > $6)
+  AND ($7::text IS NULL OR u.id = $7)
+ORDER BY u.username
+LIMIT $8
+
+-- name: account_version
+SELECT version FROM app_user WHERE id = $1 FOR UPDATE
+
+-- name: account_once
+SELECT id, once_key FROM app_user WHERE username = $1
+
+-- name: account_insert
+INSERT INTO app_user (id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id,
+                      must_change, password_until, once_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + $12 * INTERVAL '1 second', $13)
+ON CONFLICT (username) DO NOTHING
+RETURNING id
+
+-- name: account_update
+UPDATE app_user SET display_name = $2, role = $3, team = $4, community_id = $5, street_id = $6, grid_id = $7,
+                    household_id = $8, version = version + 1
+WHERE id = $1
+
+-- name: account_switch
+UPDATE app_user SET disabled_at = CASE WHEN $2::boolean THEN coalesce(disabled_at, now()) END, version = version + 1
+WHERE id = $1
+
+-- name: account_password
+UPDATE app_user SET password_hash = $2, must_change = $3, password_until = now() + $4 * INTERVAL '1 second', once_key = $5,
+                    version = version + 1
+WHERE id = $1
+
+-- name: account_once_key
+SELECT once_key FROM app_user WHERE id = $1 FOR UPDATE
+
+-- name: admins_locked
+SELECT u.id, u.community_id, u.street_id, u.disabled_at IS NOT NULL AS disabled, c.street_id AS street_of_community
+FROM app_user u LEFT JOIN community c ON c.id = u.community_id
+WHERE u.role = 'admin' ORDER BY u.id FOR UPDATE OF u
+
+-- name: scope_known
+SELECT
+    $1::text IS NULL OR EXISTS (SELECT FROM community WHERE id = $1) AS community,
+    $2::text IS NULL OR EXISTS (SELECT FROM street WHERE id = $2) AS street,
+    $3::text IS NULL OR EXISTS (SELECT FROM grid WHERE id = $3 AND community_id = $1) AS grid,
+    $4::text IS NULL OR EXISTS (SELECT FROM household WHERE id = $4 AND community_id = $1) AS household,
+    (SELECT street_id FROM community WHERE id = $1) AS street_of_community
+
+-- name: external_user
+SELECT user_id FROM external_identity WHERE issuer = $1 AND subject = $2
+
+-- name: external_link
+INSERT INTO external_identity (issuer, subject, user_id) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+RETURNING user_id

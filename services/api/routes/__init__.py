@@ -22,6 +22,7 @@ from services.api.routes import (
     links,
     monthly,
     notices,
+    oidc,
     order_classes,
     orders,
     pairings,
@@ -36,14 +37,19 @@ from services.api.routes import (
     rule_statistics,
     rules,
     series,
+    sessions,
     shifts,
     silences,
     stream,
     system,
+    users,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
+    sessions.router,
+    oidc.router,
+    users.router,
     catalogue.router,
     communities.router,
     devices.router,

@@ -280,7 +280,7 @@ async def revoke(key_id: KeyId, context: Ctx, ticket: Annotated[Ticket, needs(Pe
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _one(connection, who, key_id)
-        if await access.revoke_key(connection, key_id, who.id):
+        if await access.revoke_key(connection, key_id, row["user_id"], who.id):
             await system.audit(connection, who, row["community_id"], "key.revoke", f"key:{key_id}", {})
         row = await _one(connection, who, key_id)
     return _key(row)

@@ -144,9 +144,10 @@ async def shorten_key(connection: Connection, id: str, until: datetime) -> None:
     await connection.execute(S["key_shorten"], id, until)
 
 
-async def revoke_key(connection: Connection, id: str, by: str) -> bool:
-    """Whether it was alive until now."""
+async def revoke_key(connection: Connection, id: str, user_id: str, by: str) -> bool:
+    """Whether it was alive until now. Of a client, its sessions end with it."""
     done: str = await connection.execute(S["key_revoke"], id, by)
+    await connection.execute(S["client_sessions_end"], id, by, user_id)
     return done.endswith(" 1")
 
 

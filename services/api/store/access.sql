@@ -74,6 +74,10 @@ UPDATE api_key SET expires_at = least(expires_at, $2) WHERE id = $1
 -- name: key_revoke
 UPDATE api_key SET revoked_at = now(), revoked_by = $2 WHERE id = $1 AND revoked_at IS NULL
 
+-- name: client_sessions_end
+UPDATE app_session SET revoked_at = now(), revoked_by = $2, revoke_why = 'client'
+WHERE user_id = $3 AND label = 'client:' || $1 AND sort = 'client' AND revoked_at IS NULL
+
 -- name: pairing_forget
 DELETE FROM display_pairing WHERE expires_at < now() - interval '1 h'
 

@@ -1,7 +1,7 @@
 -- name: user_by_username
 SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id,
        leads, disabled_at IS NOT NULL AS disabled, must_change, password_until
-FROM app_user WHERE username = $1
+FROM app_user WHERE username = $1 AND NOT service
 
 -- name: users_by_ids
 SELECT id, username, password_hash, display_name, role, team, community_id, street_id, grid_id, household_id,

@@ -1,0 +1,65 @@
+"""The published contract: FastAPI's, with the ways to log in and, at each operation, the permission it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from services.api.guard import COOKIE, Maybe, Open, Requires
+from services.api.routes.common import PREFIX
+from services.domain.access import Permission
+
+_TOKEN = f"{PREFIX}/auth/token"
+
+
+def _schemes() -> dict[str, Any]:
+    scopes = {one.value: one.value for one in Permission if one is not Permission.ANYONE}
+    return {
+        "oauth2": {
+            "type": "oauth2",
+            "flows": {
+                "password": {"tokenUrl": _TOKEN, "refreshUrl": _TOKEN, "scopes": scopes},
+                "clientCredentials": {"tokenUrl": _TOKEN, "scopes": scopes},
+            },
+        },
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        "cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "browsers; changes need the header X-LinHub besides",
+        },
+    }
+
+
+def _guards(dependant: Dependant) -> Iterator[Requires | Open]:
+    for one in dependant.dependencies:
+        if isinstance(one.call, Requires | Open):
+            yield one.call
+        yield from _guards(one)
+
+
+class Application(FastAPI):
+    """FastAPI whose schema says who may do what."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            schema.setdefault("components", {})["securitySchemes"] = _schemes()
+            for route in self.routes:
+                if isinstance(route, APIRoute) and route.include_in_schema:
+                    self._secure(schema, route)
+            return schema
+        return self.openapi_schema
+
+    def _secure(self, schema: dict[str, Any], route: APIRoute) -> None:
+        for guard in _guards(route.dependant):
+            ways: list[dict[str, list[str]]] = [{"oauth2": [guard.permission.value]}, {"bearer": []}, {"cookie": []}]
+            if isinstance(guard, Open):
+                ways = [{}, *ways[1:]] if isinstance(guard, Maybe) else []
+            for method in route.methods or ():
+                schema["paths"][route.path_format][method.lower()]["security"] = ways
