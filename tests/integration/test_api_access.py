@@ -316,7 +316,7 @@ def test_access_a_route_without_a_permission_is_noticed() -> None:
     assert _declared(route.dependant) == []
 
 
-async def _populate(database_url: str) -> dict[str, dict[str, str]]:
+async def populate(database_url: str) -> dict[str, dict[str, str]]:
     """Two communities of different streets, each with something of everything; what to put into the paths of each."""
     import dataclasses
 
@@ -528,10 +528,15 @@ async def _run_of(database_url: str, community_id: str, alert: Any) -> str:
     return str(run)
 
 
-async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = "", **more: Any) -> int:
+async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = "") -> int:
+    return (await ask(http, method, path, order))[0]
+
+
+async def ask(http: httpx.AsyncClient, method: str, path: str, order: str = "", **more: Any) -> tuple[int, str]:
+    """What is answered, with whatever the route needs to listen at all. Of a stream, its first bytes."""
     if path.endswith("/stream"):
-        async with http.stream(method, path) as response:
-            return response.status_code
+        async with http.stream(method, path, params={"cursor": 0}) as response:
+            return response.status_code, (await anext(response.aiter_text(), ""))
     if path.endswith("/rows"):
         path = path.replace("/power/", "/closing/")
     if path.endswith("/monthly-reports"):
@@ -641,7 +646,8 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
             more["json"] = {"moves": [{"order_id": str(uuid4()), **more["json"]}]}
         more["headers"] = {"Idempotency-Key": str(uuid4())}
     if path.startswith("/n/"):
-        return (await http.request(method, str(http.base_url).removesuffix("/api/v1/") + path)).status_code
+        answer = await http.request(method, str(http.base_url).removesuffix("/api/v1/") + path)
+        return answer.status_code, answer.text
     if "/channels" in path and method in ("POST", "PUT"):
         more["json"] = {"code": "000000"} if path.endswith("/verify") else {}
         more["json"] |= {"sort": "sms", "address": "13800138000"} if path.endswith("channels") else {}
@@ -650,11 +656,12 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more["headers"] = {"Idempotency-Key": str(uuid4())}
     if "/gateways/" in path and method == "PUT":
         more["json"] = {"template": "json://sms.example/{to}"}
-    return (await http.request(method, path, **more)).status_code
+    answer = await http.request(method, path, **more)
+    return answer.status_code, answer.text
 
 
 async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(database_url: str) -> None:
-    places = await _populate(database_url)
+    places = await populate(database_url)
     wrong: list[str] = []
     cells = 0
     async with api_server(database_url) as url:
@@ -706,7 +713,7 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
 
 
 async def test_access_without_a_session_is_refused_everywhere_but_at_the_login(database_url: str) -> None:
-    places = await _populate(database_url)
+    places = await populate(database_url)
     async with api_server(database_url) as url, client(url) as http:
         for (method, template), permission in ROUTES.items():
             if permission is not P.ANYONE:
@@ -714,7 +721,7 @@ async def test_access_without_a_session_is_refused_everywhere_but_at_the_login(d
 
 
 async def test_access_of_a_street_office_covers_its_communities_alone(database_url: str) -> None:
-    await _populate(database_url)
+    await populate(database_url)
     async with api_server(database_url) as url:
         async with client(url, "street") as http:
             assert [one["id"] for one in (await http.get("/communities")).json()] == ["test"]

@@ -114,12 +114,13 @@ def _set_cookie(request: Request, response: Response, token: str) -> None:
 async def refresh(
     body: RefreshIn, request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, of_screen()]
 ) -> RefreshOut:
-    """A screen asks by itself, daily; it also says which build it shows."""
+    """A screen asks by itself, daily, and says which build it shows; none: it has just loaded the page."""
     id = display_of(ticket)
     assert id is not None  # noqa: S101 - only screens get here
     idle = timedelta(days=context.settings.display_idle_days)
     async with context.database.write() as connection:
-        until = await access.display_build(connection, id, body.build, idle, inet(address_of(request)))
+        build = body.build or context.cockpit.build()
+        until = await access.display_build(connection, id, build, idle, inet(address_of(request)))
         screen = await access.display(connection, id)
     if until is None or screen is None:
         raise not_found("screen", id)

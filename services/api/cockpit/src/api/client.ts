@@ -32,12 +32,14 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+/** For areas of the API that have a file of their own. */
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (options.body !== undefined) headers['Content-Type'] = 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
+  if (options.seen !== undefined) headers['If-Match'] = `"${options.seen}"`
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
@@ -59,6 +61,8 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
 interface CallOptions {
   body?: unknown
   key?: string
+  /** The version that is changed, as it was seen. */
+  seen?: number
   limit_s?: number
 }
 

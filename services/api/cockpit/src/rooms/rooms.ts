@@ -18,7 +18,16 @@ export interface Room {
   load: () => Promise<{ default: Component }>
 }
 
-export const ROOMS: readonly Room[] = []
+export const ROOMS: readonly Room[] = [
+  {
+    path: '/displays',
+    title: 'room_displays',
+    roles: ['desk', 'admin'],
+    load: () => import('./displays/Displays.vue'),
+  },
+  { path: '/keys', title: 'room_keys', roles: ['admin'], load: () => import('./keys/Keys.vue') },
+  { path: '/audit', title: 'room_audit', roles: ['admin'], load: () => import('./audit/Audit.vue') },
+]
 
 export function roomsFor(role: string): readonly Room[] {
   return ROOMS.filter((room) => room.roles.includes(role))
