@@ -29,6 +29,26 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/auth/login"): P.ANYONE,
     ("POST", "/auth/logout"): P.SELF,
     ("GET", "/auth/me"): P.SELF,
+    ("GET", "/auth/options"): P.ANYONE,
+    ("POST", "/auth/refresh"): P.ANYONE,
+    ("POST", "/auth/token"): P.ANYONE,
+    ("GET", "/auth/oidc/start"): P.ANYONE,
+    ("GET", "/auth/oidc/callback"): P.ANYONE,
+    ("GET", "/auth/sessions"): P.SELF,
+    ("DELETE", "/auth/sessions/{session_id}"): P.SELF,
+    ("POST", "/auth/sessions/end-others"): P.SELF,
+    ("POST", "/auth/password"): P.SELF,
+    ("GET", "/users"): P.USERS_HELP,
+    ("POST", "/users"): P.USERS,
+    ("GET", "/users/{user_id}"): P.USERS_HELP,
+    ("PUT", "/users/{user_id}"): P.USERS,
+    ("POST", "/users/{user_id}/disable"): P.USERS,
+    ("POST", "/users/{user_id}/enable"): P.USERS,
+    ("POST", "/users/{user_id}/password"): P.USERS_HELP,
+    ("POST", "/users/{user_id}/free"): P.USERS_HELP,
+    ("GET", "/users/{user_id}/sessions"): P.USERS,
+    ("DELETE", "/users/{user_id}/sessions/{session_id}"): P.USERS,
+    ("POST", "/users/{user_id}/sessions/end"): P.USERS,
     ("GET", "/catalogue"): P.CATALOGUE,
     ("GET", "/communities"): P.COMMUNITY,
     ("GET", "/communities/{community_id}"): P.COMMUNITY,
@@ -188,6 +208,13 @@ ROUTES: dict[tuple[str, str], Permission] = {
 """Written by hand, so that a new route fails here until somebody has decided who may use it."""
 
 NOT_DONE = {
+    ("POST", "/users"): 422,
+    ("PUT", "/users/{user_id}"): 412,
+    ("POST", "/users/{user_id}/disable"): 412,
+    ("POST", "/users/{user_id}/enable"): 412,
+    ("POST", "/users/{user_id}/password"): 400,
+    ("POST", "/users/{user_id}/free"): 204,
+    ("DELETE", "/users/{user_id}/sessions/{session_id}"): 404,
     ("PUT", "/communities/{community_id}/rotas/{rota_id}"): 412,
     ("DELETE", "/communities/{community_id}/rotas/{rota_id}"): 412,
     ("POST", "/communities/{community_id}/shifts"): 422,
@@ -258,6 +285,12 @@ HEARD = {
 }
 """Made, or refused, but heard: it would be over already, it is, nobody is being asked."""
 OWN = {
+    ("POST", "/auth/refresh"): 403,
+    ("POST", "/auth/token"): 400,
+    ("GET", "/auth/oidc/start"): 404,
+    ("GET", "/auth/oidc/callback"): 404,
+    ("DELETE", "/auth/sessions/{session_id}"): 404,
+    ("POST", "/auth/password"): 422,
     ("POST", "/me/notices/{notice_id}/ack"): 404,
     ("POST", "/me/channels"): 400,
     ("PUT", "/me/channels/{channel_id}"): 404,
@@ -357,6 +390,7 @@ async def populate(database_url: str) -> dict[str, dict[str, str]]:
             "run_id": await _run_of(database_url, id, alert),
             **await _notice(database_url, id),
             "user_id": f"user-{prefix}patrol1",
+            "session_id": "nobodys",
             **await _roster(database_url, id, prefix),
             "report_id": await _report_of(database_url, id, order),
             "photo_id": str(uuid4()),
@@ -563,6 +597,14 @@ async def ask(http: httpx.AsyncClient, method: str, path: str, order: str = "", 
     if path.endswith(("/silences", "/silences/preview")) and method == "POST":
         span = {"starts_at": "2026-11-01T00:00:00Z", "ends_at": "2026-11-02T00:00:00Z"}
         more["json"] = {"matcher": {"kinds": ["bin"]}, "why": "test", **span}
+    if path.startswith("/users/"):
+        more["headers"] = {"If-Match": '"999"'} if not path.endswith("/password") else {}
+        if method == "PUT":
+            more["json"] = {"display_name": "x", "role": "staff"}
+        if path.endswith("/disable"):
+            more["json"] = {"why": "test"}
+    if path == "/auth/password":
+        more["json"] = {"current": "x", "new": "short"}
     if path.endswith("/alert-caps") and method == "PUT":
         more["json"] = {}
     if path.endswith("/answer"):

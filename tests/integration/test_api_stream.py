@@ -254,11 +254,15 @@ async def test_stream_is_cut_when_the_account_or_the_session_ends(database_url: 
             await ended_within(live, 3)
             assert (await http.get("/communities/test/stream")).status_code == 401
     async with (
-        api_server(database_url, session_check_s=0.2, session_s=2) as url,
+        api_server(database_url, session_check_s=0.2, access_s=1, heartbeat_s=0.5) as url,
         client(url, "grid1") as http,
         stream(http, "test") as live,
     ):
         await live.named("hello")
+        # The access token it was opened with is soon over; the session is not, until it is.
+        for _ in range(3):
+            await live.named("hb")
+        await connection.execute("UPDATE app_session SET expires_at = now() WHERE user_id = 'user-grid1'")
         await ended_within(live, 5)
     await connection.close()
 

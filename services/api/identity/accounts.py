@@ -65,7 +65,7 @@ async def one(connection: Connection, who: Principal, user_id: str) -> Row:
 def account_out(row: Row) -> AccountOut:
     role = Role(row["role"])
     label = ROLE_LABELS[role]
-    same = AccountOut.model_fields.keys() & row.keys() - {"role"}
+    same = AccountOut.model_fields.keys() & set(row.keys()) - {"role"}
     return AccountOut(
         **{name: row[name] for name in same},
         role=role,
