@@ -1,6 +1,14 @@
 -- keys of platforms and services, screens paired by a code, and word to every stream of who may no longer watch
 ALTER TABLE app_user ADD COLUMN service boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN app_user.service IS 'a program or a screen: comes in by key, client or pairing, never by password';
+ALTER TABLE app_user ALTER COLUMN duty_team SET EXPRESSION AS (
+    CASE WHEN service THEN NULL
+        WHEN role = 'staff' THEN team
+        WHEN role = 'grid' THEN 'grid'
+        WHEN role = 'desk' THEN 'desk'
+        WHEN role = 'street' THEN CASE WHEN team = 'department' THEN 'department' ELSE 'street' END
+    END);
+COMMENT ON COLUMN app_user.duty_team IS 'the team whose duty this account can stand; null: of none, as every program''s';
 
 CREATE TABLE api_key (
     id           text PRIMARY KEY CHECK (id ~ '^[a-z0-9]{12}$'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 
@@ -91,7 +91,9 @@ def ticket_of(session: SessionRow | None) -> Ticket | None:
     must_change = account.must_change and session.password_mark is not None
     if must_change:
         limits = _CHANGE_ONLY if limits is None else limits & _CHANGE_ONLY
-    return Ticket(account.principal, session.id, session.expires_at, limits, must_change)
+    # What has less than its role has it less everywhere, wherever the permission is asked for.
+    who = replace(account.principal, limits=limits)
+    return Ticket(who, session.id, session.expires_at, limits, must_change)
 
 
 def _same(ticket: Ticket, session: SessionRow | None) -> bool:

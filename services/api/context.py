@@ -11,6 +11,7 @@ from services.adapters.steady_clock import SteadyClock
 from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
+from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.identity.oauth import ClientGrant
@@ -21,6 +22,7 @@ from services.api.limits import FailureLimit, ReportLimit
 from services.api.live.hub import Hub
 from services.api.monthly import MonthlyReports
 from services.api.proofs import Proofs
+from services.api.rates import Rate
 from services.api.rule_estimate import Estimate, nothing_known
 from services.api.settings import ApiSettings
 from services.api.static import Cockpit
@@ -31,6 +33,7 @@ class Context:
     settings: ApiSettings
     database: Database
     auth: Auth
+    credentials: Credentials
     hub: Hub
     cockpit: Cockpit
     curves: Cache
@@ -44,6 +47,10 @@ class Context:
     estimate: Estimate = nothing_known
     guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
     """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
+    wrong_codes: Rate = field(default_factory=lambda: Rate(5))
+    """Codes of screens that are not: so many a minute and account."""
+    pairings: Rate = field(default_factory=lambda: Rate(6))
+    """Codes that one network may ask for a minute."""
     monthly: MonthlyReports = field(default_factory=MonthlyReports)
     clients: ClientGrant | None = None
     """Who knows the clients of platforms and services; None: nobody, and the grant is refused."""

@@ -20,7 +20,7 @@ from services.api.models import KpiOut, KpisOut
 from services.api.problems import ApiError
 from services.api.shapes import Row, label
 from services.api.store import work
-from services.domain.access import Permission, Principal, allowed
+from services.domain.access import Permission, Principal
 from services.domain.kpis import COCKPIT, FIGURE_BY_NAME, Days, Kpi, present
 from services.domain.kpis import kpis as made
 from services.domain.vocabulary import Role
@@ -88,7 +88,7 @@ def asked(who: Principal, community: Row, days: Days, now: datetime, filters: Ma
         raise ApiError(HTTPStatus.FORBIDDEN, "只能查看本人的指标 · you may see your own figures only")
     start, end = days.bounds(community["timezone"])
     # 网格员 see health data of their own 网格 alone, and figures are of all: they read like everybody else here.
-    open_to = allowed(who.role, Permission.HEALTH) and who.role is not Role.GRID
+    open_to = who.may(Permission.HEALTH) and who.role is not Role.GRID
     return Asked(community["id"], community["timezone"], start, end, now, filters, Private() if open_to else PRIVATE)
 
 

@@ -16,8 +16,11 @@ from services.api.problems import ApiError, not_found
 from services.api.shapes import Row
 from services.api.store import communities as communities_store
 from services.domain.access import Permission, Principal, reaches_community
+from services.domain.vocabulary import Role
 
 COOKIE = "linhub_session"
+DISPLAY_COOKIE = "linhub_display"
+KEY_HEADER = "X-API-Key"
 REFRESH_COOKIE = "linhub_refresh"
 CSRF_HEADER = "X-LinHub"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,9 +37,10 @@ class Requires:
         token, by_cookie = _token(request)
         if token is None:
             raise unauthorised("请先登录 · log in first")
-        ticket = await context.auth.verify(token)
+        ticket = await context.credentials.ticket(token, address_of(request))
         if by_cookie:
             check_csrf(request)
+        self._check_screen(request, ticket)
         if not ticket.may(self.permission):
             if ticket.must_change:
                 raise ApiError(
@@ -45,6 +49,20 @@ class Requires:
                 )
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
         return ticket
+
+    def _check_screen(self, request: Request, ticket: Ticket) -> None:
+        _only_looks(request, ticket)
+
+
+@dataclass(frozen=True, slots=True)
+class OfScreen(Requires):
+    """A dependency of what a paired screen does for itself: nobody else may."""
+
+    permission: Permission = Permission.SELF
+
+    def _check_screen(self, request: Request, ticket: Ticket) -> None:
+        if ticket.principal.role is not Role.DISPLAY:
+            raise ApiError(HTTPStatus.FORBIDDEN, "只有已配对的屏幕可用 · only a paired screen may ask for this")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +88,29 @@ class Maybe(Open):
         if token is None:
             return None
         try:
-            ticket = await context.auth.verify(token)
+            ticket = await context.credentials.ticket(token, address_of(request))
         except ApiError:
             if by_cookie:
                 return None
             raise
         if by_cookie:
             check_csrf(request)
+        _only_looks(request, ticket)
         return ticket
 
 
+def _only_looks(request: Request, ticket: Ticket) -> None:
+    """A screen shows and does nothing, whatever its role should come to be given."""
+    if ticket.principal.role is Role.DISPLAY and request.method not in _READING:
+        raise ApiError(HTTPStatus.FORBIDDEN, "屏幕只能看 · a screen may only look")
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else "?"
+
+
 def caller(request: Request) -> Caller:
-    return Caller(request.client.host if request.client else "?", request.headers.get("User-Agent", ""))
+    return Caller(address_of(request), request.headers.get("User-Agent", ""))
 
 
 def check_csrf(request: Request) -> None:
@@ -118,12 +147,19 @@ def _token(request: Request) -> tuple[str | None, bool]:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip(), False
-    return request.cookies.get(COOKIE), True
+    if key := request.headers.get(KEY_HEADER, "").strip():
+        return key, False
+    return request.cookies.get(COOKIE) or request.cookies.get(DISPLAY_COOKIE), True
 
 
 def needs(permission: Permission) -> Any:
     """`Depends` of `Requires`, for route signatures."""
     return Depends(Requires(permission))
+
+
+def of_screen() -> Any:
+    """`Depends` of `OfScreen`."""
+    return Depends(OfScreen())
 
 
 def open_to_all() -> Any:

@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import structlog
 import uvloop
@@ -15,11 +16,14 @@ from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment
 from services.adapters.steady_clock import SteadyClock
+from services.api.anchoring import Anchoring
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
 from services.api.cache import Cache
+from services.api.clients import Clients
 from services.api.context import Context
+from services.api.credentials import Credentials
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.identity.gate import Gate
@@ -60,7 +64,9 @@ def compose(settings: ApiSettings) -> Context:
         device_poll_s=settings.device_poll_s,
         queue_bytes=settings.stream_queue_bytes,
     )
-    hub = Hub(database, auth, live, cockpit.build)
+    idle = timedelta(days=settings.display_idle_days)
+    credentials = Credentials(database, auth, check_s=settings.session_check_s, display_idle=idle)
+    hub = Hub(database, credentials, live, cockpit.build)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
     intake = Intake(settings, settings.secret_key.get_secret_value())
@@ -68,6 +74,7 @@ def compose(settings: ApiSettings) -> Context:
         settings,
         database,
         auth,
+        credentials,
         hub,
         cockpit,
         Cache(FRESH_S),
@@ -82,6 +89,7 @@ def compose(settings: ApiSettings) -> Context:
         Forgetting(database, clock, settings.report_contact_days),
         intake,
         estimate=history_estimate,
+        clients=Clients(database, auth, credentials, settings.access_s),
         oidc=Oidc.of(settings, auth, database),
         upkeep=Upkeep(database),
     )
@@ -123,6 +131,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.clock.keep())
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
+        group.create_task(Anchoring(context.database, context.settings.audit_anchor_s).run())
         group.create_task(context.upkeep.run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)

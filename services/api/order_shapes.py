@@ -18,12 +18,12 @@ from services.api.order_models import (
     PauseOut,
     PersonOut,
 )
-from services.api.shapes import Row, label, order_fields, order_masked
+from services.api.shapes import Row, label, name_shown, order_fields, order_masked
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor, Clock, Move, Order
 from services.domain.orders.clocks import schedule
 from services.domain.orders.pauses import REASONS
-from services.domain.vocabulary import Label
+from services.domain.vocabulary import Label, Role
 
 _KEPT_BACK = frozenset({"digest", "terms"})
 """Of the history: what tells retries apart, and the class's figures, which stand in `order_class` and `clocks`."""
@@ -53,17 +53,18 @@ def order_detail(row: Row, around: Around, reader: ReaderClass, actor: Actor, no
         **order_fields(row, reader, actor, now),
         order_class=None if masked else _class(order),
         clocks=_clocks(order, now),
-        offered=[_person(id, around.people) for id in order.offered],
-        workers=[_person(id, around.people) for id in order.workers],
+        offered=[_person(id, around.people, reader) for id in order.offered],
+        workers=[_person(id, around.people, reader) for id in order.workers],
         pauses=_pauses(around.history),
         links=_links(around),
-        history=[_line(line, masked) for line in around.history],
+        history=[_line(line, masked, reader) for line in around.history],
     )
 
 
-def _line(line: Row, masked: bool) -> HistoryOut:
-    if masked:
-        return HistoryOut(**{**line, "reason": None, "detail": {}})
+def _line(line: Row, masked: bool, reader: ReaderClass) -> HistoryOut:
+    if masked or reader.role is Role.DISPLAY:
+        # What people wrote may name anybody.
+        return HistoryOut(**{**line, "actor": name_shown(line["actor"], reader), "reason": None, "detail": {}})
     shown = {name: value for name, value in line["detail"].items() if name not in _KEPT_BACK}
     return HistoryOut(**{**line, "detail": shown})
 
@@ -126,9 +127,10 @@ def _pauses(history: Sequence[Row]) -> list[PauseOut]:
     return found
 
 
-def _person(id: str, people: Mapping[str, Row]) -> PersonOut:
+def _person(id: str, people: Mapping[str, Row], reader: ReaderClass) -> PersonOut:
     known = people.get(id)
-    return PersonOut(id=id, name=known["display_name"] if known else id, team=known["team"] if known else None)
+    shown = name_shown(known["display_name"], reader) if known else id
+    return PersonOut(id=id, name=shown or id, team=known["team"] if known else None)
 
 
 def _links(around: Around) -> LinksOut:

@@ -52,7 +52,6 @@ _ZH = {
     "community": "社区",
     "device": "设备",
     "person": "人员",
-    "account": "账号",
     "session": "登录",
     "login": "登录方式",
     "alert": "告警",
@@ -76,6 +75,11 @@ _ZH = {
     "channel": "渠道",
     "gateway": "网关",
     "contact": "联系人",
+    "account": "账号",
+    "street": "街道",
+    "key": "密钥",
+    "screen": "屏幕",
+    "pairing": "配对",
 }
 
 

@@ -19,6 +19,13 @@ class Rate:
         self._clock = clock
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
 
+    def would_wait_s(self, who: str) -> int:
+        """As `wait_s`, counting nothing."""
+        times = self._times.get(who, deque())
+        now = self._clock()
+        heard = [at for at in times if at > now - WINDOW_S]
+        return max(1, ceil(heard[0] + WINDOW_S - now)) if len(heard) >= self._most else 0
+
     def wait_s(self, who: str) -> int:
         """Counts this time and returns 0, or does not and returns the whole seconds until the next is heard."""
         now = self._clock()

@@ -31,7 +31,7 @@ from services.api.report_models import MOST_PHOTOS, ReportIn
 from services.api.reports import NOBODY, address_of
 from services.api.shapes import Row
 from services.api.store import communities as communities_store
-from services.domain.access import Permission, Principal, allowed
+from services.domain.access import Permission, Principal
 from services.domain.evidence import Phase, Sort
 from services.domain.orders import Move, MoveRequest
 from services.domain.reports import Category
@@ -130,7 +130,7 @@ def _account(ticket: Ticket | None) -> str | None:
 
 def _trusted(ticket: Ticket | None) -> bool:
     """Those at work write down what many call in."""
-    return ticket is not None and allowed(ticket.principal.role, Permission.ORDER_OPEN)
+    return ticket is not None and ticket.may(Permission.ORDER_OPEN)
 
 
 def admit(context: Context, request: Request, ticket: Ticket | None, community_id: str, category: Category) -> None:

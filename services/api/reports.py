@@ -23,7 +23,7 @@ from services.api.models import LabelOut
 from services.api.problems import ApiError, not_found
 from services.api.report_models import CategoryOut, DeskReportOut, MineOut, ReportOut, StepOut
 from services.api.shapes import label
-from services.domain.access import Permission, Principal, allowed
+from services.domain.access import Permission, Principal
 from services.domain.ids import CommunityId
 from services.domain.orders import Actor, Entry, OrderState
 from services.domain.orders.moves import Who, sorts_of
@@ -52,7 +52,7 @@ def hash_of(token: str) -> bytes:
 
 def may_report(ticket: Ticket | None) -> None:
     """Raises ApiError 403 for whoever has a login that is no person's."""
-    if ticket is not None and not allowed(ticket.principal.role, Permission.REPORT):
+    if ticket is not None and not ticket.may(Permission.REPORT):
         raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
 
 
@@ -262,7 +262,7 @@ def handles(order: OrderRow, actor: Actor, now: datetime) -> bool:
 
 
 def is_desk(who: Principal) -> bool:
-    return allowed(who.role, Permission.REPORT_DESK)
+    return who.may(Permission.REPORT_DESK)
 
 
 def masked_phone(phone: str | None) -> str | None:

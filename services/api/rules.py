@@ -16,7 +16,7 @@ from services.api.models import LabelOut
 from services.api.problems import ApiError
 from services.api.rule_models import FaultOut, InForceOut, OverrideOut, RuleOut, VersionOut
 from services.api.store import Q
-from services.domain.access import Permission, Principal, allowed
+from services.domain.access import Permission, Principal
 from services.domain.rules.document import Others, kind_name
 from services.domain.rules.editing import Standing
 from services.domain.rules.rule import Rule
@@ -121,7 +121,7 @@ def refuse(words: Label) -> ApiError:
 
 def check_may(who: Principal, life_safety: bool) -> None:
     """Raises ApiError 403 where a rule about life and death is not the asker's to change."""
-    if life_safety and not allowed(who.role, Permission.RULE_SAFETY):
+    if life_safety and not who.may(Permission.RULE_SAFETY):
         raise ApiError(
             HTTPStatus.FORBIDDEN, "生命安全规则只有管理员可改 · only an administrator may change a life-safety rule"
         )
@@ -129,7 +129,7 @@ def check_may(who: Principal, life_safety: bool) -> None:
 
 def sees_private(who: Principal) -> bool:
     """Whether settings of single people are shown: a 网格员 sees health data of their own 网格 only, hence not here."""
-    return allowed(who.role, Permission.HEALTH) and who.role is not Role.GRID
+    return who.may(Permission.HEALTH) and who.role is not Role.GRID
 
 
 async def in_force(connection: Connection, community_id: str) -> InForceOut:

@@ -29,6 +29,12 @@ class ApiSettings(EvidenceSettings):
     """Changes to how long sessions live, by role: `desk=4d/90d, staff=12h/30d` (without use / at most)."""
     session_check_s: float = Field(default=5.0, gt=0, le=10.0)
     """How long a disabled user may still be let in, and how often live streams ask again."""
+    display_idle_days: int = Field(default=90, ge=1, le=3650)
+    """A paired screen that was not switched on for so long is paired anew; one in use never runs out."""
+    audit_anchor_s: float = Field(default=3600.0, gt=0)
+    """How often the newest row of the audit trail is said to the log, for `linhub audit verify`."""
+    key_per_minute: int = Field(default=600, ge=1, le=100_000)
+    """Requests a minute that a new key may make, unless it is given a rate of its own."""
     login_failures: int = Field(default=5, ge=1)
     """So many wrong passwords of one name from one network before it has to wait, longer each time."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")

@@ -13,7 +13,7 @@ from services.api.moves import moves_of
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor
 from services.domain.orders.clocks import running
-from services.domain.vocabulary import Label
+from services.domain.vocabulary import Label, Role
 
 Row = Mapping[str, Any]
 
@@ -98,6 +98,11 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
     )
 
 
+def name_shown(whole: str | None, reader: ReaderClass) -> str | None:
+    """Of somebody who works: everybody who comes by sees a screen, so it shows the family name alone."""
+    return f"{whole[0]}**" if whole and reader.role is Role.DISPLAY else whole
+
+
 def order_masked(row: Row, reader: ReaderClass) -> bool:
     private = row["rule_id"] is not None and about_health(row["rule_id"])
     return private and not reader.sees_health(row["place_grid_id"])
@@ -117,6 +122,7 @@ def order_fields(row: Row, reader: ReaderClass, actor: Actor, now: datetime | No
     return {
         **{name: row[name] for name in _SAME},
         "title": _MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        "assignee": name_shown(row["assignee"], reader),
         "due": due,
         "due_for": due_for,
         "moves": list(moves),
@@ -142,7 +148,6 @@ _SAME = (
     "x",
     "y",
     "team",
-    "assignee",
     "state",
     "version",
     "created_at",

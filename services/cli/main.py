@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from services.cli import (
+    audit,
     bench,
     device,
     doctor,
@@ -36,6 +37,7 @@ VERBS = (
     device,
     meter,
     evidence,
+    audit,
     rules,
     plans,
     orders,

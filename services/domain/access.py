@@ -181,6 +181,12 @@ class Principal:
     household_id: str | None = None
     leads: bool = False
     """Leads the team."""
+    limits: frozenset[Permission] | None = None
+    """What a key or a screen was given of the role's permissions; None: all of them."""
+
+    def may(self, permission: Permission) -> bool:
+        """Ask this of whoever asks, never the role alone: a key has less than its account."""
+        return allowed(self.role, permission) and (self.limits is None or permission in self.limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +214,7 @@ def reader_class(who: Principal) -> ReaderClass:
     return ReaderClass(
         role=who.role,
         team=who.team,
-        health=allowed(who.role, Permission.HEALTH),
+        health=who.may(Permission.HEALTH),
         grid_id=who.grid_id if who.role is Role.GRID else None,
     )
 

@@ -64,13 +64,13 @@ WITH place AS (
 ), member AS (
     SELECT u.id, u.role, u.duty_team, u.leads, u.grid_id FROM app_user u
     WHERE u.community_id = $1 AND u.disabled_at IS NULL
-      AND (u.duty_team = ANY (ARRAY[$2, 'desk', 'street', 'department']) OR u.role = 'admin')
+      AND (u.duty_team = ANY (ARRAY[$2, 'desk', 'street', 'department']) OR (u.role = 'admin' AND NOT u.service))
     UNION ALL
     SELECT u.id, u.role, u.duty_team, u.leads, u.grid_id FROM place JOIN app_user u ON u.street_id = place.street_id
-    WHERE u.community_id IS NULL AND u.disabled_at IS NULL AND (u.duty_team IN ('street', 'department') OR u.role = 'admin')
+    WHERE u.community_id IS NULL AND u.disabled_at IS NULL AND (u.duty_team IN ('street', 'department') OR (u.role = 'admin' AND NOT u.service))
     UNION ALL
     SELECT u.id, u.role, u.duty_team, u.leads, u.grid_id FROM app_user u
-    WHERE u.role = 'admin' AND u.community_id IS NULL AND u.street_id IS NULL AND u.disabled_at IS NULL
+    WHERE u.role = 'admin' AND NOT u.service AND u.community_id IS NULL AND u.street_id IS NULL AND u.disabled_at IS NULL
 )
 SELECT m.id, m.role, m.duty_team AS team, m.leads, m.grid_id, s.post, r.team IS NOT NULL AS rostered,
        extract(epoch FROM place.local::time)::float8 / 3600 AS hour

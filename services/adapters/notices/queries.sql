@@ -22,7 +22,7 @@ SELECT c.id AS community, c.timezone, a.id, a.role, a.team, a.grid_id, a.househo
 FROM community c
 JOIN app_user a ON a.community_id = c.id OR (a.community_id IS NULL AND a.street_id = c.street_id)
     OR (a.community_id IS NULL AND a.street_id IS NULL AND a.role = 'admin')
-WHERE c.id = ANY ($1::text[]) AND a.disabled_at IS NULL
+WHERE c.id = ANY ($1::text[]) AND a.disabled_at IS NULL AND NOT a.service
 ORDER BY c.id, a.id
 
 -- name: people_of_homes

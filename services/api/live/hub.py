@@ -15,7 +15,8 @@ import asyncpg
 import structlog
 
 from services.api import figures, meters
-from services.api.auth import Auth, Ticket
+from services.api.auth import Ticket
+from services.api.credentials import Credentials
 from services.api.database import AWAY, Database, DatabaseAwayError
 from services.api.live import batch, frames
 from services.api.live.channel import Channel
@@ -32,6 +33,9 @@ _FRESH_S = 5.0
 _READY_S = 15.0
 """A busy moment stops the heart sooner than it takes the service out of rotation."""
 _KPIS_EVERY_S = 30.0
+_LATELY_S = 30.0
+"""A stream that opens so long after a change of its access is looked at once more."""
+_RETRY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,11 @@ class HubSettings:
 class Hub:
     """One a process. `run` keeps it alive; `join` and `leave` bracket each stream."""
 
-    def __init__(self, database: Database, auth: Auth, settings: HubSettings, build: Callable[[], str]) -> None:
+    def __init__(
+        self, database: Database, credentials: Credentials, settings: HubSettings, build: Callable[[], str]
+    ) -> None:
         self._database = database
-        self._auth = auth
+        self._credentials = credentials
         self._settings = settings
         self._build = build
         self._channels: dict[str, Channel] = {}
@@ -55,6 +61,9 @@ class Hub:
         self._read_at: float | None = None
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._changed: set[str] = set()
+        self._access = asyncio.Event()
+        self._lately: dict[str, float] = {}
         self._closed = False
         self.started = asyncio.Event()
         """Set once the outbox has been read to its end."""
@@ -79,6 +88,7 @@ class Hub:
             self._forever("poll", self._poll, self._settings.device_poll_s),
             self._forever("beat", self._beat, self._settings.heartbeat_s),
             self._forever("sessions", self._check_sessions, self._settings.session_check_s),
+            self._forever("access", self._cut, 0.0),
         )
         await asyncio.gather(*loops)
 
@@ -120,6 +130,10 @@ class Hub:
             head = self._cursor
             channel = self._channels.setdefault(community_id, Channel(community_id))
             channel.clients.add(client)
+            if self._lately.keys() & _names(ticket):
+                # Verified before the change, perhaps, and not yet here when it was heard of.
+                self._changed |= _names(ticket)
+                self._access.set()
         meters.STREAMS.inc()
         try:
             async with self._database.read() as connection:
@@ -175,6 +189,7 @@ class Hub:
         try:
             await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
             await connection.add_listener("outbox", lambda *_: self._wake.set())
+            await connection.add_listener("session", lambda *said: self._heard(str(said[-1])))
             connection.add_termination_listener(lambda _: self._wake.set())
             await self._start_at(connection)
             while True:
@@ -250,7 +265,39 @@ class Hub:
             if client.ticket.expires_at <= now:
                 client.end("session")
         if clients:
-            valid = await self._auth.still_valid(client.ticket for client in clients)
-            for client in clients:
-                if client.ticket.token_id not in valid:
-                    client.end("session")
+            await self._end_invalid(clients)
+
+    def _heard(self, name: str) -> None:
+        """Somebody's access has changed (`user:…`, `session:…`, `key:…`, `display:…`), and is committed."""
+        self._credentials.forget(name)
+        now = time.monotonic()
+        self._lately = {one: at for one, at in self._lately.items() if now - at < _LATELY_S} | {name: now}
+        self._changed.add(name)
+        self._access.set()
+
+    async def _cut(self) -> None:
+        """Looks again at whoever a change may be about; the loop above does so at everybody, should a word be lost."""
+        await self._access.wait()
+        self._access.clear()
+        names = set(self._changed)
+        touched = [client for client in self._clients() if _names(client.ticket) & names]
+        try:
+            if touched:
+                await self._end_invalid(touched)
+        except AWAY:
+            self._access.set()
+            await asyncio.sleep(_RETRY_S)
+            raise
+        self._changed -= names
+
+    async def _end_invalid(self, clients: list[Client]) -> None:
+        valid = await self._credentials.still_valid(client.ticket for client in clients)
+        for client in clients:
+            if client.ticket.token_id not in valid:
+                client.end("session")
+
+
+def _names(ticket: Ticket) -> set[str]:
+    """What changes of its access are called."""
+    id = ticket.token_id
+    return {f"user:{ticket.principal.id}", id if ":" in id else f"session:{id}"}

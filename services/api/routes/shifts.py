@@ -32,7 +32,7 @@ from services.api.roster_models import (
 )
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.routes.rosters import refusals, told
-from services.domain.access import Permission, allowed
+from services.domain.access import Permission
 from services.domain.ids import CommunityId
 from services.domain.rosters import Shift
 from services.domain.vocabulary import Team
@@ -173,7 +173,7 @@ async def swap(
         other = await in_scope(
             connection, who, await changes.shift(connection, body.for_shift_id), "shift", body.for_shift_id
         )
-        if one["user_id"] != who.id and not allowed(who.role, Permission.ROSTER_EDIT):
+        if one["user_id"] != who.id and not who.may(Permission.ROSTER_EDIT):
             raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "只能换自己的班 · this is not your shift")
         with refusals():
             changes.check_swappable(one, other, now)

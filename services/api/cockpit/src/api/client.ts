@@ -38,6 +38,7 @@ export interface Answer<T> {
   etag: string | null
 }
 
+/** For areas of the API that have a file of their own. */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   return (await request<T>(method, path, options)).data
 }
@@ -52,6 +53,7 @@ export async function request<T>(
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (options.body !== undefined) headers['Content-Type'] ??= 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
+  if (options.seen !== undefined) headers['If-Match'] = `"${options.seen}"`
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
@@ -86,6 +88,8 @@ export interface CallOptions {
   body?: unknown
   headers?: Record<string, string>
   key?: string
+  /** The version that is changed, as it was seen. */
+  seen?: number
   limit_s?: number
 }
 

@@ -16,7 +16,7 @@ export const view = ref<View>(remembered('view', ['wall', 'desk']) ?? 'desk')
 
 /** Who watches gets the dark wall; who works on orders gets the light desk — until somebody chooses. */
 export function suit(role: string): void {
-  const watches = role === 'street' || role === 'platform'
+  const watches = role === 'street' || role === 'platform' || role === 'display'
   view.value = remembered('view', ['wall', 'desk']) ?? (watches ? 'wall' : 'desk')
   theme.value = remembered('theme', ['dark', 'light']) ?? (view.value === 'wall' ? 'dark' : 'light')
 }

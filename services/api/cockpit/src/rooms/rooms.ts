@@ -31,6 +31,14 @@ export const ROOMS: readonly Room[] = [
     roles: ['street', ...DESK],
     load: () => import('./figures/Figures.vue'),
   },
+  {
+    path: '/displays',
+    title: 'room_displays',
+    roles: ['desk', 'admin'],
+    load: () => import('./displays/Displays.vue'),
+  },
+  { path: '/keys', title: 'room_keys', roles: ['admin'], load: () => import('./keys/Keys.vue') },
+  { path: '/audit', title: 'room_audit', roles: ['admin'], load: () => import('./audit/Audit.vue') },
 ]
 
 export function roomsFor(role: string): readonly Room[] {

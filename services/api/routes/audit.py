@@ -1,0 +1,49 @@
+"""The audit trail (审计): who did what to whom, as far as the asker's scope reaches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from services.api import cursor
+from services.api.access_models import AuditOut, AuditPage
+from services.api.auth import Ticket
+from services.api.context import Ctx
+from services.api.guard import needs
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit
+from services.api.routes.keys import reach_of
+from services.api.store import access
+from services.api.store.access import AuditFilter
+from services.domain.access import Permission
+
+router = APIRouter(prefix=PREFIX, tags=["audit 审计"], responses=PROBLEMS)
+
+Text = Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")]
+
+
+@router.get("/audit", summary="审计记录 The audit trail, newest first")
+async def audit(
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.AUDIT)],
+    actor: Text = None,
+    action: Annotated[Text, Query(description="开头 beginning, such as `key.`")] = None,
+    subject: Annotated[Text, Query(description="开头 beginning, such as `device:`")] = None,
+    since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+    until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    after: Annotated[Cursor, Query(alias="cursor")] = None,
+    limit: Limit = 100,
+) -> AuditPage:
+    """Accounts bound to a community or street see its lines alone; `linhub audit verify` proves the chain."""
+    key = cursor.decode(after, 1)
+    if key is not None and not (key[0].isascii() and key[0].isdecimal() and len(key[0]) < 19):
+        raise cursor.refused()
+    wanted = AuditFilter(actor or None, action or None, subject or None, since, until)
+    async with context.database.read() as connection:
+        rows = await access.audit_page(
+            connection, reach_of(ticket.principal), wanted, before=int(key[0]) if key else None, limit=limit + 1
+        )
+    page = rows[:limit]
+    more = cursor.encode(page[-1]["id"]) if len(rows) > limit else None
+    return AuditPage(items=[AuditOut(**row) for row in page], next=more)

@@ -1,0 +1,143 @@
+"""What a screen asks without a login: a code to show, and whether somebody has typed it in."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Request, Response
+
+from services.api.access_models import ClaimIn, ClaimOut, PairingOut, RefreshIn, RefreshOut
+from services.api.auth import Ticket
+from services.api.context import Ctx
+from services.api.credentials import display_of, display_text, hashed, inet, new_secret
+from services.api.guard import DISPLAY_COOKIE, address_of, of_screen, open_to_all
+from services.api.limits import network_of
+from services.api.models import Problem
+from services.api.pairing import new_code, qr, shown
+from services.api.problems import ApiError, not_found
+from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.store import access
+
+router = APIRouter(prefix=f"{PREFIX}/displays", tags=["displays 屏幕"], responses=PROBLEMS)
+
+LASTS = timedelta(minutes=10)
+POLL_S = 2.0
+MOST_OPEN = 500
+"""Codes open at a time, of everybody: more is no wall being hung but a flood."""
+_COOKIE_S = 400 * 86_400
+"""The longest that browsers keep one; each refresh begins it anew."""
+_MANY: dict[int | str, dict[str, Any]] = {
+    429: {"model": Problem, "description": "请求过多 · too many codes asked for; see Retry-After"}
+}
+
+
+def _too_many(wait_s: int) -> ApiError:
+    return ApiError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"配对码申请过多，请 {wait_s} 秒后再试 · too many codes were asked for; try again in {wait_s} s",
+        headers={"Retry-After": str(wait_s)},
+    )
+
+
+@router.post(
+    "/pairings",
+    summary="申请配对码 A code for a screen to show",
+    status_code=201,
+    dependencies=[open_to_all()],
+    responses=_MANY,
+)
+async def ask(request: Request, context: Ctx) -> PairingOut:
+    """Good for ten minutes and one screen. The desk types it in at `/displays`."""
+    address = address_of(request)
+    wait_s = context.pairings.wait_s(network_of(address))
+    if wait_s:
+        raise _too_many(wait_s)
+    id, secret = uuid4(), new_secret()
+    async with context.database.write() as connection:
+        if await access.open_pairings(connection) >= MOST_OPEN:
+            raise _too_many(60)
+        until = None
+        while until is None:
+            code = new_code()
+            until = await access.insert_pairing(connection, id, code, hashed(secret), inet(address), LASTS)
+    where = f"{request.url.scheme}://{request.url.netloc}/displays"
+    return PairingOut(
+        id=id,
+        code=shown(code),
+        secret=secret,
+        expires_at=until,
+        poll_s=POLL_S,
+        address=where,
+        qr=qr(f"{where}?code={shown(code)}"),
+    )
+
+
+@router.post("/pairings/{pairing_id}/claim", summary="领取会话 Has it been typed in", dependencies=[open_to_all()])
+async def claim(pairing_id: UUID, body: ClaimIn, request: Request, response: Response, context: Ctx) -> ClaimOut:
+    """By the screen that asked, with its secret. `paired` sets its cookie; asked again within the ten minutes, it sets
+    another, for an answer may be lost with the power."""
+    address = address_of(request)
+    async with context.database.write() as connection:
+        row = await access.pairing(connection, pairing_id)
+        if row is None or not hmac.compare_digest(row["secret_hash"], hashed(body.secret)):
+            raise not_found("pairing", pairing_id)
+        if row["expires_at"] <= context.clock.now():
+            return ClaimOut(state="expired")
+        if row["display_id"] is None:
+            return ClaimOut(state="waiting")
+        secret = new_secret()
+        if not await access.give_display_secret(connection, row["display_id"], hashed(secret), inet(address)):
+            return ClaimOut(state="expired")
+        screen = await access.display(connection, row["display_id"])
+        assert screen is not None  # noqa: S101 - it was written just now
+    _set_cookie(request, response, display_text(row["display_id"], secret))
+    return ClaimOut(state="paired", community_id=screen["community_id"], name=screen["name"])
+
+
+def _set_cookie(request: Request, response: Response, token: str) -> None:
+    response.set_cookie(
+        DISPLAY_COOKIE,
+        token,
+        max_age=_COOKIE_S,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+
+
+@router.post("/me/refresh", summary="续期 Renew this screen's session")
+async def refresh(
+    body: RefreshIn, request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, of_screen()]
+) -> RefreshOut:
+    """A screen asks by itself, daily, and says which build it shows; none: it has just loaded the page."""
+    id = display_of(ticket)
+    assert id is not None  # noqa: S101 - only screens get here
+    idle = timedelta(days=context.settings.display_idle_days)
+    async with context.database.write() as connection:
+        build = body.build or context.cockpit.build()
+        until = await access.display_build(connection, id, build, idle, inet(address_of(request)))
+        screen = await access.display(connection, id)
+    if until is None or screen is None:
+        raise not_found("screen", id)
+    if token := request.cookies.get(DISPLAY_COOKIE):
+        _set_cookie(request, response, token)
+    return RefreshOut(
+        name=screen["name"], community_id=screen["community_id"], expires_at=until, build=context.cockpit.build()
+    )
+
+
+@router.post("/me/logout", status_code=204, summary="断开本屏 Cut this screen off")
+async def logout(request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, of_screen()]) -> None:
+    """It falls back to its pairing page."""
+    id = display_of(ticket)
+    assert id is not None  # noqa: S101 - only screens get here
+    async with context.database.write() as connection:
+        await access.revoke_display(connection, id, ticket.principal.id)
+    response.delete_cookie(
+        DISPLAY_COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
+    )
