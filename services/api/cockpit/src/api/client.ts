@@ -38,6 +38,16 @@ export interface Answer<T> {
   etag: string | null
 }
 
+export interface CallOptions {
+  /** A text, a form or a file is sent as it is; anything else as JSON. */
+  body?: unknown
+  headers?: Record<string, string>
+  key?: string
+  /** The version that is changed, as it was seen: somebody else's change meanwhile is a 412. */
+  version?: number
+  limit_s?: number
+}
+
 /** For areas of the API that have a file of their own. */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   return (await request<T>(method, path, options)).data
@@ -48,23 +58,20 @@ export async function request<T>(
   path: string,
   options: CallOptions = {},
 ): Promise<Answer<T>> {
+  const { body } = options
+  const plain = typeof body === 'string' || body instanceof FormData || body instanceof Blob
   const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
-  if (options.body !== undefined) headers['Content-Type'] ??= 'application/json'
+  if (body !== undefined && !plain) headers['Content-Type'] = 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
-  if (options.seen !== undefined) headers['If-Match'] = `"${options.seen}"`
+  if (options.version !== undefined) headers['If-Match'] = `"${options.version}"`
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
       method,
       headers,
-      body:
-        options.body === undefined
-          ? undefined
-          : typeof options.body === 'string'
-            ? options.body
-            : JSON.stringify(options.body),
+      body: body === undefined ? undefined : plain ? body : JSON.stringify(body),
       credentials: 'same-origin',
       cache: 'no-store',
       signal: AbortSignal.timeout((options.limit_s ?? 20) * 1000),
@@ -75,22 +82,9 @@ export async function request<T>(
   const text = await answer.text().catch(() => '')
   if (answer.ok) {
     const json = answer.headers.get('Content-Type')?.includes('json') ?? false
-    return {
-      data: (text && json ? JSON.parse(text) : text || undefined) as T,
-      etag: answer.headers.get('ETag'),
-    }
+    return { data: (text && json ? JSON.parse(text) : text || undefined) as T, etag: answer.headers.get('ETag') }
   }
   throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
-}
-
-export interface CallOptions {
-  /** A string is sent as it is, with the `Content-Type` of `headers`; anything else as JSON. */
-  body?: unknown
-  headers?: Record<string, string>
-  key?: string
-  /** The version that is changed, as it was seen. */
-  seen?: number
-  limit_s?: number
 }
 
 /** What a refusal says; a proxy's page that is not JSON is told by its status. */

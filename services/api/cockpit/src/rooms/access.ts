@@ -22,7 +22,7 @@ export const access = {
   pair: (community: string, body: Schemas['DisplayIn']) =>
     call<Display>('POST', `/communities/${id(community)}/displays`, { body }),
   rename: (one: Display, name: string, place: string) =>
-    call<Display>('PUT', `/displays/${id(one.id)}`, { body: { name, place }, seen: one.version }),
+    call<Display>('PUT', `/displays/${id(one.id)}`, { body: { name, place }, version: one.version }),
   cutOff: (one: Display) => call<Display>('POST', `/displays/${id(one.id)}/revoke`),
 
   services: () => call<Schemas['ServicePage']>('GET', '/service-accounts?limit=200'),
