@@ -17,6 +17,7 @@ from services.api.intake import Intake
 from services.api.limits import FailureLimit, ReportLimit
 from services.api.live.hub import Hub
 from services.api.monthly import MonthlyReports
+from services.api.pictures import Gallery
 from services.api.proofs import Proofs
 from services.api.rule_estimate import Estimate, nothing_known
 from services.api.settings import ApiSettings
@@ -37,6 +38,7 @@ class Context:
     report_limit: ReportLimit
     forgetting: Forgetting
     intake: Intake
+    gallery: Gallery
     estimate: Estimate = nothing_known
     guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
     """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""

@@ -25,6 +25,7 @@ from services.api.forgetting import Forgetting
 from services.api.intake import Intake
 from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
+from services.api.pictures import Gallery, KpiBoard
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
 from services.api.settings import ApiSettings
@@ -51,7 +52,8 @@ def compose(settings: ApiSettings) -> Context:
         device_poll_s=settings.device_poll_s,
         queue_bytes=settings.stream_queue_bytes,
     )
-    hub = Hub(database, auth, live, cockpit.build)
+    board = KpiBoard(database)
+    hub = Hub(database, auth, live, cockpit.build, board)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
     intake = Intake(settings, settings.secret_key.get_secret_value())
@@ -72,6 +74,7 @@ def compose(settings: ApiSettings) -> Context:
         ),
         Forgetting(database, clock, settings.report_contact_days),
         intake,
+        Gallery(database, board, cockpit.build),
         estimate=history_estimate,
     )
 
