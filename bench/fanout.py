@@ -114,7 +114,7 @@ async def measure(
     servers: BenchServers, *, displays: int, seconds: float, stalled: int, say: Callable[[str], None]
 ) -> FanOut:
     async with prepared(servers) as made, running(*made) as system:
-        alerts = await _alerts(system, RATE)
+        alerts = await put_alerts(system, RATE)
         say(f"{displays} displays open their streams")
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -143,7 +143,7 @@ async def _measured(
     say(f"{RATE} events a second for {seconds:.0f} s")
     before, began, sent = _cpu(api), time.monotonic(), 0
     while time.monotonic() - began < seconds:
-        await _event(system, alerts[sent % len(alerts)])
+        await event(system, alerts[sent % len(alerts)])
         sent += 1
         await asyncio.sleep(max(0.0, began + sent / RATE - time.monotonic()))
     took = time.monotonic() - began
@@ -159,7 +159,7 @@ async def _measured(
     )  # fmt: skip
 
 
-async def _event(system: CockpitSystem, alert: Any) -> None:
+async def event(system: CockpitSystem, alert: Any) -> None:
     """One repeat, committed as the engine would."""
     async with system.connection.transaction():
         trigger = json.dumps({"sent": round(time.time() * 1000, 1)})
@@ -171,7 +171,7 @@ async def _event(system: CockpitSystem, alert: Any) -> None:
         )
 
 
-async def _alerts(system: CockpitSystem, count: int) -> list[Any]:
+async def put_alerts(system: CockpitSystem, count: int) -> list[Any]:
     made = []
     for row in await system.connection.fetch("SELECT device_no, kind, place FROM device LIMIT $1", count):
         alert = uuid4()
