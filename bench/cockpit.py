@@ -147,9 +147,13 @@ async def _pace(system: CockpitSystem, paths: list[str], seconds: float, say: Sa
     process = context.Process(target=_ask, args=(system.port, paths, system.token, seconds, theirs), daemon=True)
     api = psutil.Process(system.api.process.pid)
     process.start()
+    theirs.close()
     await asyncio.to_thread(ours.recv)
     before, began = api.cpu_times(), time.monotonic()
-    times, failed = await asyncio.to_thread(ours.recv)
+    try:
+        times, failed = await asyncio.to_thread(ours.recv)
+    except EOFError:
+        raise RuntimeError(f"the load ended early:\n{system.api.log()}") from None
     after, took = api.cpu_times(), time.monotonic() - began
     process.join(10)
     system.api.check()

@@ -270,18 +270,41 @@ BEGIN
 END
 $$;
 
--- The rows of an export, a device after the other.
-CREATE FUNCTION readings_export(p_community text, p_devices integer[], p_from timestamptz, p_to timestamptz)
-    RETURNS TABLE (device_no integer, ts timestamptz, vals float8[]) LANGUAGE plpgsql STABLE ROWS 100000
-    SET plan_cache_mode = force_custom_plan AS $$
-DECLARE
-    v_no integer;
+-- The same in buckets, empty ones left out.
+CREATE FUNCTION readings_bucketed(p_community text, p_device integer, p_slot integer, p_from timestamptz,
+                                  p_to timestamptz, p_bucket interval)
+    RETURNS TABLE (bucket timestamptz, n bigint, mean float8, low float8, high float8, total float8, newest float8)
+    LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-    FOREACH v_no IN ARRAY ARRAY(SELECT d.device_no FROM device d WHERE d.device_no = ANY (p_devices)
-                                AND d.community_id = p_community ORDER BY d.device_no) LOOP
-        RETURN QUERY
-        SELECT r.device_no, r.ts, r.vals FROM reading r
-        WHERE r.device_no = v_no AND r.ts >= p_from AND r.ts < p_to ORDER BY r.ts;
-    END LOOP;
+    IF NOT EXISTS (SELECT FROM device d WHERE d.device_no = p_device AND d.community_id = p_community) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT time_bucket(p_bucket, r.ts), count(*), avg(r.vals[p_slot]), min(r.vals[p_slot]), max(r.vals[p_slot]),
+           sum(r.vals[p_slot]), public.last(r.vals[p_slot], r.ts)
+    FROM reading r
+    WHERE r.device_no = p_device AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_slot] IS NOT NULL
+    GROUP BY 1 ORDER BY 1;
 END
 $$;
+
+-- Lines of an export, a page of one device: id, time in UTC to the millisecond, and the values asked for, by commas.
+CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integer[], p_after timestamptz,
+                               p_to timestamptz, p_limit integer)
+    RETURNS TABLE (line text) LANGUAGE sql STABLE AS $$
+    SELECT d.id || ',' || to_char(r.ts AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ','
+           || array_to_string(ARRAY(SELECT r.vals[s.slot] FROM unnest(p_slots) WITH ORDINALITY AS s (slot, n)
+                                    ORDER BY s.n), ',', '')
+    FROM device d
+    CROSS JOIN LATERAL (
+        SELECT x.ts, x.vals FROM reading x
+        WHERE x.device_no = d.device_no AND x.ts > p_after AND x.ts < p_to
+        ORDER BY x.ts LIMIT p_limit
+    ) AS r
+    WHERE d.device_no = p_device AND d.community_id = p_community
+    ORDER BY r.ts
+$$;
+
+CREATE INDEX work_order_closed ON work_order (community_id, closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX work_order_dropped ON work_order (community_id, created_at)
+    WHERE state IN ('cancelled', 'false_alarm', 'merged');

@@ -14,7 +14,7 @@ from services.api.cache import Cache
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.intake import Intake
-from services.api.limits import FailureLimit, ReportLimit
+from services.api.limits import Buckets, FailureLimit, Rate, ReportLimit
 from services.api.live.hub import Hub
 from services.api.monthly import MonthlyReports
 from services.api.pictures import Gallery
@@ -42,6 +42,10 @@ class Context:
     estimate: Estimate = nothing_known
     guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
     """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
+    tiles: Cache = field(default_factory=lambda: Cache(5.0))
+    """What tiles and the public show, five seconds old at most."""
+    public_limit: Buckets = field(default_factory=lambda: Buckets(Rate(60, 3600)))
+    """Requests without a login: sixty at once, one a second in the long run, by address."""
     monthly: MonthlyReports = field(default_factory=MonthlyReports)
 
 

@@ -21,6 +21,7 @@ from services.api.auth import Auth
 from services.api.cache import Cache
 from services.api.context import Context
 from services.api.data.curves import CurveKeeper
+from services.api.data.forecasting import Forecaster
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.intake import Intake
@@ -117,6 +118,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
         group.create_task(CurveKeeper(context.database, context.settings.curves_every_s).run())
+        group.create_task(Forecaster(context.database, context.settings.curves_every_s).run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

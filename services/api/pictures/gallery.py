@@ -13,11 +13,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from pydantic_core import to_json
 
-from services.api.database import AWAY, Connection, Database
+from services.api.database import AWAY, Database
 from services.api.models import CommunityOut
 from services.api.pictures.board import KpiBoard
 from services.api.pictures.picture import Picture
-from services.api.store import Q
 from services.domain.access import Principal
 
 log = structlog.get_logger(__name__)
@@ -71,9 +70,12 @@ class Gallery:
         self._hung: OrderedDict[str, _Hung] = OrderedDict()
         self._mark = f"{time.time_ns():x}"
 
-    async def show(self, connection: Connection, who: Principal, community: CommunityOut) -> Body:
-        """The community as it is now, for this asker, whose scope holds it. Raises what the database raises."""
-        head: int = await connection.fetchval(Q["outbox_head_of"], community.id)
+    async def show(self, who: Principal, community: CommunityOut, head: int) -> Body:
+        """The community as it is now, with every event up to `head`, for this asker, whose scope holds it.
+
+        Call it without a connection in hand: a refresh needs one, and all who wait for it would hold the others.
+        Raises what the database raises.
+        """
         hung = self._hung.get(community.id)
         if hung is None:
             hung = self._hung[community.id] = _Hung(Picture(community.id))

@@ -21,6 +21,7 @@ from services.api.models import (
 from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.shapes import Row
 from services.api.store import communities as store
+from services.api.store import system
 from services.domain.access import Permission, reaches_community
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["communities 社区"], responses=PROBLEMS)
@@ -89,7 +90,8 @@ async def snapshot(
     Device states are a second old at most, or as old as `at` says; key figures have a time of their own."""
     async with context.database.read() as connection:
         row = await community_in_scope(connection, ticket.principal, community_id)
-        body = await context.gallery.show(connection, ticket.principal, community_out(row))
+        head = await system.outbox_head_of(connection, community_id)
+    body = await context.gallery.show(ticket.principal, community_out(row), head)
     await context.watchers.watches(ticket, community_id)
     headers = {"ETag": body.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
     if body.tag in request.headers.get("If-None-Match", ""):
