@@ -189,8 +189,9 @@ ORDER BY d.id
 -- name: alerts_at
 SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
        l.severity AS then_severity, l.what AS then_what, l.at AS then_at, l.trigger AS then_trigger,
-       n.occurrences AS then_occurrences
+       n.occurrences AS then_occurrences, w.created_at AS order_at
 FROM alert AS a
+LEFT JOIN work_order AS w ON w.id = a.order_id
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
 LEFT JOIN LATERAL (
