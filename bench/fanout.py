@@ -13,7 +13,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 from uuid import uuid4
@@ -176,8 +176,9 @@ async def put_alerts(system: CockpitSystem, count: int) -> list[Any]:
     for row in await system.connection.fetch("SELECT device_no, kind, place FROM device LIMIT $1", count):
         alert = uuid4()
         await system.connection.execute(
-            "INSERT INTO alert (id, community_id, rule_id, rule_version, family, subject, active_rules, device_no, kind, "
-            "severity, team, state, title_zh, title_en, why_zh, why_en, place, onset_at, fired_at, last_at, correlation) "
+            "INSERT INTO alert (id, community_id, rule_id, rule_version, family, subject, active_rules, device_no, "
+            "kind, severity, team, state, title_zh, title_en, why_zh, why_en, place, onset_at, fired_at, last_at, "
+            "correlation) "
             "VALUES ($1, $2, 'bench', 1, 'bench', 'device:' || $3::integer, '{bench}', $3, $4, 'minor', 'patrol', "
             "'firing', '测', 'bench', '测', 'bench', $5, now(), now(), now(), 'bench')",
             alert, system.community.id, row["device_no"], row["kind"], row["place"],
@@ -195,7 +196,3 @@ async def _core(process: psutil.Process, seconds: float) -> float:
     before, began = _cpu(process), time.monotonic()
     await asyncio.sleep(seconds)
     return (_cpu(process) - before) / (time.monotonic() - began)
-
-
-def figures(found: FanOut) -> dict[str, Any]:
-    return asdict(found)

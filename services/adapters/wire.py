@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, which also lends a long answer the connection under it.
 
-Every chunk that goes out by ASGI costs a dictionary, an await and a task's turn; a live stream hands the same bytes to a
-thousand connections at once, and what it pays a reader is what the whole costs.
+Every chunk that goes out by ASGI costs a dictionary, an await and a task's turn; a live stream hands the same bytes to
+a thousand connections at once, and what it pays a reader is what the whole costs.
 """
 
 from __future__ import annotations

@@ -494,8 +494,8 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more["params"] = {"month": "2026-10", "format": "xlsx"}
     if path.endswith("/readings"):
         more["params"] = {"metric": "battery"}
-    if path.endswith(("/replay/marks", "/replay/events", "/facilities")) or "communities" in path and path.endswith(
-        "/readings"
+    if path.endswith(("/replay/marks", "/replay/events", "/facilities")) or (
+        "communities" in path and path.endswith("/readings")
     ):
         more["params"] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "kind": "wristband"}
         more["params"] |= {"devices": f"{path.split('/')[2]}-wristband-1", "metrics": "battery"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from datetime import UTC, datetime, timedelta
@@ -42,11 +43,11 @@ def test_lttb_never_draws_over_an_outage(seed: int) -> None:
             at += 60
         at += rng.randint(200, 9000)
     kept = downsample(points, 60, 180)
-    for (x0, y0), (x1, y1) in zip(kept, kept[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(kept):
         assert x0 < x1
         if y0 is not None and y1 is not None:
             between = [x for x, _ in points if x0 <= x <= x1]
-            assert all(b - a <= 180 for a, b in zip(between, between[1:], strict=False))
+            assert all(b - a <= 180 for a, b in itertools.pairwise(between))
     assert kept[0] == points[0] and kept[-1] == points[-1]
 
 
@@ -66,7 +67,9 @@ def test_air_index_is_that_of_the_standard_s_table() -> None:
 
 def test_bin_is_foretold_from_where_it_was_emptied() -> None:
     at = START
-    points = [(at + n * HOUR / 4, 60.0 + n) for n in range(12)] + [(at + (3 + n / 4) * HOUR, 2.0 + n) for n in range(13)]
+    points = [(at + n * HOUR / 4, 60.0 + n) for n in range(12)] + [
+        (at + (3 + n / 4) * HOUR, 2.0 + n) for n in range(13)
+    ]
     limit = full_at(points, 80.0)
     assert limit is not None
     # 12 points in 3 hours: 4 points an hour from 14 % at the sixth hour

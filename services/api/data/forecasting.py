@@ -143,9 +143,7 @@ def _detail(status: str, days: int) -> LabelOut:
 
 
 def _point(hour: datetime, band: Band) -> BandPoint:
-    return BandPoint(
-        ts_ms=_ms(hour), p10=round(band.p10, 3), p50=round(band.p50, 3), p90=round(band.p90, 3)
-    )
+    return BandPoint(ts_ms=_ms(hour), p10=round(band.p10, 3), p50=round(band.p50, 3), p90=round(band.p90, 3))
 
 
 def _actual(actual: dict[datetime, float], begin: datetime, end: datetime) -> list[Point]:

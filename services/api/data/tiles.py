@@ -101,9 +101,7 @@ async def environment(connection: Connection, community_id: str, rows: Sequence[
 
     means: dict[str, float | None] = {}
     for metric in ("pm2_5", "pm10"):
-        row = await connection.fetchrow(
-            store.Q["air_of_a_day"], community_id, metric, now - timedelta(hours=24), now
-        )
+        row = await connection.fetchrow(store.Q["air_of_a_day"], community_id, metric, now - timedelta(hours=24), now)
         means[metric] = row["mean"] if row["hours"] >= _DAY_HOURS else None
     of_day = None not in means.values() and bool(heard)
     found = air(means["pm2_5"], means["pm10"]) if of_day else air(middle("pm2_5"), middle("pm10"))
@@ -303,9 +301,7 @@ async def _use(connection: Connection, community_id: str, day: datetime, now: da
     )
 
 
-async def _sum(
-    connection: Connection, community_id: str, curve: str, begin: datetime, end: datetime
-) -> float | None:
+async def _sum(connection: Connection, community_id: str, curve: str, begin: datetime, end: datetime) -> float | None:
     """Of the quarters that began in between."""
     total: float | None = await connection.fetchval(store.Q["quarters_sum"], community_id, curve, begin, end)
     return total

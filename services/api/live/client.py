@@ -44,10 +44,10 @@ class Client:
         if self.ended is not None:
             return
         wire = self.wire
-        if wire is not None and self._waiting and not self._queue and not wire.is_closing():
-            if wire.get_write_buffer_size() < _FLOWS_BYTES:
-                wire.write(_chunk(framed))
-                return
+        idle = self._waiting and not self._queue
+        if wire is not None and idle and not wire.is_closing() and wire.get_write_buffer_size() < _FLOWS_BYTES:
+            wire.write(_chunk(framed))
+            return
         if self._queue and self._size + len(framed) > self._limit:
             meters.DROPPED.inc(len(self._queue) + 1)
             self._queue.clear()

@@ -1,4 +1,4 @@
-"""The cockpit's picture of a community: kept current by what the outbox names, written once for all who see it alike."""
+"""The cockpit's picture of a community: kept current by what the outbox names, written once for all alike."""
 
 from services.api.pictures.board import KpiBoard
 from services.api.pictures.gallery import Gallery

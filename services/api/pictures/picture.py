@@ -177,5 +177,3 @@ def _plan(drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
         shapes=drawn.get("shapes", []),
         buildings=[BuildingOut(**building) for building in buildings],
     )
-
-

@@ -41,10 +41,12 @@ async def export(
     kind: Annotated[str, Query(max_length=64, description="设备类型 · one kind a file")],
     start: From,
     end: To,
-    devices: Annotated[str | None, Query(max_length=8192, description="设备编号，逗号分隔；缺省全部 · all by default")] = None,
+    devices: Annotated[
+        str | None, Query(max_length=8192, description="设备编号，逗号分隔；缺省全部 · all by default")
+    ] = None,
     metrics: Annotated[str | None, Query(max_length=512, description="指标；缺省全部 · all by default")] = None,
     format: Literal["csv", "parquet"] = "csv",
-    purpose: Annotated[str | None, Query(max_length=100, description="导出健康数据须写明用途 · needed for health")] = None,
+    purpose: Annotated[str | None, Query(max_length=100, description="健康数据须写明 · needed for health")] = None,
 ) -> Response:
     """Columns: device, ts (UTC), the metrics. Health columns are there only for whoever may see health data, and only
     with a purpose, which is written to the audit; without `metrics`, they are left out."""
@@ -72,7 +74,8 @@ async def export(
         raise ApiError(HTTPStatus.FORBIDDEN, "无权导出健康数据 · you may not export health data")
     if private and not (purpose or "").strip():
         raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "导出健康数据须用 purpose 写明用途 · say with `purpose` why you need health data"
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "导出健康数据须用 purpose 写明用途 · say with `purpose` why you need health data",
         )
     wanted = [word.strip() for word in devices.split(",") if word.strip()] if devices else None
     async with context.database.write() as connection:
@@ -99,4 +102,3 @@ async def export(
         media_type=_TYPES[format],
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
     )
-

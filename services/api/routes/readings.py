@@ -128,9 +128,7 @@ async def _curve(
     args = (community_id, row["device_no"])
     whole = True
     if aggregate == "raw":
-        rows = await connection.fetch(
-            store.Q["readings_of"], *args, position + 1, start, end, MOST_LOOKED_AT + 1
-        )
+        rows = await connection.fetch(store.Q["readings_of"], *args, position + 1, start, end, MOST_LOOKED_AT + 1)
         whole = len(rows) <= MOST_LOOKED_AT
         gap_ms = 3000.0 * row["interval_s"]
         made = downsample([(one[0].timestamp() * 1000, one[1]) for one in rows[:MOST_LOOKED_AT]], most, gap_ms)

@@ -92,7 +92,7 @@ async def marks(
     )
 
 
-@router.get("/{community_id}/replay/events", response_model=ReplayEventsOut, summary="回放：事件 What happened, in order")
+@router.get("/{community_id}/replay/events", response_model=ReplayEventsOut, summary="回放：事件 What happened")
 async def events(
     community_id: str,
     context: Ctx,

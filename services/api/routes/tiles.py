@@ -56,7 +56,7 @@ async def forecasts(
     return tagged(request, await context.curves.get(("forecasts", community_id), compute))
 
 
-@router.get("/{community_id}/forecasts/{name}", response_model=ForecastOut, summary="一项预测 One forecast with its band")
+@router.get("/{community_id}/forecasts/{name}", response_model=ForecastOut, summary="一项预测 One forecast")
 async def forecast(
     community_id: str, name: str, request: Request, context: Ctx, ticket: Annotated[Ticket, needs(Permission.FORECASTS)]
 ) -> Response:

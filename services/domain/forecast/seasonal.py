@@ -1,8 +1,9 @@
 """Hours that follow the clock and the kind of day: the median of like hours, brought to the level of late.
 
 Like hours are those of the same hour of the day on the same kind of day within eight weeks, days near by counting
-more. A public holiday is a day of rest whatever its weekday, and a worked Saturday is a working day. The level of late is the median
-ratio of the last three days to what the medians said of them, so that a cold week or an empty one moves everything.
+more. A public holiday is a day of rest whatever its weekday, and a worked Saturday is a working day. The level of late
+is the median ratio of the last three days to what the medians said of them, so that a cold week or an empty one moves
+everything.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _LEAST = 3
 _LEVEL_DAYS = 3
 _LEVEL_LOW, _LEVEL_HIGH = 0.5, 2.0
 _HALF_LIFE_DAYS = 14.0
+_WIDER = 1.2
+"""The profile has seen the days whose misses it is measured by; days to come are missed by more."""
 _HOUR = timedelta(hours=1)
 
 _Key = tuple[str, int]
@@ -58,7 +61,7 @@ def seasonal(history: Hours, start: datetime, hours: int, zone: ZoneInfo) -> dic
         lead = min(1.0, n / 48)
         moved = middle * (level + (1 + (level - 1) * 0.7 - level) * lead)
         below, above = ratios[hour.astimezone(zone).hour]
-        wide = 1 + 0.25 * lead
+        wide = _WIDER + 0.25 * lead
         found[hour] = Band.of(moved, below * wide, above * wide)
     return found
 
@@ -129,9 +132,7 @@ def _residuals(known: Hours, profile: _Profile, start: datetime, zone: ZoneInfo)
             local = hour.astimezone(zone).hour
             for near in (local - 1, local, local + 1):
                 by[near % 24].append(value - middle)
-    return [
-        (-quantile(by[hour], LOW), quantile(by[hour], HIGH)) if by[hour] else (0.0, 0.0) for hour in range(24)
-    ]
+    return [(-quantile(by[hour], LOW), quantile(by[hour], HIGH)) if by[hour] else (0.0, 0.0) for hour in range(24)]
 
 
 def naive(history: Hours, start: datetime, hours: int) -> dict[datetime, Band]:
