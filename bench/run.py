@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import catchup, ingest, loop, loop_load, rules, simulator, storage
+from bench import catchup, cockpit, fanout, ingest, loop, loop_load, rules, simulator, storage
 from bench.peers import install, mq_bridge, node_red, peer
 from bench.servers import BenchServers, bench_servers
 from services.cli.home import database_url
@@ -161,6 +161,33 @@ def stored(scale: Scale, say: Say) -> Figures:
         return asyncio.run(storage.measure_present(servers, scale.readings, say))
 
 
+def watched(scale: Scale, say: Say) -> Figures:
+    """P6. Snapshot and curves at 100 requests a second."""
+    with bench_servers() as servers:
+        return cockpit.figures(asyncio.run(cockpit.measure(servers, scale.readings, scale.watch_s / 3, say)))
+
+
+def watched_little(scale: Scale, say: Say) -> Figures:
+    """P6 over a hundredth of the history."""
+    with bench_servers() as servers:
+        return cockpit.figures(asyncio.run(cockpit.measure(servers, scale.readings // 100, scale.watch_s / 3, say)))
+
+
+def fanned(scale: Scale, say: Say) -> Figures:
+    """P7. A thousand displays."""
+    with bench_servers() as servers:
+        return asdict(
+            asyncio.run(fanout.measure(servers, displays=1000, seconds=scale.watch_s / 3, stalled=0, say=say))
+        )
+
+
+def fanned_stalled(scale: Scale, say: Say) -> Figures:
+    """P7 while fifty of them take nothing."""
+    with bench_servers() as servers:
+        found = fanout.measure(servers, displays=1000, seconds=scale.watch_s / 3, stalled=50, say=say)
+        return asdict(asyncio.run(found))
+
+
 def outage(scale: Scale, say: Say) -> Figures:
     """P8. The database away at 5,000 messages a second, then back."""
     with bench_servers() as servers:
@@ -221,6 +248,10 @@ MEASURES: dict[str, Callable[[Scale, Say], Figures]] = {
     "P3 in a storm": stormy,
     "P4 rules": evaluated,
     "P5 storage": stored,
+    "P6 cockpit": watched,
+    "P6 cockpit, little history": watched_little,
+    "P7 fan-out": fanned,
+    "P7 fan-out, 50 stalled": fanned_stalled,
     "P8 after an outage": outage,
     "P9 simulator": simulated,
 }

@@ -72,6 +72,7 @@ def generate(preset: Preset, scale: float = 1.0, seed: int = DEFAULT_SEED) -> Co
         accounts=accounts(preset, grids, people),
         registered_households=preset.households,
         registered_residents=preset.residents,
+        open_data=True,
     )
 
 

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.adapters.wire import Wire
+
 
 def configure_logging(service: str, level: str = "INFO", json_lines: bool = True) -> None:
     """One line an event on standard error; `service` and the bound correlation id stand in each."""
@@ -85,6 +87,7 @@ async def serve(
         access_log=False,
         timeout_graceful_shutdown=graceful_s,
         lifespan="on",
+        http=Wire,
         proxy_headers=True,
         forwarded_allow_ips=proxies,
     )

@@ -30,6 +30,9 @@ class Cache:
             task = known[1]
         return await asyncio.shield(task)
 
+    def forget(self, key: Hashable) -> None:
+        self._kept.pop(key, None)
+
 
 async def _run(compute: Callable[[], Awaitable[bytes]]) -> bytes:
     return await compute()

@@ -18,9 +18,11 @@ from services.api.identity.oauth import ClientGrant
 from services.api.identity.oidc import Oidc
 from services.api.identity.upkeep import Upkeep
 from services.api.intake import Intake
-from services.api.limits import FailureLimit, ReportLimit
+from services.api.limits import Buckets, FailureLimit, ReportLimit
+from services.api.limits import Rate as HourlyRate
 from services.api.live.hub import Hub
 from services.api.monthly import MonthlyReports
+from services.api.pictures import Gallery
 from services.api.proofs import Proofs
 from services.api.rates import Rate
 from services.api.rule_estimate import Estimate, nothing_known
@@ -44,6 +46,7 @@ class Context:
     forgetting: Forgetting
     intake: Intake
     upkeep: Upkeep
+    gallery: Gallery
     estimate: Estimate = nothing_known
     guesses: FailureLimit = field(default_factory=lambda: FailureLimit(5))
     """Links of notices that never were: 30 a minute and address. 2^128 of them are not guessed anyway."""
@@ -51,6 +54,10 @@ class Context:
     """Codes of screens that are not: so many a minute and account."""
     pairings: Rate = field(default_factory=lambda: Rate(6))
     """Codes that one network may ask for a minute."""
+    tiles: Cache = field(default_factory=lambda: Cache(5.0))
+    """What tiles and the public show, five seconds old at most."""
+    public_limit: Buckets = field(default_factory=lambda: Buckets(HourlyRate(60, 3600)))
+    """Requests without a login: sixty at once, one a second in the long run, by address."""
     monthly: MonthlyReports = field(default_factory=MonthlyReports)
     clients: ClientGrant | None = None
     """Who knows the clients of platforms and services; None: nobody, and the grant is refused."""

@@ -24,6 +24,8 @@ from services.api.cache import Cache
 from services.api.clients import Clients
 from services.api.context import Context
 from services.api.credentials import Credentials
+from services.api.data.curves import CurveKeeper
+from services.api.data.forecasting import Forecaster
 from services.api.database import Database
 from services.api.forgetting import Forgetting
 from services.api.identity.gate import Gate
@@ -36,6 +38,7 @@ from services.api.identity.upkeep import Upkeep
 from services.api.intake import Intake
 from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
+from services.api.pictures import Gallery, KpiBoard
 from services.api.proofs import Proofs, history_estimate
 from services.api.routes.series import FRESH_S
 from services.api.settings import ApiSettings
@@ -66,7 +69,8 @@ def compose(settings: ApiSettings) -> Context:
     )
     idle = timedelta(days=settings.display_idle_days)
     credentials = Credentials(database, auth, check_s=settings.session_check_s, display_idle=idle)
-    hub = Hub(database, credentials, live, cockpit.build)
+    board = KpiBoard(database)
+    hub = Hub(database, credentials, live, cockpit.build, board)
     clock = SteadyClock(settings.clock_hold_s, settings.clock_file)
     watchers, proofs = Watchers(database), Proofs(database)
     intake = Intake(settings, settings.secret_key.get_secret_value())
@@ -88,6 +92,7 @@ def compose(settings: ApiSettings) -> Context:
         ),
         Forgetting(database, clock, settings.report_contact_days),
         intake,
+        Gallery(database, board, cockpit.build),
         estimate=history_estimate,
         clients=Clients(database, auth, credentials, settings.access_s),
         oidc=Oidc.of(settings, auth, database),
@@ -133,6 +138,8 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.forgetting.run())
         group.create_task(Anchoring(context.database, context.settings.audit_anchor_s).run())
         group.create_task(context.upkeep.run())
+        group.create_task(CurveKeeper(context.database, context.settings.curves_every_s).run())
+        group.create_task(Forecaster(context.database, context.settings.curves_every_s).run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

@@ -61,6 +61,7 @@ _ZH = {
     "version": "版本",
     "silence": "静默",
     "series": "曲线",
+    "forecast": "预测",
     "metric": "指标",
     "figure": "关键指标",
     "plan": "预案",

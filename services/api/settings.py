@@ -66,6 +66,9 @@ class ApiSettings(EvidenceSettings):
     stream_stalled_s: float = Field(default=30.0, gt=0)
     """A reader whose connection takes nothing for this long is cut."""
 
+    curves_every_s: float = Field(default=60.0, gt=0)
+    """How often curves by the quarter and forecasts are looked after."""
+
     rule_alerts_a_day: float = Field(default=200.0, gt=0)
     """A rule that would have raised more alerts a day than this in the days looked at is refused unless forced."""
 

@@ -125,3 +125,5 @@ class Community:
     registered_households: int = 0
     """Households and residents the real community has; the document may hold a scaled share of them."""
     registered_residents: int = 0
+    open_data: bool = False
+    """Whether anybody may read its air and parking when it is first imported; the community changes it by itself."""

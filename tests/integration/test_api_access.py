@@ -61,6 +61,19 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/communities/{community_id}/series/{name}"): P.SERIES,
     ("GET", "/devices/{device_id}/rollups"): P.READINGS,
     ("GET", "/communities/{community_id}/rollups"): P.SERIES,
+    ("GET", "/communities/{community_id}/states"): P.DEVICES,
+    ("GET", "/communities/{community_id}/readings"): P.READINGS,
+    ("GET", "/communities/{community_id}/export/readings"): P.EXPORT,
+    ("GET", "/communities/{community_id}/tiles"): P.COCKPIT,
+    ("GET", "/communities/{community_id}/forecasts"): P.FORECASTS,
+    ("GET", "/communities/{community_id}/forecasts/{name}"): P.FORECASTS,
+    ("GET", "/communities/{community_id}/facilities"): P.FACILITIES,
+    ("PUT", "/communities/{community_id}/open-data"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/replay"): P.REPLAY,
+    ("GET", "/communities/{community_id}/replay/marks"): P.REPLAY,
+    ("GET", "/communities/{community_id}/replay/events"): P.REPLAY,
+    ("GET", "/public/communities"): P.ANYONE,
+    ("GET", "/public/communities/{community_id}"): P.ANYONE,
     ("GET", "/communities/{community_id}/alerts"): P.ALERTS,
     ("GET", "/alerts/{alert_id}"): P.ALERTS,
     ("GET", "/communities/{community_id}/alerts/summary"): P.ALERTS,
@@ -297,6 +310,7 @@ OWN = {
     ("DELETE", "/me/channels/{channel_id}"): 404,
     ("POST", "/me/channels/{channel_id}/code"): 404,
     ("POST", "/me/channels/{channel_id}/verify"): 404,
+    ("GET", "/public/communities/{community_id}"): 404,
     ("GET", "/n/{token}"): 200,
     ("POST", "/n/{token}"): 200,
     ("POST", "/displays/pairings"): 201,
@@ -577,6 +591,15 @@ async def ask(http: httpx.AsyncClient, method: str, path: str, order: str = "", 
         more["params"] = {"month": "2026-10", "format": "xlsx"}
     if path.endswith("/readings"):
         more["params"] = {"metric": "battery"}
+    if path.endswith(("/replay/marks", "/replay/events", "/facilities")) or (
+        "communities" in path and path.endswith("/readings")
+    ):
+        more["params"] = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "kind": "wristband"}
+        more["params"] |= {"devices": f"{path.split('/')[2]}-wristband-1", "metrics": "battery"}
+    if path.endswith("/replay"):
+        more["params"] = {"at": "2026-11-01T00:00:00Z"}
+    if path.endswith("/open-data"):
+        more["json"] = {"open_data": False}
     if path.endswith("/rollups"):
         span = {"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}
         more["params"] = {"kind": "environment" if "communities" in path else "", "metric": "battery", **span}

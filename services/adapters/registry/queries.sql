@@ -11,8 +11,8 @@ INSERT INTO street (id, city, district, name) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO NOTHING
 
 -- name: upsert_community
-INSERT INTO community (id, street_id, name, partition, latitude, longitude, households, residents, plan)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+INSERT INTO community (id, street_id, name, partition, latitude, longitude, households, residents, plan, open_data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10)
 ON CONFLICT (id) DO UPDATE SET
     street_id = excluded.street_id, name = excluded.name, latitude = excluded.latitude,
     longitude = excluded.longitude, households = excluded.households, residents = excluded.residents,

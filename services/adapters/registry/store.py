@@ -80,6 +80,7 @@ async def import_community(
             community.registered_households or len(community.households),
             community.registered_residents or len(community.people),
             json.dumps(community.plan),
+            community.open_data,
         )
         if stored != partition_of(community.id):
             raise RegistryError(f"{community.id} is in partition {stored}; moving it would lose its log order")

@@ -30,6 +30,7 @@ class Channel:
         self.kpis: bytes | None = None
         self.kpis_dirty = True
         self.kpis_at = 0.0
+        self.kpis_of: datetime | None = None
         self.opening = asyncio.Lock()
         self._devices: dict[int, Row] | None = None
         self._polls = 0

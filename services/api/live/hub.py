@@ -14,13 +14,14 @@ from typing import Any
 import asyncpg
 import structlog
 
-from services.api import figures, meters
+from services.api import meters
 from services.api.auth import Ticket
 from services.api.credentials import Credentials
 from services.api.database import AWAY, Database, DatabaseAwayError
 from services.api.live import batch, frames
 from services.api.live.channel import Channel
 from services.api.live.client import Client
+from services.api.pictures.board import KpiBoard
 from services.api.store import system
 
 log = structlog.get_logger(__name__)
@@ -50,12 +51,18 @@ class Hub:
     """One a process. `run` keeps it alive; `join` and `leave` bracket each stream."""
 
     def __init__(
-        self, database: Database, credentials: Credentials, settings: HubSettings, build: Callable[[], str]
+        self,
+        database: Database,
+        credentials: Credentials,
+        settings: HubSettings,
+        build: Callable[[], str],
+        board: KpiBoard,
     ) -> None:
         self._database = database
         self._credentials = credentials
         self._settings = settings
         self._build = build
+        self._board = board
         self._channels: dict[str, Channel] = {}
         self._cursor: int | None = None
         self._read_at: float | None = None
@@ -244,12 +251,15 @@ class Hub:
         for channel in list(self._channels.values()):
             async with self._database.read() as connection:
                 await channel.poll(connection)
-                now = time.monotonic()
-                if channel.kpis_dirty or now - channel.kpis_at >= _KPIS_EVERY_S:
-                    channel.kpis_dirty, channel.kpis_at = False, now
-                    channel.kpis = frames.frame("kpis", await figures.kpis(connection, channel.community_id))
-                    for client in channel.clients:
-                        client.put(channel.kpis)
+            now = time.monotonic()
+            if channel.kpis_dirty or now - channel.kpis_at >= _KPIS_EVERY_S:
+                kpis = await self._board.get(channel.community_id, self._cursor or 0)
+                if kpis.at == channel.kpis_of:
+                    continue  # still being counted: what is dirty stays so
+                channel.kpis_dirty, channel.kpis_at, channel.kpis_of = False, now, kpis.at
+                channel.kpis = frames.frame("kpis", kpis)
+                for client in channel.clients:
+                    client.put(channel.kpis)
 
     async def _beat(self) -> None:
         """No beat while the outbox cannot be read: a picture that cannot change must not look alive."""

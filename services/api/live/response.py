@@ -9,6 +9,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.adapters.wire import transport_of
 from services.api.live.client import Client
 
 
@@ -32,6 +33,7 @@ class EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send(send, self._opening)
+            self._client.wire = transport_of(scope)
             while (chunk := await self._client.take()) is not None:
                 await self._send(send, chunk)
             if self._client.ended != "gone":
@@ -41,6 +43,7 @@ class EventStream(Response):
         except OSError:
             self._client.end("gone")
         finally:
+            self._client.wire = None
             self._leave(self._client)
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -56,6 +57,16 @@ def once(key: str | None) -> str:
 def answer(model: BaseModel | dict[str, Any]) -> Response:
     """The model as JSON, written once: these shapes are ours, checking them a second time would only cost."""
     return Response(to_json(model), media_type="application/json")
+
+
+def tagged(request: Request, body: bytes, *, public_s: int = 0) -> Response:
+    """JSON with an ETag of its own bytes; 304 where the asker has them. `public_s`: so long anybody may keep it."""
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    caching = f"public, max-age={public_s}" if public_s else "private, no-cache"
+    headers = {"ETag": tag, "Cache-Control": caching}
+    if tag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def time_and_id(text: str | None) -> tuple[datetime, UUID] | None:

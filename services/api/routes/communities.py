@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from services.api import figures, shapes
+from services.api import shapes
 from services.api.auth import Ticket
-from services.api.context import Context, Ctx
-from services.api.database import Connection
+from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
 from services.api.models import (
-    BuildingOut,
     CommunityOut,
-    PlanOut,
     PublicOut,
     PublicValueOut,
     SnapshotOut,
 )
-from services.api.moves import actor_of
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.shapes import Row
 from services.api.store import communities as store
-from services.api.store import system, work
-from services.domain.access import Permission, Principal, reaches_community, reader_class
+from services.api.store import system
+from services.domain.access import Permission, reaches_community
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["communities 社区"], responses=PROBLEMS)
 
-SNAPSHOT_ALERTS = 1000
-"""Open alerts and open orders a snapshot holds at most, the newest; the lists page through all."""
 _PUBLIC_KINDS = ("environment", "parking_sensor")
 
 
@@ -88,42 +82,21 @@ async def public(
 @router.get(
     "/{community_id}/snapshot", response_model=SnapshotOut, summary="驾驶舱快照 Everything a cockpit opens with"
 )
-async def snapshot(community_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.COCKPIT)]) -> Response:
-    """One consistent picture; `cursor` is where the live stream continues from it."""
-    who = ticket.principal
-    async with context.database.consistent() as connection:
-        row = await community_in_scope(connection, who, community_id)
-        taken = await _snapshot(connection, context, who, row)
+async def snapshot(
+    community_id: str, request: Request, context: Ctx, ticket: Annotated[Ticket, needs(Permission.COCKPIT)]
+) -> Response:
+    """One picture, its alerts and orders as of `cursor`, where the live stream continues from it.
+
+    Device states are a second old at most, or as old as `at` says; key figures have a time of their own."""
+    async with context.database.read() as connection:
+        row = await community_in_scope(connection, ticket.principal, community_id)
+        head = await system.outbox_head_of(connection, community_id)
+    body = await context.gallery.show(ticket.principal, community_out(row), head)
     await context.watchers.watches(ticket, community_id)
-    return answer(taken)
-
-
-async def _snapshot(connection: Connection, context: Context, who: Principal, row: Row) -> dict[str, Any]:
-    """The fields of a SnapshotOut."""
-    community_id = row["id"]
-    reader = reader_class(who)
-    actor = actor_of(who)
-    cursor = await system.outbox_head(connection)
-    devices = await store.devices(connection, community_id)
-    alerts = await work.alerts(connection, community_id, open_only=True, limit=SNAPSHOT_ALERTS)
-    orders = await work.orders(connection, community_id, open_only=True, limit=SNAPSHOT_ALERTS)
-    return {
-        "cursor": cursor,
-        "at": datetime.now(UTC),
-        "build": context.cockpit.build(),
-        "community": community_out(row),
-        "plan": _plan(*await store.plan(connection, community_id)),
-        "devices": [shapes.device(device, reader) for device in devices],
-        "alerts": [shapes.alert(alert, reader) for alert in alerts],
-        "orders": [shapes.order(order, reader, actor) for order in orders],
-        "kpis": await figures.kpis(connection, community_id),
-    }
-
-
-def _plan(drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
-    return PlanOut(
-        width=drawn.get("width", 0),
-        height=drawn.get("height", 0),
-        shapes=drawn.get("shapes", []),
-        buildings=[BuildingOut(**building) for building in buildings],
-    )
+    headers = {"ETag": body.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
+    if body.tag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        return Response(body.gzip, media_type="application/json", headers=headers)
+    return Response(body.plain, media_type="application/json", headers=headers)

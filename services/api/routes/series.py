@@ -12,6 +12,7 @@ from starlette.responses import Response
 from services.api import curves
 from services.api.auth import Ticket
 from services.api.context import Context, Ctx
+from services.api.data import curves as kept
 from services.api.guard import community_in_scope, needs
 from services.api.models import LabelOut, SeriesOut
 from services.api.problems import not_found
@@ -19,7 +20,7 @@ from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.store import series as store
 from services.domain.access import Permission
 from services.domain.devices import BY_NAME
-from services.domain.devices.kind import MetricType
+from services.domain.devices.kind import Metric, MetricType
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["series 曲线"], responses=PROBLEMS)
 
@@ -78,6 +79,11 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
     end = datetime.now(UTC)
     start = end - timedelta(hours=hours)
     async with context.database.read() as connection:
+        if bucket == kept.QUARTER:
+            first = kept.floor(start, kept.QUARTER)
+            sums = await kept.recent(connection, community_id, kept.BY_NAME[name], first, end)
+            if sums is not None:
+                return _shown(name, curve, metric, sums, start, end, bucket_s)
         meters = await store.meters(connection, community_id, curve.kind)
         if metric.type is MetricType.COUNTER:
             sums = await store.counter_sum(connection, meters, start, end, bucket, position, max(_LOOKBACK, bucket))
@@ -88,6 +94,12 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
             sums = await store.gauge_hours(
                 connection, community_id, curve.kind, meters, metric.name, start, end, bucket
             )
+    return _shown(name, curve, metric, sums, start, end, bucket_s)
+
+
+def _shown(
+    name: str, curve: Curve, metric: Metric, sums: store.Sums, start: datetime, end: datetime, bucket_s: int
+) -> SeriesOut:
     points = curves.filled(sums, start, end, bucket_s)
     return SeriesOut(
         name=name,

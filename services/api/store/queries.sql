@@ -209,6 +209,9 @@ WHERE d.community_id = $1 AND d.retired_at IS NULL
 -- name: outbox_head
 SELECT coalesce(max(seq), 0) FROM outbox
 
+-- name: outbox_head_of
+SELECT coalesce(max(seq), -1) FROM outbox WHERE community_id = $1
+
 -- name: outbox_oldest
 SELECT min(seq) FROM outbox
 

@@ -29,6 +29,12 @@ async def outbox_head(connection: Connection) -> int:
     return head
 
 
+async def outbox_head_of(connection: Connection, community_id: str) -> int:
+    """The newest row that names the community; -1: none does."""
+    head: int = await connection.fetchval(Q["outbox_head_of"], community_id)
+    return head
+
+
 async def outbox_oldest(connection: Connection) -> int | None:
     oldest: int | None = await connection.fetchval(Q["outbox_oldest"])
     return oldest

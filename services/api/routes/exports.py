@@ -1,0 +1,104 @@
+"""Readings in bulk, as a file that is written while it is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response, StreamingResponse
+
+from services.api import audit
+from services.api.auth import Ticket
+from services.api.context import Ctx
+from services.api.data import store
+from services.api.data.exporting import Wanted, as_csv, as_parquet
+from services.api.guard import community_in_scope, needs
+from services.api.problems import ApiError, not_found
+from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.routes.rollups import From, To
+from services.api.store import system
+from services.domain.access import Permission, reader_class
+from services.domain.devices import BY_NAME
+
+router = APIRouter(prefix=f"{PREFIX}/communities", tags=["export 导出"], responses=PROBLEMS)
+
+LONGEST = timedelta(days=400)
+_TYPES = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
+
+
+@router.get(
+    "/{community_id}/export/readings",
+    summary="导出读数 Readings as CSV or Parquet",
+    response_class=Response,
+    responses={200: {"content": {media: {"schema": {"type": "string"}} for media in _TYPES.values()}}},
+)
+async def export(
+    community_id: str,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.EXPORT)],
+    kind: Annotated[str, Query(max_length=64, description="设备类型 · one kind a file")],
+    start: From,
+    end: To,
+    devices: Annotated[
+        str | None, Query(max_length=8192, description="设备编号，逗号分隔；缺省全部 · all by default")
+    ] = None,
+    metrics: Annotated[str | None, Query(max_length=512, description="指标；缺省全部 · all by default")] = None,
+    format: Literal["csv", "parquet"] = "csv",
+    purpose: Annotated[str | None, Query(max_length=100, description="健康数据须写明 · needed for health")] = None,
+) -> Response:
+    """Columns: device, ts (UTC), the metrics. Health columns are there only for whoever may see health data, and only
+    with a purpose, which is written to the audit; without `metrics`, they are left out."""
+    who, reader = ticket.principal, reader_class(ticket.principal)
+    known = BY_NAME.get(kind)
+    if known is None:
+        raise not_found("metric", kind)
+    if not timedelta(0) < end - start <= LONGEST:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"时段须在 {LONGEST.days} 天以内 · from must lie before to, {LONGEST.days} days apart at most",
+        )
+    asked = [word.strip() for word in metrics.split(",") if word.strip()] if metrics else None
+    names = {metric.name for metric in known.metrics}
+    for word in asked or ():
+        if word not in names:
+            raise not_found("metric", word)
+    chosen = [
+        (at + 1, metric)
+        for at, metric in enumerate(known.metrics)
+        if (metric.name in asked if asked is not None else not metric.health)
+    ]
+    private = any(metric.health for _, metric in chosen)
+    if private and not reader.health:
+        raise ApiError(HTTPStatus.FORBIDDEN, "无权导出健康数据 · you may not export health data")
+    if private and not (purpose or "").strip():
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "导出健康数据须用 purpose 写明用途 · say with `purpose` why you need health data",
+        )
+    wanted = [word.strip() for word in devices.split(",") if word.strip()] if devices else None
+    async with context.database.write() as connection:
+        await community_in_scope(connection, who, community_id)
+        rows = await connection.fetch(store.Q["devices_asked"], community_id, wanted, kind, 100_000)
+        missing = set(wanted or ()) - {row["id"] for row in rows}
+        if missing:
+            raise not_found("device", ", ".join(sorted(missing)[:5]))
+        if private:
+            rows = [row for row in rows if reader.sees_health(row["grid_id"])]
+            for row in rows:
+                await audit.health_read(connection, who, row, (purpose or "").strip(), "export")
+        await system.audit(
+            connection, who, community_id, "readings.export", f"community:{community_id}",
+            {"kind": kind, "devices": len(rows), "metrics": [metric.name for _, metric in chosen], "format": format,
+             "from": start.isoformat(), "to": end.isoformat()},
+        )  # fmt: skip
+    plan = Wanted(community_id, [row["device_no"] for row in rows], [(m.name, at) for at, m in chosen], start, end)
+    body = (as_parquet if format == "parquet" else as_csv)(context.database, plan)
+    span = f"{start.astimezone(UTC):%Y%m%dT%H%MZ}-{end.astimezone(UTC):%Y%m%dT%H%MZ}"
+    name = f"linhub-{community_id}-{kind}-{span}.{format}"
+    return StreamingResponse(
+        body,
+        media_type=_TYPES[format],
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
+    )
