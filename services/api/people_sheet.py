@@ -1,4 +1,4 @@
-"""People as a sheet: read with every fault by line, held against what is there, written so that it can be read again."""
+"""People as a sheet: read with every fault by line, held against what is there, written to be read again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = (
 )
 _ID = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _PHONE = re.compile(r"^\+?[0-9][0-9 -]{4,30}$")
-_BETWEEN = re.compile(r"[;；、,，|\s]+")
+_BETWEEN = re.compile(r"[;；、,，|]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,20 @@ def _read(
     if {"household", "building", "room"} & set(columns):
         row["household_id"] = _home(said, by_id, by_place, fault)
     if "tags" in columns:
-        names = [one for one in _BETWEEN.split(said.get("tags", "")) if one]
-        unknown = [one for one in names if one.lower() not in BY_WORDS and one not in BY_WORDS]
+        names = _tags(said.get("tags", ""))
+        unknown = [one for one in names if one not in BY_WORDS]
         if unknown:
             fault("tags", f"目录中没有标签：{unknown[0][:40]}", f"there is no tag {unknown[0][:40]}")
-        row["tags"] = sorted({BY_WORDS.get(one) or BY_WORDS.get(one.lower(), "") for one in names} & set(BY_NAME))
+        row["tags"] = sorted({BY_WORDS[one] for one in names if one in BY_WORDS})
     return row
+
+
+def _tags(text: str) -> list[str]:
+    """Words of a tag may hold spaces; names in a row may be parted by nothing else."""
+    found: list[str] = []
+    for part in (one.strip().lower() for one in _BETWEEN.split(text)):
+        found += [part] if part in BY_WORDS else part.split()
+    return found
 
 
 def _home(

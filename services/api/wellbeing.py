@@ -1,4 +1,4 @@
-"""One elder in detail: what is known of the last day, for those who look after them and for those they share it with."""
+"""One elder in detail: the last day, for those who look after them and for those they share it with."""
 
 from __future__ import annotations
 
@@ -104,10 +104,11 @@ async def _vitals(connection: Connection, known: Known, now: datetime) -> list[V
     usual = {row["metric"]: row for row in await store.baselines(connection, [band["device_no"]])}
     latest = shapes.values("wristband", band["vals"], Shown.VITALS)
     found = []
-    for name in VITALS:
-        position = _BAND.position(name)
-        assert position is not None
-        metric, own = _BAND.metrics[position], usual.get(name)
+    for position, metric in enumerate(_BAND.metrics):
+        name = metric.name
+        if name not in VITALS:
+            continue
+        own = usual.get(name)
         spread = 2 * max(own["spread"], LEAST_SPREAD[name]) if own else 0.0
         means = await store.half_hours(connection, band["device_no"], position, now - DAY, now)
         found.append(

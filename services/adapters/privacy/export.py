@@ -20,18 +20,18 @@ Q = Queries(Path(__file__).with_name("export.sql"))
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 _LISTS = (
-    "contacts", "consents", "emergency_access", "limits", "devices", "baselines", "events", "alerts", "answers", "orders",
-    "reports", "notices", "health_reads",
+    "contacts", "consents", "emergency_access", "limits", "devices", "baselines", "events", "alerts", "answers",
+    "orders", "reports", "notices", "health_reads",
 )  # fmt: skip
 _AT_ONCE = 5_000
 README = """这里是社区系统保存的关于您的全部信息。person.json：登记；consents.json：同意；contacts.json：紧急联系人；
 devices.json 与 readings/*.csv：您佩戴的设备及其读数；alerts.json、orders.json：告警与工单；reports.json：您的上报；
 notices.json：发给您的通知；health_reads.json：谁在何时、为何看过您的健康数据。时间为 UTC。
 
-This is everything the community's system keeps about you: person.json is the registry, consents.json what you agreed to,
-contacts.json your emergency contacts, devices.json and readings/*.csv what you wear and what it measured, alerts.json and
-orders.json what came of it, reports.json what you reported, notices.json what you were told, health_reads.json who looked
-at your health data, when and why. Times are UTC.
+This is everything the community's system keeps about you: person.json is the registry, consents.json what you agreed
+to, contacts.json your emergency contacts, devices.json and readings/*.csv what you wear and what it measured,
+alerts.json and orders.json what came of it, reports.json what you reported, notices.json what you were told,
+health_reads.json who looked at your health data, when and why. Times are UTC.
 """
 
 

@@ -48,8 +48,8 @@ def _own_or_staff(who: Principal, row: Row) -> None:
     if who.role in OUTSIDERS and not is_own(who, row):
         raise ApiError(
             HTTPStatus.FORBIDDEN,
-            "只有本人或监护人可以决定，请联系社区登记监护关系 · only the person or their guardian decides; the community "
-            "can enter who the guardian is",
+            "只有本人或监护人可以决定，请联系社区登记监护关系 · "
+            "only the person or their guardian decides; the community can enter who the guardian is",
         )
 
 
@@ -103,8 +103,8 @@ def _said_rightly(who: Principal, row: Row, body: ConsentIn) -> None:
         if body.how != "app" or body.given_by != ("self" if who.id == row["account_id"] else "guardian"):
             raise ApiError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
-                "本人请用 how=app、given_by=self；监护人用 given_by=guardian · of your own: how=app and given_by=self; as a "
-                "guardian: given_by=guardian",
+                "本人请用 how=app、given_by=self；监护人用 given_by=guardian · "
+                "of your own: how=app and given_by=self; as a guardian: given_by=guardian",
             )
     elif body.how != "paper" or (body.given_by == "guardian" and not body.giver.strip()):
         raise ApiError(
@@ -130,7 +130,8 @@ async def withdraw(
         if (await connection.execute(Q["withdraw_consent"], consent_id, now, who.id)).endswith(" 1"):
             await _told(connection, who, row, "consent.withdraw", {"what": found["what"], "id": str(consent_id)})
         shown = await store.consent(connection, consent_id)
-    assert shown is not None
+    if shown is None:
+        raise not_found("consent", consent_id)
     log.info("consent_withdrawn", person=found["person_id"], what=found["what"], by=who.id)
     return consent_out(shown)
 

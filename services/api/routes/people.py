@@ -256,7 +256,7 @@ async def remove(
         if any(bound.values()):
             raise ApiError(
                 HTTPStatus.CONFLICT,
-                f"名下有设备 {bound['devices']}、同意 {bound['consents']}、联系人 {bound['contacts']}，请迁出或申请抹除 · "
+                f"名下有设备 {bound['devices']}、同意 {bound['consents']}、联系人 {bound['contacts']}，请迁出或抹除 · "
                 "devices, consents or contacts hang on this person; move them out, or ask for erasure",
             )
         await connection.execute(Q["delete_person"], person_id)
