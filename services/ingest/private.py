@@ -31,7 +31,7 @@ _STATEMENTS = {
 
 
 async def forget(connection: asyncpg.Connection[Any]) -> int:
-    """How many rows were deleted or had something taken out of them. What is done stands; the rest is done next time."""
+    """How many rows were deleted or had something taken out. What is done stands; the rest is done next time."""
     total = 0
     for one in CLASSES:
         rows = await connection.fetch(Q["private_due"], one.name, one.days, WORN, _DEVICES, timeout=_ANSWER_S)

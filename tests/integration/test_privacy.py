@@ -178,7 +178,7 @@ async def test_privacy_in_an_emergency_one_account_looks_and_it_is_told(database
     async with api_server(database_url) as url:
         async with client(url, "desk") as http:
             http.headers["X-Purpose"] = "emergency"
-            readings = {"url": f"/devices/{BAND}/readings", "params": {"metric": "heart_rate"}}
+            readings: dict[str, Any] = {"url": f"/devices/{BAND}/readings", "params": {"metric": "heart_rate"}}
             assert (await http.get(**readings)).status_code == 403
             asked = {"reason": "跌倒告警后无人应答", "minutes": 30}
             opened = await http.post("/people/test-p1/emergency-access", json=asked, headers=once())

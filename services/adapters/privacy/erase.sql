@@ -73,7 +73,11 @@ WITH d AS (SELECT unnest($1::integer[]) AS device_no),
      days AS (DELETE FROM rollup_day WHERE device_no = ANY ($1::integer[])),
      meter_hours AS (DELETE FROM meter_hour WHERE device_no = ANY ($1::integer[])),
      meter_days AS (DELETE FROM meter_day WHERE device_no = ANY ($1::integer[])),
-     states AS (DELETE FROM device_state WHERE device_no = ANY ($1::integer[])),
+     states AS (
+         -- Whether it is online is the device's own affair, and counted.
+         UPDATE device_state SET vals = '{}', vals_ts = NULL, vals_at = NULL, last_event = NULL, last_event_ts = NULL
+         WHERE device_no = ANY ($1::integer[])
+     ),
      baselines AS (DELETE FROM vital_baseline WHERE device_no = ANY ($1::integer[])),
      marks AS (DELETE FROM retention_mark WHERE device_no = ANY ($1::integer[]))
 SELECT count(*) FROM d

@@ -1,4 +1,5 @@
 /** The API by cookie: every call names a time limit, every refusal becomes an ApiError. */
+import type { components } from './schema'
 import type {
   Alert,
   Catalogue,
@@ -37,6 +38,7 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  if (options.purpose) headers['X-Purpose'] = options.purpose
   if (options.key) headers['Idempotency-Key'] = options.key
   let answer: Response
   try {
@@ -60,6 +62,8 @@ interface CallOptions {
   body?: unknown
   key?: string
   limit_s?: number
+  /** Why health data is read; the API writes it down. */
+  purpose?: string
 }
 
 /** What a refusal says; a proxy's page that is not JSON is told by its status. */
@@ -104,7 +108,7 @@ export const api = {
     ),
   alerts: (community: string, state: 'open' | 'all', limit: number) =>
     call<Page<Alert>>('GET', `/communities/${id(community)}/alerts?state=${state}&limit=${limit}`),
-  device: (device: string) => call<Device>('GET', `/devices/${id(device)}`),
+  device: (device: string) => call<Device>('GET', `/devices/${id(device)}`, { purpose: 'duty' }),
   readings: (device: string, metric: string, from: Date, to: Date, bucket_s: number) => {
     const query = new URLSearchParams({
       metric,
@@ -112,7 +116,7 @@ export const api = {
       to: to.toISOString(),
       bucket_s: `${bucket_s}`,
     })
-    return call<Series>('GET', `/devices/${id(device)}/readings?${query}`)
+    return call<Series>('GET', `/devices/${id(device)}/readings?${query}`, { purpose: 'duty' })
   },
   order: (order: string) => call<OrderDetail>('GET', `/orders/${id(order)}`),
   move: (order: string, move: MoveIn, key: string) =>
@@ -126,5 +130,9 @@ export const api = {
   evidence: (order: string) => call<Page<Evidence>>('GET', `/orders/${id(order)}/evidence?limit=100`),
   reports: (order: string) => call<Page<Report>>('GET', `/orders/${id(order)}/reports`),
   notices: (order: string) => call<Notice[]>('GET', `/orders/${id(order)}/notices?limit=50`),
+  elders: (community: string) =>
+    call<components['schemas']['EldersOut']>('GET', `/communities/${id(community)}/elders?limit=1000`),
+  wellbeing: (person: string, purpose: string) =>
+    call<components['schemas']['ElderDetailOut']>('GET', `/people/${id(person)}/wellbeing`, { purpose }),
   onDuty: (community: string) => call<OnDuty>('GET', `/communities/${id(community)}/on-duty`),
 }

@@ -18,7 +18,14 @@ export interface Room {
   load: () => Promise<{ default: Component }>
 }
 
-export const ROOMS: readonly Room[] = []
+export const ROOMS: readonly Room[] = [
+  {
+    path: '/elders',
+    title: 'elders',
+    roles: ['grid', 'desk', 'admin', 'staff', 'street'],
+    load: () => import('./elders/Elders.vue'),
+  },
+]
 
 export function roomsFor(role: string): readonly Room[] {
   return ROOMS.filter((room) => room.roles.includes(role))
