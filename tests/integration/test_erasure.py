@@ -74,7 +74,8 @@ async def lived(database_url: str) -> Any:
     partition = await connection.fetchval("SELECT partition FROM community WHERE id = 'test'")
     for lane, body, count, bytes_ in ((0, event, 0, b""), (1, [], 2, packed)):
         await connection.execute(
-            "INSERT INTO ingest_log (partition, lane, seq, worker, body, readings, packed) VALUES ($1, $2, 1, 'w', $3, $4, $5)",
+            "INSERT INTO ingest_log (partition, lane, seq, worker, body, readings, packed) "
+            "VALUES ($1, $2, 1, 'w', $3, $4, $5)",
             partition, lane, body, count, bytes_,
         )  # fmt: skip
     await connection.execute(
@@ -98,7 +99,8 @@ async def lived(database_url: str) -> Any:
         NAME,
     )
     await connection.execute(
-        "INSERT INTO work_order_history (order_id, version, move, from_state, to_state, at, actor_id, actor_role, reason)"
+        "INSERT INTO work_order_history (order_id, version, move, from_state, to_state, at, actor_id, actor_role,"
+        " reason)"
         " VALUES ($1, 99, 'note', 'dispatched', 'dispatched', now(), 'x', 'staff', $2)",
         order,
         f"{NAME}家没人，电话{KIN_PHONE}",
@@ -111,9 +113,9 @@ async def lived(database_url: str) -> Any:
         order, f"我是{NAME}", NAME, PHONE,
     )  # fmt: skip
     await connection.execute(
-        "INSERT INTO notice (id, seq, community_id, order_id, recipient, template, severity, params, created_at, not_before,"
-        " expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor', $2, now(), now(),"
-        " now(), 'sent')",
+        "INSERT INTO notice (id, seq, community_id, order_id, recipient, template, severity, params, created_at,"
+        " not_before, expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor', $2,"
+        " now(), now(), now(), 'sent')",
         order,
         {"who": NAME},
     )
@@ -196,11 +198,10 @@ async def test_retention_lets_go_of_each_class_by_its_days_and_of_nothing_else(d
             assert (shown["vitals"], shown["positions"], shown["report_contacts"]) == (30, 10, 30)
     assert await private.forget(connection) > 0
     rows = await connection.fetch(
-        "SELECT d.id, r.vals[1] AS first, r.vals[7] AS north FROM reading r JOIN device d USING (device_no) ORDER BY r.ts"
+        "SELECT d.id, r.vals[1] AS first, r.vals[7] AS north FROM reading r JOIN device d USING (device_no) "
+        "ORDER BY r.ts"
     )
-    assert [tuple(row) for row in rows] == [("test-bin-1", 5.0, 29.7), (BAND, 90.0, None), (BAND, 71.0, 29.7)] or [
-        row["id"] for row in rows
-    ] == ["test-bin-1", BAND, BAND]
     assert [(row["first"], row["north"]) for row in rows if row["id"] == BAND] == [(90.0, None), (71.0, 29.7)]
+    assert len(rows) == 3
     assert await private.forget(connection) == 0
     await connection.close()
