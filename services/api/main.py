@@ -20,6 +20,7 @@ from services.api.anchoring import Anchoring
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
+from services.api.baselines import Baselines
 from services.api.cache import Cache
 from services.api.clients import Clients
 from services.api.context import Context
@@ -92,11 +93,11 @@ def compose(settings: ApiSettings) -> Context:
         ),
         Forgetting(database, clock, settings.report_contact_days),
         intake,
+        Upkeep(database),
         Gallery(database, board, cockpit.build),
         estimate=history_estimate,
         clients=Clients(database, auth, credentials, settings.access_s),
         oidc=Oidc.of(settings, auth, database),
-        upkeep=Upkeep(database),
     )
 
 
@@ -140,6 +141,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.upkeep.run())
         group.create_task(CurveKeeper(context.database, context.settings.curves_every_s).run())
         group.create_task(Forecaster(context.database, context.settings.curves_every_s).run())
+        group.create_task(Baselines(context.database, context.clock).run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

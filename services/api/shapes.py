@@ -7,18 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from services.adapters.orders import order_row
-from services.api.health import METRIC_NAMES, about_health
+from services.api.health import METRIC_NAMES, POSITION, about_health
 from services.api.models import AlertOut, LabelOut, OrderOut
 from services.api.moves import moves_of
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor
 from services.domain.orders.clocks import running
+from services.domain.people.privacy import Shown
 from services.domain.vocabulary import Label, Role
 
 Row = Mapping[str, Any]
 
 MASKED_RULE = "health"
-_MASKED_TITLE = LabelOut(zh="健康关怀", en="Wellbeing check")
+CARE = LabelOut(zh="健康关怀", en="Wellbeing check")
+"""What an alert or an order about somebody's health is called for those who are shown none of it."""
 _MASKED_WHY = LabelOut(
     zh="详情仅网格员与社区值班可见", en="Details are shown to grid members and the community desk only"
 )
@@ -28,15 +30,20 @@ def label(words: Label) -> LabelOut:
     return LabelOut(zh=words.zh, en=words.en)
 
 
-def values(kind: str, vals: Sequence[float | None] | None, health: bool) -> dict[str, float]:
-    """By metric name, without what was never sent or left the catalogue, and with health data only on `health`."""
+def shown(reader: ReaderClass, row: Row) -> Shown:
+    """Of a device's (or its alert's) health data. `row` has `grid_id` and `consents`; without them nothing is said."""
+    return Shown(row["consents"]) if reader.sees_health(row["grid_id"]) else Shown.NONE
+
+
+def values(kind: str, vals: Sequence[float | None] | None, shown: Shown) -> dict[str, float]:
+    """By metric name, without what was never sent or left the catalogue, and of health data what is `shown`."""
     if not vals:
         return {}
     width = len(vals)
     return {
         name: value
-        for index, name, private in METRIC_NAMES.get(kind, ())
-        if index < width and (value := vals[index]) is not None and (health or not private)
+        for index, name, needs in METRIC_NAMES.get(kind, ())
+        if index < width and (value := vals[index]) is not None and needs & shown == needs
     }
 
 
@@ -56,15 +63,23 @@ def device(row: Row, reader: ReaderClass) -> dict[str, Any]:
         "online": row["online"],
         "last_seen_at": row["last_seen_at"],
         "ts": row["vals_ts"],
-        "values": values(row["kind"], row["vals"], reader.sees_health(row["grid_id"])),
+        "values": values(row["kind"], row["vals"], shown(reader, row)),
         "last_event": row["last_event"],
         "last_event_at": row["last_event_ts"],
     }
 
 
+def without_position(said: Any) -> Any:
+    """What set an alert off, without where somebody was."""
+    if isinstance(said, dict):
+        return {name: without_position(value) for name, value in said.items() if name not in POSITION}
+    return [without_position(one) for one in said] if isinstance(said, list) else said
+
+
 def alert(row: Row, reader: ReaderClass) -> AlertOut:
     private = any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"]))
-    masked = private and not reader.sees_health(row["grid_id"])
+    sees = shown(reader, row)
+    masked = private and Shown.VITALS not in sees
     return AlertOut(
         id=row["id"],
         community_id=row["community_id"],
@@ -74,7 +89,7 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         team=row["team"],
         life_safety=row["life_safety"],
         state=row["state"],
-        title=_MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        title=CARE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
         why=_MASKED_WHY if masked else LabelOut(zh=row["why_zh"], en=row["why_en"]),
         place=row["place"],
         device_id=row["device_id"],
@@ -84,7 +99,7 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         last_at=row["last_at"],
         cleared_at=row["cleared_at"],
         occurrences=row["occurrences"],
-        trigger={} if masked else row["trigger"],
+        trigger={} if masked else row["trigger"] if Shown.LOCATION in sees else without_position(row["trigger"]),
         correlation=row["correlation"],
         order_id=row["order_id"],
         held=row["held"],
@@ -105,7 +120,7 @@ def name_shown(whole: str | None, reader: ReaderClass) -> str | None:
 
 def order_masked(row: Row, reader: ReaderClass) -> bool:
     private = row["rule_id"] is not None and about_health(row["rule_id"])
-    return private and not reader.sees_health(row["place_grid_id"])
+    return private and not (reader.sees_health(row["place_grid_id"]) and Shown.VITALS in Shown(row["consents"]))
 
 
 def order(row: Row, reader: ReaderClass, actor: Actor, now: datetime | None = None) -> OrderOut:
@@ -121,7 +136,7 @@ def order_fields(row: Row, reader: ReaderClass, actor: Actor, now: datetime | No
     moves = moves_of(order, actor, now)
     return {
         **{name: row[name] for name in _SAME},
-        "title": _MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        "title": CARE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
         "assignee": name_shown(row["assignee"], reader),
         "due": due,
         "due_for": due_for,

@@ -269,3 +269,65 @@ WHERE total > $1
 
 -- name: trim_quarantine
 DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE id <= $1 ORDER BY id LIMIT 1000)
+
+-- name: private_due
+SELECT d.device_no, d.kind, m.upto AS since, cut.upto
+FROM device AS d
+CROSS JOIN LATERAL (
+    SELECT date_trunc('hour', now() - make_interval(days => coalesce(
+        (SELECT r.days FROM retention_rule AS r WHERE r.community_id = d.community_id AND r.class = $1), $2))) AS upto
+) AS cut
+LEFT JOIN retention_mark AS m ON m.device_no = d.device_no AND m.class = $1
+WHERE d.kind = ANY ($3::text[]) AND (m.upto IS NULL OR m.upto < cut.upto)
+ORDER BY m.upto NULLS FIRST, d.device_no
+LIMIT $4
+
+-- name: first_of
+SELECT least((SELECT min(ts) FROM reading WHERE device_no = $1), (SELECT min(bucket) FROM rollup_day WHERE device_no = $1),
+             (SELECT min(ts) FROM device_event WHERE device_no = $1))
+
+-- name: private_mark
+INSERT INTO retention_mark (device_no, class, upto) VALUES ($1, $2, $3)
+ON CONFLICT (device_no, class) DO UPDATE SET upto = excluded.upto
+
+-- name: forget_vitals
+DELETE FROM reading WHERE device_no = $1 AND ts >= $2 AND ts < $3
+
+-- name: forget_positions
+UPDATE reading
+SET vals = ARRAY(SELECT CASE WHEN i = ANY ($4::integer[]) THEN NULL ELSE vals[i] END
+                 FROM generate_series(1, cardinality(vals)) AS i ORDER BY i)
+WHERE device_no = $1 AND ts >= $2 AND ts < $3 AND EXISTS (SELECT FROM unnest($4::integer[]) AS i WHERE vals[i] IS NOT NULL)
+
+-- name: forget_position_hours
+UPDATE rollup_hour
+SET n = ARRAY(SELECT CASE WHEN i = ANY ($4::integer[]) THEN 0 ELSE n[i] END FROM generate_series(1, cardinality(n)) AS i ORDER BY i),
+    low = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN low[i] END FROM generate_series(1, cardinality(low)) AS i ORDER BY i),
+    high = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN high[i] END FROM generate_series(1, cardinality(high)) AS i ORDER BY i),
+    total = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN total[i] END FROM generate_series(1, cardinality(total)) AS i ORDER BY i),
+    last = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN last[i] END FROM generate_series(1, cardinality(last)) AS i ORDER BY i)
+WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_position_days
+UPDATE rollup_day
+SET n = ARRAY(SELECT CASE WHEN i = ANY ($4::integer[]) THEN 0 ELSE n[i] END FROM generate_series(1, cardinality(n)) AS i ORDER BY i),
+    low = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN low[i] END FROM generate_series(1, cardinality(low)) AS i ORDER BY i),
+    high = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN high[i] END FROM generate_series(1, cardinality(high)) AS i ORDER BY i),
+    total = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN total[i] END FROM generate_series(1, cardinality(total)) AS i ORDER BY i),
+    last = ARRAY(SELECT CASE WHEN i <> ALL ($4::integer[]) THEN last[i] END FROM generate_series(1, cardinality(last)) AS i ORDER BY i)
+WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_vital_hours
+DELETE FROM rollup_hour WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_vital_days
+DELETE FROM rollup_day WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_meter_hours
+DELETE FROM meter_hour WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_meter_days
+DELETE FROM meter_day WHERE device_no = $1 AND bucket >= $2 AND bucket < $3
+
+-- name: forget_health_events
+DELETE FROM device_event WHERE device_no = $1 AND ts >= $2 AND ts < $3

@@ -15,7 +15,7 @@ import structlog
 
 from services.adapters.queries import Queries
 from services.domain.ids import PARTITIONS
-from services.ingest import metrics
+from services.ingest import metrics, private
 from services.ingest.database import TROUBLE
 
 log = structlog.get_logger(__name__)
@@ -64,6 +64,8 @@ class Swept:
     postponed: list[str] = field(default_factory=list)
     log_rows: int = 0
     quarantine_rows: int = 0
+    private_rows: int = 0
+    """Health data of people that was kept for as long as their community keeps it."""
     unread: list[Unread] = field(default_factory=list)
 
 
@@ -94,6 +96,7 @@ async def sweep(pool: asyncpg.Pool[Any], kept: Kept) -> Swept | None:
             for table, age in ages.items():
                 await _drop_chunks(connection, table, age, swept)
             swept.quarantine_rows = await _purge_quarantine(connection, kept)
+            swept.private_rows = await private.forget(connection)
         finally:
             if not connection.is_closed():
                 await connection.fetchval(Q["sweep_end"], SWEEP_LOCK, timeout=_ANSWER_S)

@@ -91,5 +91,7 @@ def test_schema_holds_for_every_operation(url: str, username: str) -> None:
                     failures.setdefault(f"{name}: {type(failure).__name__}", str(failure)[:400])
 
         one()
-    sys.stdout.write(f"schema as {username}: {calls.total()} calls, {len(calls)} operations, {len(failures)} failures\n")
+    sys.stdout.write(
+        f"schema as {username}: {calls.total()} calls, {len(calls)} operations, {len(failures)} failures\n"
+    )
     assert failures == {}

@@ -33,6 +33,7 @@ from services.domain.devices import BY_NAME
 from services.domain.filling import full_at
 from services.domain.forecast.bands import median
 from services.domain.forecast.seasonal import midnight
+from services.domain.people.privacy import Shown
 from services.domain.registry import FIRE_LANE
 from services.domain.rules.parameters import ThresholdParameters
 
@@ -76,7 +77,7 @@ async def tiles(connection: Connection, community_id: str, now: datetime) -> Til
 
 
 def _value(row: Row, metric: str) -> float | None:
-    return shapes.values(row["kind"], row["vals"], False).get(metric)
+    return shapes.values(row["kind"], row["vals"], Shown.NONE).get(metric)
 
 
 def _heard(rows: Iterable[Row], now: datetime, within: timedelta = HEARD) -> list[Row]:

@@ -23,6 +23,7 @@ from services.api.shapes import Row
 from services.api.store import communities as store
 from services.api.store import system
 from services.domain.access import Permission, reaches_community
+from services.domain.people.privacy import Shown
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["communities 社区"], responses=PROBLEMS)
 
@@ -58,7 +59,7 @@ async def public(
         await community_in_scope(connection, ticket.principal, community_id)
         rows = await store.public_values(connection, community_id, _PUBLIC_KINDS)
     spaces = [
-        shapes.values(row["kind"], row["vals"], False).get("occupied")
+        shapes.values(row["kind"], row["vals"], Shown.NONE).get("occupied")
         for row in rows
         if row["kind"] == "parking_sensor"
     ]
@@ -69,7 +70,7 @@ async def public(
                 name=row["name"],
                 place=row["place"],
                 ts=row["vals_ts"],
-                values=shapes.values(row["kind"], row["vals"], False),
+                values=shapes.values(row["kind"], row["vals"], Shown.NONE),
             )
             for row in rows
             if row["kind"] == "environment"

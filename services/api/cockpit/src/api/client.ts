@@ -1,4 +1,5 @@
 /** The API by cookie: every call names a time limit, every refusal becomes an ApiError. */
+import type { components } from './schema'
 import type {
   Alert,
   Catalogue,
@@ -46,6 +47,8 @@ export interface CallOptions {
   /** The version that is changed, as it was seen: somebody else's change meanwhile is a 412. */
   version?: number
   limit_s?: number
+  /** Why health data is read; the API writes it down. */
+  purpose?: string
 }
 
 /** For areas of the API that have a file of their own. */
@@ -64,6 +67,7 @@ export async function request<T>(
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (body !== undefined && !plain) headers['Content-Type'] = 'application/json'
+  if (options.purpose) headers['X-Purpose'] = options.purpose
   if (options.key) headers['Idempotency-Key'] = options.key
   if (options.version !== undefined) headers['If-Match'] = `"${options.version}"`
   let answer: Response
@@ -129,7 +133,7 @@ export const api = {
     ),
   alerts: (community: string, state: 'open' | 'all', limit: number) =>
     call<Page<Alert>>('GET', `/communities/${id(community)}/alerts?state=${state}&limit=${limit}`),
-  device: (device: string) => call<Device>('GET', `/devices/${id(device)}`),
+  device: (device: string) => call<Device>('GET', `/devices/${id(device)}`, { purpose: 'duty' }),
   readings: (device: string, metric: string, from: Date, to: Date, bucket_s: number) => {
     const query = new URLSearchParams({
       metric,
@@ -137,7 +141,7 @@ export const api = {
       to: to.toISOString(),
       bucket_s: `${bucket_s}`,
     })
-    return call<Series>('GET', `/devices/${id(device)}/readings?${query}`)
+    return call<Series>('GET', `/devices/${id(device)}/readings?${query}`, { purpose: 'duty' })
   },
   order: (order: string) => call<OrderDetail>('GET', `/orders/${id(order)}`),
   move: (order: string, move: MoveIn, key: string) =>
@@ -151,5 +155,9 @@ export const api = {
   evidence: (order: string) => call<Page<Evidence>>('GET', `/orders/${id(order)}/evidence?limit=100`),
   reports: (order: string) => call<Page<Report>>('GET', `/orders/${id(order)}/reports`),
   notices: (order: string) => call<Notice[]>('GET', `/orders/${id(order)}/notices?limit=50`),
+  elders: (community: string) =>
+    call<components['schemas']['EldersOut']>('GET', `/communities/${id(community)}/elders?limit=1000`),
+  wellbeing: (person: string, purpose: string) =>
+    call<components['schemas']['ElderDetailOut']>('GET', `/people/${id(person)}/wellbeing`, { purpose }),
   onDuty: (community: string) => call<OnDuty>('GET', `/communities/${id(community)}/on-duty`),
 }

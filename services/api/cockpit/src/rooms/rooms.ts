@@ -22,6 +22,12 @@ const DESK = ['desk', 'admin'] as const
 const STAFF = ['staff', 'grid', 'desk', 'street', 'admin'] as const
 
 export const ROOMS: readonly Room[] = [
+  {
+    path: '/elders',
+    title: 'elders',
+    roles: ['grid', 'desk', 'admin', 'staff', 'street'],
+    load: () => import('./elders/Elders.vue'),
+  },
   { path: '/silences', title: 'room_silences', roles: DESK, load: () => import('./silences/Silences.vue') },
   { path: '/rules', title: 'room_rules', roles: DESK, load: () => import('./rules/Rules.vue') },
   { path: '/rosters', title: 'room_rosters', roles: STAFF, load: () => import('./rosters/Rosters.vue') },
