@@ -73,6 +73,9 @@ _ZH = {
     "channel": "渠道",
     "gateway": "网关",
     "contact": "联系人",
+    "place": "空间",
+    "building": "楼栋",
+    "import": "导入",
 }
 
 

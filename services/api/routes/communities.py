@@ -112,7 +112,7 @@ async def _snapshot(connection: Connection, context: Context, who: Principal, ro
         "at": datetime.now(UTC),
         "build": context.cockpit.build(),
         "community": community_out(row),
-        "plan": _plan(*await store.plan(connection, community_id)),
+        "plan": _plan(await store.plan_version(connection, community_id), *await store.plan(connection, community_id)),
         "devices": [shapes.device(device, reader) for device in devices],
         "alerts": [shapes.alert(alert, reader) for alert in alerts],
         "orders": [shapes.order(order, reader, actor) for order in orders],
@@ -120,8 +120,9 @@ async def _snapshot(connection: Connection, context: Context, who: Principal, ro
     }
 
 
-def _plan(drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
+def _plan(version: int, drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
     return PlanOut(
+        version=version,
         width=drawn.get("width", 0),
         height=drawn.get("height", 0),
         shapes=drawn.get("shapes", []),
