@@ -93,7 +93,11 @@ class Layout:
             "bin": self.stations,
             "gate": self.gates,
         }
-        shapes += [{"kind": kind, "points": rect.corners} for kind, rects in named.items() for rect in rects]
+        shapes += [
+            {"kind": kind, "points": _soft(rect, 1.6) if kind == "green" else rect.corners}
+            for kind, rects in named.items()
+            for rect in rects
+        ]
         shapes.append({"kind": "water", "points": _tidy(self.pond)})
         return {
             "width": round(self.width, 1),
@@ -177,6 +181,9 @@ def lay_out(buildings: int, rng: random.Random) -> Layout:
     play = Rect(cx + 44, cy + 13, 12, 16)
     details.append({"kind": "play", "points": _soft(play, 3)})
     zx, zy = grid[special["centre"]]
+    grounds = (Rect(cx + 3, cy + 5, CELL_WIDTH - 6, CELL_DEPTH - 9), Rect(zx + 3, zy + 6, CELL_WIDTH - 6, 36))
+    for at in (5.5, 20, 34.5):
+        details += [_tree(cx + at, cy + 8.5, rng), _tree(cx + at + 7, cy + 39, rng)]
     centre = Rect(zx + 15, zy + 8, 32, 15)
     details += _plaza(zx, zy, centre, rng)
     details += [
@@ -188,7 +195,7 @@ def lay_out(buildings: int, rng: random.Random) -> Layout:
         buildings=tuple(houses),
         roads=roads,
         parking=tuple(parking),
-        green=(*lawns, *wild, *belts),
+        green=(*lawns, *wild, *grounds, *belts),
         gates=gates,
         court=court,
         garden=garden,

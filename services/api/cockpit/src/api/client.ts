@@ -32,18 +32,20 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  if (options.file) headers['Content-Type'] = options.file.type
+  if (options.version !== undefined) headers['If-Match'] = `"${options.version}"`
   if (options.key) headers['Idempotency-Key'] = options.key
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: options.file?.content ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
       credentials: 'same-origin',
       cache: 'no-store',
       signal: AbortSignal.timeout((options.limit_s ?? 20) * 1000),
@@ -58,6 +60,10 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
 
 interface CallOptions {
   body?: unknown
+  /** Instead of `body`: a file as it is. */
+  file?: { type: string; content: Blob }
+  /** What the page has seen: somebody else's change meanwhile is a 412. */
+  version?: number
   key?: string
   limit_s?: number
 }

@@ -18,7 +18,20 @@ export interface Room {
   load: () => Promise<{ default: Component }>
 }
 
-export const ROOMS: readonly Room[] = []
+export const ROOMS: readonly Room[] = [
+  {
+    path: '/registry',
+    title: 'registry_room',
+    roles: ['desk', 'admin'],
+    load: () => import('./registry/Registry.vue'),
+  },
+  {
+    path: '/plan',
+    title: 'plan_room',
+    roles: ['desk', 'admin'],
+    load: () => import('./plan/PlanEditor.vue'),
+  },
+]
 
 export function roomsFor(role: string): readonly Room[] {
   return ROOMS.filter((room) => room.roles.includes(role))
