@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
 
 C = "/communities/test"
+MANY = int(os.environ.get("LINHUB_TEST_DEVICES", "1000"))
 
 
 @pytest.fixture
@@ -361,12 +363,10 @@ async def test_registry_upload_takes_shapes_alone(admin: httpx.AsyncClient) -> N
     assert 9 < x < 10.5 and 10.5 < y < 11.7
 
 
-async def test_registry_import_of_ten_thousand_devices(admin: httpx.AsyncClient) -> None:
-    rows = [f"test-lot-{n},lamp_post,灯{n},户外,{n % 100},{n // 100 % 80}" for n in range(1, 10_001)]
-    began = time.perf_counter()
+async def test_registry_import_of_a_thousand_devices_lets_others_through(admin: httpx.AsyncClient) -> None:
+    rows = [f"test-lot-{n},lamp_post,灯{n},户外,{n % 100},{n // 100 % 80}" for n in range(1, MANY + 1)]
     report = await check_sheet(admin, "devices", "id,kind,name,place,x,y\n" + "\n".join(rows))
-    checked = time.perf_counter()
-    assert report["added"] == 10_000
+    assert report["added"] == MANY
 
     async def answers() -> float:
         worst = 0.0
@@ -379,7 +379,5 @@ async def test_registry_import_of_ten_thousand_devices(admin: httpx.AsyncClient)
     done = asyncio.ensure_future(admin.post(f"{C}/registry/imports/{report['id']}/apply", timeout=120))
     worst = await answers()
     assert (await done).status_code == 200
-    print(
-        f"checked {checked - began:.1f} s, applied {time.perf_counter() - checked:.1f} s, others waited {worst:.2f} s"
-    )
-    assert (await admin.get(f"{C}/registry")).json()["counts"]["devices"] > 10_000
+    assert worst < 15, worst
+    assert (await admin.get(f"{C}/registry")).json()["counts"]["devices"] > MANY
