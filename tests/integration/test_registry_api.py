@@ -57,7 +57,7 @@ async def test_registry_a_whole_community_is_made_changed_and_taken_apart(admin:
          "latitude": 29.7, "longitude": 116.0},
     )  # fmt: skip
     assert made["counts"]["devices"] == 0
-    places = [
+    places: list[dict[str, Any]] = [
         {"sort": "compound", "id": "new-c1", "name": "东院"},
         {"sort": "grid", "id": "new-g1", "name": "第一网格"},
         {
