@@ -217,8 +217,11 @@ def _buildings(placer: _Placer, counts: dict[str, int]) -> None:
     for index in range(counts["ebike_camera"]):
         unit = units[(index * len(units) // counts["ebike_camera"]) % len(units)]
         placer.inside("ebike_camera", unit, 1, "电梯")
+    stations = dict(zip((block.id for block in blocks), placer.site.layout.stations, strict=True))
     for block, nth in _round_robin(blocks, counts["bin"]):
-        placer.beside("bin", block, "垃圾分类点", min(block.width - 1, 2 + nth * 2.2), 6.0)
+        station = stations[block.id]
+        at = station.x - block.x + 0.6 + (nth * 1.2) % (station.width - 1.2)
+        placer.beside("bin", block, "垃圾分类点", at, station.y + station.depth / 2 - block.y - block.depth)
     for block, _ in _round_robin(blocks, counts["pv_inverter"]):
         placer.new(
             "pv_inverter",
@@ -244,7 +247,8 @@ def _outdoors(placer: _Placer, counts: dict[str, int]) -> None:
             x, y = pond[(n * 5) % len(pond)]
             placer.new("perimeter_camera", "景观湖岸", x, y, tags=frozenset({WATER_ZONE}))
         else:
-            placer.new("perimeter_camera", "小区围墙", 6 + (layout.width - 12) * n / counts["perimeter_camera"], 5)
+            x, y = layout.wall[(n // 2) % len(layout.wall)]
+            placer.new("perimeter_camera", "小区围墙", x, y)
     posts = counts["lamp_post"]
     for n in range(posts):
         x, y = layout.kerbs[n % len(layout.kerbs)]
@@ -266,7 +270,7 @@ def _outdoors(placer: _Placer, counts: dict[str, int]) -> None:
         place, rect = (("中心花园", garden), ("运动场", court))[n % 2]
         placer.new("environment", place, rect.x + 2 + n, rect.y + 2)
     for n in range(counts["people_counter"]):
-        place, rect = (("运动场", court), ("中心花园", garden))[n % 2]
+        place, rect = (("运动场", court), ("中心花园", garden), ("社区中心", layout.centre))[n % 3]
         placer.new("people_counter", place, rect.x + rect.width - 2 - n, rect.y + rect.depth - 2)
     for n in range(counts["tunnel_sensor"]):
         road = layout.roads[n % 2]

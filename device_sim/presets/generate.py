@@ -61,7 +61,7 @@ def generate(preset: Preset, scale: float = 1.0, seed: int = DEFAULT_SEED) -> Co
         street=preset.street,
         latitude=preset.latitude,
         longitude=preset.longitude,
-        plan=layout.plan(),
+        plan=layout.plan([one.name for one in compounds], [one.name for one in grids]),
         compounds=compounds,
         grids=grids,
         buildings=estate.buildings,

@@ -29,8 +29,12 @@ _HEADERS = {
 _QUIET = ("/health/", "/metrics")
 MAX_BODY_BYTES = 64 * 1024
 _UPLOADS = re.compile(
-    r"^/api/v1/(?:(?:orders|communities)/[^/]+/evidence|communities/[^/]+/(?:reports|people/import))$"
+    r"^/api/v1/(?:(?:orders|communities)/[^/]+/evidence"
+    r"|communities/[^/]+/(?:reports|people/import|registry/imports|plan/preview))$"
 )
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+_BATCHES = re.compile(r"^/api/v1/communities/[^/]+/(?:registry/devices|plan/(?:places|drawings))$")
+"""Thousands of devices at once, a whole drawing."""
 
 
 class BodyTooLarge(HTTPException):
@@ -54,8 +58,9 @@ class Edge:
         self._upload_bytes = upload_bytes
 
     def _limit(self, scope: Scope) -> int:
-        upload = scope["method"] == "POST" and _UPLOADS.match(scope["path"]) is not None
-        return self._upload_bytes if upload else MAX_BODY_BYTES
+        if scope["method"] == "POST" and _UPLOADS.match(scope["path"]) is not None:
+            return self._upload_bytes
+        return MAX_BATCH_BYTES if _BATCHES.match(scope["path"]) is not None else MAX_BODY_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

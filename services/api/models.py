@@ -112,8 +112,10 @@ class BuildingOut(Model):
 
 
 class PlanOut(Model):
-    """Metres, y downwards. Shapes: {"kind": road, green, water, parking, gate or court, "points": [[x, y], …]}."""
+    """Metres, y downwards. Shapes: {"kind", "points": [[x, y], …], "name"?}, from the ground up; two points are a line.
+    `version` names the drawing: `/plan/drawings/{version}` never changes."""
 
+    version: int
     width: float
     height: float
     shapes: list[dict[str, Any]]

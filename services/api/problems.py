@@ -81,6 +81,9 @@ _ZH = {
     "key": "密钥",
     "screen": "屏幕",
     "pairing": "配对",
+    "place": "空间",
+    "building": "楼栋",
+    "import": "导入",
 }
 
 

@@ -77,6 +77,8 @@ class ApiSettings(EvidenceSettings):
     reports_per_hour_community: float = Field(default=120.0, gt=0)
     """What is reported in the long run: by one account; without a login, from one address and in one community. Half an
     hour's worth may come at once, and what lives hang on is counted apart."""
+    profiles: Path | None = None
+    """The folder of own vendor profiles that ingest is told: devices are held against them."""
     report_contact_days: int = Field(default=30, ge=0)
     """Names and telephone numbers of reporters are forgotten so long after the order has ended."""
 

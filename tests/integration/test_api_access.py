@@ -224,6 +224,34 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
     ("DELETE", "/communities/{community_id}/order-classes/drill"): P.ORDER_CLASS_EDIT,
     ("GET", "/communities/{community_id}/quarantine"): P.QUARANTINE,
+    ("POST", "/communities"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/registry"): P.REGISTRY,
+    ("PATCH", "/communities/{community_id}/registry"): P.REGISTRY_EDIT,
+    ("DELETE", "/communities/{community_id}/registry"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/places"): P.REGISTRY,
+    ("POST", "/communities/{community_id}/places"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/places/{sort}/{place_id}"): P.REGISTRY,
+    ("PATCH", "/communities/{community_id}/places/{sort}/{place_id}"): P.REGISTRY_EDIT,
+    ("DELETE", "/communities/{community_id}/places/{sort}/{place_id}"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/registry/devices"): P.REGISTRY,
+    ("POST", "/communities/{community_id}/registry/devices"): P.REGISTRY_EDIT,
+    ("PATCH", "/communities/{community_id}/registry/devices"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/registry/devices/{device_id}"): P.REGISTRY,
+    ("PATCH", "/communities/{community_id}/registry/devices/{device_id}"): P.REGISTRY_EDIT,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/retire"): P.REGISTRY_EDIT,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/reinstate"): P.REGISTRY_EDIT,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/secret"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/registry/export"): P.REGISTRY,
+    ("POST", "/communities/{community_id}/registry/imports"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/registry/imports/{import_id}"): P.REGISTRY_EDIT,
+    ("POST", "/communities/{community_id}/registry/imports/{import_id}/apply"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/plan"): P.COCKPIT,
+    ("GET", "/communities/{community_id}/plan/drawings"): P.REGISTRY,
+    ("POST", "/communities/{community_id}/plan/drawings"): P.REGISTRY_EDIT,
+    ("GET", "/communities/{community_id}/plan/drawings/{version}"): P.COCKPIT,
+    ("POST", "/communities/{community_id}/plan/drawings/{version}/restore"): P.REGISTRY_EDIT,
+    ("POST", "/communities/{community_id}/plan/preview"): P.REGISTRY_EDIT,
+    ("PATCH", "/communities/{community_id}/plan/places"): P.REGISTRY_EDIT,
     ("GET", "/ingest/ledger"): P.LEDGER,
     ("GET", "/service-accounts"): P.KEYS,
     ("POST", "/service-accounts"): P.KEYS,
@@ -254,6 +282,24 @@ NOT_DONE = {
     ("POST", "/users/{user_id}/password"): 400,
     ("POST", "/users/{user_id}/free"): 204,
     ("DELETE", "/users/{user_id}/sessions/{session_id}"): 404,
+    ("POST", "/communities"): 422,
+    ("POST", "/communities/{community_id}/places"): 422,
+    ("PATCH", "/communities/{community_id}/registry"): 412,
+    ("DELETE", "/communities/{community_id}/registry"): 412,
+    ("PATCH", "/communities/{community_id}/places/{sort}/{place_id}"): 412,
+    ("DELETE", "/communities/{community_id}/places/{sort}/{place_id}"): 412,
+    ("POST", "/communities/{community_id}/registry/devices"): 422,
+    ("PATCH", "/communities/{community_id}/registry/devices"): 422,
+    ("PATCH", "/communities/{community_id}/registry/devices/{device_id}"): 412,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/retire"): 412,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/reinstate"): 412,
+    ("POST", "/communities/{community_id}/registry/devices/{device_id}/secret"): 412,
+    ("POST", "/communities/{community_id}/registry/imports"): 415,
+    ("GET", "/communities/{community_id}/registry/imports/{import_id}"): 404,
+    ("POST", "/communities/{community_id}/registry/imports/{import_id}/apply"): 404,
+    ("POST", "/communities/{community_id}/plan/drawings"): 412,
+    ("POST", "/communities/{community_id}/plan/drawings/{version}/restore"): 412,
+    ("POST", "/communities/{community_id}/plan/preview"): 415,
     ("PUT", "/communities/{community_id}/rotas/{rota_id}"): 412,
     ("DELETE", "/communities/{community_id}/rotas/{rota_id}"): 412,
     ("POST", "/communities/{community_id}/shifts"): 422,
@@ -441,6 +487,9 @@ async def populate(database_url: str) -> dict[str, dict[str, str]]:
             **await _roster(database_url, id, prefix),
             "report_id": await _report_of(database_url, id, order),
             "photo_id": str(uuid4()),
+            "place_id": f"{id}-b1",
+            "import_id": str(uuid4()),
+            "version": "1",
             **await _shown(database_url, id),
             **await _let_in(database_url, id),
             **await _private(database_url, id),
@@ -635,6 +684,20 @@ async def ask(http: httpx.AsyncClient, method: str, path: str, order: str = "", 
     if path.endswith("/stream"):
         async with http.stream(method, path, params={"cursor": 0}) as response:
             return response.status_code, (await anext(response.aiter_text(), ""))
+    path = path.replace("/places/sms/", "/places/building/")
+    if ("/registry" in path or "/places/" in path or "/plan/" in path) and method != "GET":
+        # Nobody has seen such a version: refused, but heard.
+        more = {"headers": {"If-Match": '"999"'}, "json": {}}
+        if path.endswith("/imports"):
+            more = {"params": {"what": "places"}}
+        if path.endswith("/plan/drawings"):
+            more["json"] = {"width": 9, "height": 9, "shapes": []}
+        if path.endswith("/plan/preview"):
+            more = {}
+        if path.endswith("/plan/places"):
+            more["json"] = {"devices": []}
+    if path.endswith("/registry/export"):
+        more["params"] = {"what": "places"}
     if path.endswith("/rows"):
         path = path.replace("/power/", "/closing/")
     if path.endswith("/monthly-reports"):

@@ -17,6 +17,7 @@ from device_sim.presets.layout import Rect
 from device_sim.presets.preset import Preset
 from device_sim.scenarios import STORIES
 from services.domain.devices import BY_NAME as KINDS
+from services.domain.drawing import ORDER, check_drawing
 from services.domain.registry import ELDER_LIVING_ALONE, FIRE_LANE, WATER_ZONE, Community
 from services.domain.vocabulary import Role, Team
 
@@ -103,15 +104,11 @@ def test_plan_has_nothing_on_top_of_a_building(preset: Preset, scale: float) -> 
     community = generate(preset, scale)
     plan = Rect(0, 0, community.plan["width"], community.plan["height"])
     houses = [Rect(b.x, b.y, b.width, b.depth) for b in community.buildings]
-    ground = list(_boxes(community, {"road", "green", "water", "parking", "gate", "court"}))
-    assert {shape["kind"] for shape in community.plan["shapes"]} == {
-        "road",
-        "green",
-        "water",
-        "parking",
-        "gate",
-        "court",
-    }
+    ground = list(
+        _boxes(community, {"road", "green", "water", "parking", "gate", "court", "centre", "bin", "play", "path"})
+    )
+    assert {shape["kind"] for shape in community.plan["shapes"]} == set(ORDER) - {"other"}
+    assert check_drawing(community.plan) == []
     assert not [pair for pair in combinations(houses, 2) if pair[0].overlaps(pair[1])]
     assert not [(house, rect) for house in houses for rect in ground if house.overlaps(rect)]
     for rect in (*houses, *ground):

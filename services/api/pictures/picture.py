@@ -55,11 +55,12 @@ class Picture:
         devices = await store.devices(connection, self.community_id)
         alerts = await work.alerts(connection, self.community_id, open_only=True, limit=MOST)
         orders = await work.orders(connection, self.community_id, open_only=True, limit=MOST)
+        version = await store.plan_version(connection, self.community_id)
         drawn, buildings = await store.plan(connection, self.community_id)
         self._devices = {row["device_no"]: row for row in devices}
         self._alerts = {row["id"]: row for row in alerts}
         self._orders = {row["id"]: row for row in orders}
-        self._plan = to_json(_plan(drawn, buildings))
+        self._plan = to_json(_plan(version, drawn, buildings))
         self._moved(head)
 
     async def follow(self, connection: Connection, most: int) -> bool:
@@ -170,8 +171,9 @@ def _write(written: Written, rows: Iterable[Row], make: Any) -> list[bytes]:
     return found
 
 
-def _plan(drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
+def _plan(version: int, drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
     return PlanOut(
+        version=version,
         width=drawn.get("width", 0),
         height=drawn.get("height", 0),
         shapes=drawn.get("shapes", []),

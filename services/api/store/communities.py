@@ -24,6 +24,11 @@ async def plan(connection: Connection, community_id: str) -> tuple[dict[str, Any
     return drawn or {}, await connection.fetch(Q["buildings"], community_id)
 
 
+async def plan_version(connection: Connection, community_id: str) -> int:
+    version: int = await connection.fetchval(Q["plan_version"], community_id)
+    return version
+
+
 async def devices(
     connection: Connection,
     community_id: str,

@@ -18,6 +18,9 @@ ORDER BY c.id
 -- name: plan
 SELECT plan FROM community WHERE id = $1
 
+-- name: plan_version
+SELECT plan_version FROM community WHERE id = $1
+
 -- name: buildings
 SELECT id, name, floors, x, y, width, depth, grid_id FROM building WHERE community_id = $1 ORDER BY id
 

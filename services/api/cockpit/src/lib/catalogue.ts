@@ -16,6 +16,8 @@ export function kindOf(name: string): Kind | undefined {
   return kinds.value.get(name)
 }
 
+export const allKinds = () => [...kinds.value.keys()]
+
 export function kindLabel(name: string): string {
   return say(kinds.value.get(name)?.label) || name
 }

@@ -45,6 +45,18 @@ export const ROOMS: readonly Room[] = [
   },
   { path: '/keys', title: 'room_keys', roles: ['admin'], load: () => import('./keys/Keys.vue') },
   { path: '/audit', title: 'room_audit', roles: ['admin'], load: () => import('./audit/Audit.vue') },
+  {
+    path: '/registry',
+    title: 'registry_room',
+    roles: ['desk', 'admin'],
+    load: () => import('./registry/Registry.vue'),
+  },
+  {
+    path: '/plan',
+    title: 'plan_room',
+    roles: ['desk', 'admin'],
+    load: () => import('./plan/PlanEditor.vue'),
+  },
 ]
 
 export function roomsFor(role: string): readonly Room[] {
