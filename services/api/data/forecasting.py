@@ -117,10 +117,10 @@ async def shown(connection: Connection, community_id: str, name: str, now: datet
     days = made["history_days"] if made else 0
     status = "not_made_yet" if made is None else "ready" if made["ready"] else "not_enough_history"
     return ForecastOut(
-        name=name,  # type: ignore[arg-type]
+        name=name,
         unit=unit,
         label=label,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         detail=_detail(status, days),
         history_days=days,
         needed_days=NEEDED_DAYS,
