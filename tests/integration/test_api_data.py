@@ -62,7 +62,11 @@ async def test_readings_of_several_devices_in_one_call(database_url: str) -> Non
     await connection.close()
     async with api_server(database_url) as url, client(url, "patrol1") as http:
         path = "/communities/test/readings"
-        both = {"devices": "test-environment-1,test-water_meter-1", "metrics": "temperature,total_m3", **SPAN}
+        both: dict[str, Any] = {
+            "devices": "test-environment-1,test-water_meter-1",
+            "metrics": "temperature,total_m3",
+            **SPAN,
+        }
         raw = (await http.get(path, params={**both, "points": 50})).json()["curves"]
         assert [(one["device_id"], one["metric"]) for one in raw] == [
             ("test-environment-1", "temperature"),
@@ -75,13 +79,14 @@ async def test_readings_of_several_devices_in_one_call(database_url: str) -> Non
         used = {**both, "aggregate": "consumption", "bucket_s": 3600, "metrics": "total_m3"}
         metered = (await http.get(path, params=used)).json()["curves"]
         assert round(sum(p["value"] for p in metered[0]["points"]), 6) == 1.5
-        for wrong in (
+        wrongs: tuple[dict[str, Any], ...] = (
             {"aggregate": "avg"},
             {"aggregate": "consumption", "bucket_s": 900},
             {"aggregate": "avg", "bucket_s": 1},
             {"from": SPAN["to"], "to": SPAN["from"]},
             {"devices": ",".join(f"d{n}" for n in range(50))},
-        ):
+        )
+        for wrong in wrongs:
             assert (await http.get(path, params={**both, **wrong})).status_code == 422, wrong
         assert (await http.get(path, params={**both, "devices": "nobody"})).status_code == 404
         vital = {**both, "devices": "test-wristband-1", "metrics": "heart_rate"}
@@ -246,7 +251,8 @@ async def test_replay_says_what_the_snapshot_said(database_url: str) -> None:
         """A reading and the state that follows from it, as ingest leaves both."""
         at = datetime.now(UTC)
         await add_readings(connection, device, metric, [(at, value)])
-        await set_state(connection, device, **{metric: value})
+        values: dict[str, Any] = {metric: value}
+        await set_state(connection, device, **values)
         await connection.execute(
             "UPDATE device_state SET vals_ts = $2 WHERE device_no = (SELECT device_no FROM device WHERE id = $1)",
             device, await connection.fetchval("SELECT max(ts) FROM reading"),
