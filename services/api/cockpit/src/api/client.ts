@@ -19,6 +19,7 @@ import type {
   Snapshot,
   User,
 } from './types'
+import { keeper } from './session'
 
 export const BASE = '/api/v1'
 
@@ -27,17 +28,37 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly problem: Problem,
+    /** Seconds after which it may be tried again, where the server says so. */
+    readonly retryAfterS: number | null = null,
   ) {
     super(problem.detail || problem.title)
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+/** Calls that make or end the session themselves. */
+const BARE: ReadonlySet<string> = new Set(['/auth/login', '/auth/options'])
+
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+  if (BARE.has(path)) return once<T>(method, path, options)
+  await keeper.fresh()
+  const sentAt = keeper.until()
+  try {
+    return await once<T>(method, path, options)
+  } catch (error) {
+    // Once, and only where the server has not taken anything in: a 401 comes before everything else.
+    const ended = error instanceof ApiError && error.status === 401 && sentAt !== null
+    if (!ended || !(await keeper.again(sentAt).catch(() => false))) throw error
+    return once<T>(method, path, options)
+  }
+}
+
+async function once<T>(method: string, path: string, options: CallOptions): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
   if (options.body !== undefined) headers['Content-Type'] = 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
+  if (options.seen !== undefined) headers['If-Match'] = `"${options.seen}"`
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
@@ -53,12 +74,18 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
   }
   const text = await answer.text().catch(() => '')
   if (answer.ok) return (text ? JSON.parse(text) : undefined) as T
-  throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
+  throw new ApiError(
+    answer.status,
+    readProblem(answer.status, answer.statusText, text),
+    Number(answer.headers.get('Retry-After')) || null,
+  )
 }
 
-interface CallOptions {
+export interface CallOptions {
   body?: unknown
   key?: string
+  /** The version that is changed, for If-Match. */
+  seen?: number
   limit_s?: number
 }
 
@@ -83,8 +110,11 @@ export function readProblem(status: number, statusText: string, text: string): P
 const id = encodeURIComponent
 
 export const api = {
-  login: (username: string, password: string) =>
-    call<Session>('POST', '/auth/login', { body: { username, password } }),
+  login: async (username: string, password: string) => {
+    const session = await call<Session>('POST', '/auth/login', { body: { username, password } })
+    keeper.learn(session.expires_at)
+    return session
+  },
   logout: () => call<undefined>('POST', '/auth/logout'),
   me: () => call<User>('GET', '/auth/me'),
   catalogue: () => call<Catalogue>('GET', '/catalogue'),

@@ -18,7 +18,14 @@ export interface Room {
   load: () => Promise<{ default: Component }>
 }
 
-export const ROOMS: readonly Room[] = []
+export const ROOMS: readonly Room[] = [
+  {
+    path: '/accounts',
+    title: 'accounts',
+    roles: ['staff', 'grid', 'desk', 'street', 'platform', 'admin'],
+    load: () => import('./accounts/Accounts.vue'),
+  },
+]
 
 export function roomsFor(role: string): readonly Room[] {
   return ROOMS.filter((room) => room.roles.includes(role))
