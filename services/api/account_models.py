@@ -51,7 +51,6 @@ class RenewedOut(Model):
 
     expires_at: datetime
     session_expires_at: datetime
-    must_change: bool
     user: UserOut
 
 
@@ -92,7 +91,7 @@ class SessionPage(Model):
     next: str | None
 
 
-class EndedOut(Model):
+class SessionsEndedOut(Model):
     ended: int
 
 

@@ -36,6 +36,8 @@ class UserOut(Model):
     team: Team | None
     community_id: str | None
     grid_id: str | None = None
+    must_change: bool = False
+    """Came in by a one-time password: may do nothing but choose one of their own."""
 
 
 class Session(Model):
@@ -46,8 +48,6 @@ class Session(Model):
     expires_at: datetime
     session_expires_at: datetime
     """At the latest; until then it can be renewed."""
-    must_change: bool = False
-    """Came in by a one-time password: may do nothing but choose one of their own."""
     user: UserOut
 
 

@@ -28,6 +28,7 @@ _DIGITS = """
     112233 11223344 1122334455 123123 123123123 321321 0123456789 9876543210 987654321 7758521 7758258 5211314 314159
 """
 _NUMBERS = frozenset(_DIGITS.split())
+_MADE_OF_NUMBERS = re.compile(f"(?:{'|'.join(sorted(_NUMBERS, key=len, reverse=True))})+")
 _ENDS = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 
 
@@ -79,4 +80,6 @@ def _common(plain: str) -> bool:
     few_letters = len(letters) <= 2 or letters in _COMMON
     dated = re.fullmatch(r"(19|20)\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])", digits)
     phone = re.fullmatch(r"1[3-9]\d{9}", digits)
-    return few_letters and (digits in _NUMBERS or bool(dated) or bool(phone) or (bool(digits) and _runs(digits)))
+    return few_letters and (
+        bool(_MADE_OF_NUMBERS.fullmatch(digits)) or bool(dated) or bool(phone) or (bool(digits) and _runs(digits))
+    )

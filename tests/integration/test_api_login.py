@@ -26,12 +26,12 @@ async def test_login_gives_a_token_and_a_cookie_that_scripts_cannot_read(databas
             "patrol",
             "test",
         )
-        cookie = answer.headers["set-cookie"].lower()
+        cookie = answer.headers.get_list("set-cookie")[0].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert "path=/" in cookie
         assert "secure" not in cookie
-        assert 11.9 * 3600 < int(cookie.split("max-age=")[1].split(";")[0]) <= 12 * 3600
+        assert 590 < int(cookie.split("max-age=")[1].split(";")[0]) <= 600
         assert (await http.get("/auth/me")).json()["username"] == "patrol1"
         http.cookies.clear()
         assert (await http.get("/auth/me")).status_code == 401
@@ -63,7 +63,7 @@ async def test_login_is_limited_by_name_and_says_when_to_come_back(database_url:
             assert (await http.post(LOGIN, json={"username": "desk", "password": "guess"})).status_code == 401
         refused = await http.post(LOGIN, json={"username": "desk", "password": PASSWORD})
         assert refused.status_code == 429
-        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert 0 < int(refused.headers["retry-after"]) <= 61
         assert (await http.post(LOGIN, json={"username": "patrol1", "password": PASSWORD})).status_code == 200
 
 
@@ -112,18 +112,20 @@ async def test_session_ends_with_a_new_password(database_url: str) -> None:
 
 async def test_session_refuses_forged_and_expired_tokens(database_url: str) -> None:
     await put_community(database_url, small_community())
-    async with api_server(database_url, access_s=0.001) as url, client(url, "desk") as http:
-        assert (await http.get("/auth/me")).status_code == 401, "expired"
     async with api_server(database_url) as url, client(url, "desk") as http:
         real = http.headers["Authorization"].split()[1]
         claims = jwt.decode(real, options={"verify_signature": False})
+        typ = {"typ": "at+jwt"}
+        same = jwt.encode(claims, KEY, algorithm="HS256", headers=typ)
+        assert (await http.get("/auth/me", headers={"Authorization": f"Bearer {same}"})).status_code == 200
         forged = {
-            "other key": jwt.encode(claims, "k" * 32, algorithm="HS256"),
-            "no signature": jwt.encode(claims, "", algorithm="none"),
-            "other algorithm": jwt.encode(claims, KEY.ljust(64, "x"), algorithm="HS512"),
-            "other issuer": jwt.encode({**claims, "iss": "elsewhere"}, KEY, algorithm="HS256"),
-            "no end": jwt.encode({k: v for k, v in claims.items() if k != "exp"}, KEY, algorithm="HS256"),
+            "other key": jwt.encode(claims, "k" * 32, algorithm="HS256", headers=typ),
+            "no signature": jwt.encode(claims, "", algorithm="none", headers=typ),
+            "other algorithm": jwt.encode(claims, KEY.ljust(64, "x"), algorithm="HS512", headers=typ),
+            "other issuer": jwt.encode({**claims, "iss": "elsewhere"}, KEY, algorithm="HS256", headers=typ),
+            "no end": jwt.encode({k: v for k, v in claims.items() if k != "exp"}, KEY, algorithm="HS256", headers=typ),
             "text": "abc",
+            "expired": jwt.encode({**claims, "exp": claims["exp"] - 3600}, KEY, algorithm="HS256", headers=typ),
         }
         for name, token in forged.items():
             answer = await http.get("/auth/me", headers={"Authorization": f"Bearer {token}"})

@@ -56,9 +56,11 @@ def counted(tally: Tally, now: datetime, policy: Policy) -> Tally:
     if level > 0 and tally.last_at is not None:
         level = max(0.0, level - max(0.0, (now - tally.last_at).total_seconds()) / policy.forgotten_s)
     level += 1
-    if level < policy.free:
+    # Five failures within a second have leaked a little already, and are five.
+    whole = round(level)
+    if whole < policy.free:
         return Tally(level, now)
-    doublings = min(int(level) - policy.free, 20)
+    doublings = min(whole - policy.free, 20)
     wait_s = min(policy.most_s, policy.first_s * 2**doublings)
     return Tally(level, now, now + timedelta(seconds=wait_s))
 

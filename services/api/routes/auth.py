@@ -18,7 +18,7 @@ from services.api.identity.oauth import OAuthError
 from services.api.models import Login, Problem, Session, UserOut
 from services.api.problems import ApiError
 from services.api.routes.common import PREFIX, PROBLEMS
-from services.domain.access import PERMISSIONS, Permission, Principal
+from services.domain.access import PERMISSIONS, Permission
 from services.domain.passwords import SHORTEST
 
 router = APIRouter(prefix=f"{PREFIX}/auth", tags=["auth 登录"], responses=PROBLEMS)
@@ -28,7 +28,8 @@ _LIMITED: dict[int | str, dict[str, Any]] = {
 _PATH = f"{PREFIX}/auth"
 
 
-def user(who: Principal) -> UserOut:
+def user(ticket: Ticket) -> UserOut:
+    who = ticket.principal
     return UserOut(
         id=who.id,
         username=who.username,
@@ -37,6 +38,7 @@ def user(who: Principal) -> UserOut:
         team=who.team,
         community_id=who.community_id,
         grid_id=who.grid_id,
+        must_change=ticket.must_change,
     )
 
 
@@ -93,8 +95,7 @@ async def login(body: Login, request: Request, response: Response, context: Ctx)
         access_token=issued.token,
         expires_at=issued.expires_at,
         session_expires_at=issued.ticket.expires_at,
-        must_change=issued.ticket.must_change,
-        user=user(issued.ticket.principal),
+        user=user(issued.ticket),
     )
 
 
@@ -110,8 +111,7 @@ async def refresh(request: Request, response: Response, context: Ctx) -> Renewed
     return RenewedOut(
         expires_at=issued.expires_at,
         session_expires_at=issued.ticket.expires_at,
-        must_change=issued.ticket.must_change,
-        user=user(issued.ticket.principal),
+        user=user(issued.ticket),
     )
 
 
@@ -126,7 +126,7 @@ async def logout(
 
 @router.get("/me", summary="我是谁 Who am I")
 async def me(ticket: Annotated[Ticket, needs(Permission.SELF)]) -> UserOut:
-    return user(ticket.principal)
+    return user(ticket)
 
 
 _FORM = {

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 
 from services.api import cursor as cursors
-from services.api.account_models import EndedOut, PasswordIn, SessionOut, SessionPage
+from services.api.account_models import PasswordIn, SessionOut, SessionPage, SessionsEndedOut
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
@@ -58,14 +58,14 @@ async def end_session(session_id: str, context: Ctx, ticket: Self) -> None:
 
 
 @router.post("/sessions/end-others", summary="结束其他登录 End all my other sessions")
-async def end_others(context: Ctx, ticket: Self) -> EndedOut:
+async def end_others(context: Ctx, ticket: Self) -> SessionsEndedOut:
     who = ticket.principal
     async with context.database.write() as connection:
         ended = await store.end_all(connection, who.id, who.id, "owner", save=ticket.token_id)
         detail = {"ended": len(ended)}
         await system.audit(connection, who, who.community_id, "session.end_others", f"user:{who.id}", detail)
     context.auth.forget(ended)
-    return EndedOut(ended=len(ended))
+    return SessionsEndedOut(ended=len(ended))
 
 
 @router.post("/password", status_code=204, summary="修改密码 Change my password")

@@ -14,9 +14,9 @@ from services.api.account_models import (
     AccountNew,
     AccountOut,
     AccountPage,
-    EndedOut,
     OneTimeOut,
     SessionPage,
+    SessionsEndedOut,
     WhyIn,
 )
 from services.api.auth import Ticket
@@ -241,7 +241,7 @@ async def end_session(user_id: str, session_id: str, context: Ctx, ticket: Admin
 
 
 @router.post("/{user_id}/sessions/end", summary="结束其全部登录 End all sessions of an account")
-async def end_sessions(user_id: str, context: Ctx, ticket: Administrator) -> EndedOut:
+async def end_sessions(user_id: str, context: Ctx, ticket: Administrator) -> SessionsEndedOut:
     who = ticket.principal
     async with context.database.write() as connection:
         row = await accounts.one(connection, who, user_id)
@@ -249,4 +249,4 @@ async def end_sessions(user_id: str, context: Ctx, ticket: Administrator) -> End
         detail = {"ended": len(ended)}
         await system.audit(connection, who, row["community_id"], "session.end_all", f"user:{user_id}", detail)
     context.auth.forget(ended)
-    return EndedOut(ended=len(ended))
+    return SessionsEndedOut(ended=len(ended))

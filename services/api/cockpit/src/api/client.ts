@@ -20,6 +20,7 @@ import type {
   Snapshot,
   User,
 } from './types'
+import { keeper } from './session'
 
 export const BASE = '/api/v1'
 
@@ -28,6 +29,8 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly problem: Problem,
+    /** Seconds after which it may be tried again, where the server says so. */
+    readonly retryAfterS: number | null = null,
   ) {
     super(problem.detail || problem.title)
   }
@@ -51,16 +54,29 @@ export interface CallOptions {
   purpose?: string
 }
 
+/** Calls that make or end the session themselves. */
+const BARE: ReadonlySet<string> = new Set(['/auth/login', '/auth/options'])
+
 /** For areas of the API that have a file of their own. */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   return (await request<T>(method, path, options)).data
 }
 
-export async function request<T>(
-  method: string,
-  path: string,
-  options: CallOptions = {},
-): Promise<Answer<T>> {
+export async function request<T>(method: string, path: string, options: CallOptions = {}): Promise<Answer<T>> {
+  if (BARE.has(path)) return once<T>(method, path, options)
+  await keeper.fresh()
+  const sentAt = keeper.until()
+  try {
+    return await once<T>(method, path, options)
+  } catch (error) {
+    // Once, and only where the server has not taken anything in: a 401 comes before everything else.
+    const ended = error instanceof ApiError && error.status === 401 && sentAt !== null
+    if (!ended || !(await keeper.again(sentAt).catch(() => false))) throw error
+    return once<T>(method, path, options)
+  }
+}
+
+async function once<T>(method: string, path: string, options: CallOptions): Promise<Answer<T>> {
   const { body } = options
   const plain = typeof body === 'string' || body instanceof FormData || body instanceof Blob
   const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
@@ -88,7 +104,11 @@ export async function request<T>(
     const json = answer.headers.get('Content-Type')?.includes('json') ?? false
     return { data: (text && json ? JSON.parse(text) : text || undefined) as T, etag: answer.headers.get('ETag') }
   }
-  throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
+  throw new ApiError(
+    answer.status,
+    readProblem(answer.status, answer.statusText, text),
+    Number(answer.headers.get('Retry-After')) || null,
+  )
 }
 
 /** What a refusal says; a proxy's page that is not JSON is told by its status. */
@@ -112,8 +132,11 @@ export function readProblem(status: number, statusText: string, text: string): P
 const id = encodeURIComponent
 
 export const api = {
-  login: (username: string, password: string) =>
-    call<Session>('POST', '/auth/login', { body: { username, password } }),
+  login: async (username: string, password: string) => {
+    const session = await call<Session>('POST', '/auth/login', { body: { username, password } })
+    keeper.learn(session.expires_at)
+    return session
+  },
   logout: () => call<undefined>('POST', '/auth/logout'),
   me: () => call<User>('GET', '/auth/me'),
   catalogue: () => call<Catalogue>('GET', '/catalogue'),

@@ -1,5 +1,7 @@
 /** What the API answers; the mirror of services/api/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
 
+import type { components } from './schema'
+
 export interface Label {
   zh: string
   en: string
@@ -55,21 +57,9 @@ export interface PublicData {
   parking_left: number
 }
 
-export interface User {
-  id: string
-  username: string
-  display_name: string
-  role: string
-  team: string | null
-  community_id: string | null
-  grid_id: string | null
-}
+export type User = components['schemas']['UserOut']
 
-export interface Session {
-  access_token: string
-  expires_at: string
-  user: User
-}
+export type Session = components['schemas']['Session']
 
 export interface Metric {
   name: string

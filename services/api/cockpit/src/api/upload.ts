@@ -1,5 +1,6 @@
 /** Sends one file as evidence of an order, telling how far it is: fetch cannot say, so an XMLHttpRequest does it. */
 import { ApiError, BASE, readProblem } from './client'
+import { keeper } from './session'
 import type { Evidence, EvidenceSort, Phase } from './types'
 
 /** An uplink of a cellar needs its time; the server cuts what takes longer. */
@@ -16,7 +17,8 @@ export interface Upload {
 }
 
 /** Raises ApiError, `status` 0 where there was no answer. `share`: from 0 to 1. */
-export function upload(what: Upload, onShare: (share: number) => void): Promise<Evidence> {
+export async function upload(what: Upload, onShare: (share: number) => void): Promise<Evidence> {
+  await keeper.fresh()
   const form = new FormData()
   form.append('file', what.file, what.name)
   const query = new URLSearchParams({ sort: what.sort, phase: what.phase })

@@ -57,6 +57,12 @@ export const ROOMS: readonly Room[] = [
     roles: ['desk', 'admin'],
     load: () => import('./plan/PlanEditor.vue'),
   },
+  {
+    path: '/accounts',
+    title: 'accounts',
+    roles: ['staff', 'grid', 'desk', 'street', 'platform', 'admin'],
+    load: () => import('./accounts/Accounts.vue'),
+  },
 ]
 
 export function roomsFor(role: string): readonly Room[] {

@@ -9,7 +9,6 @@ export const COCKPIT = {
   login: ['登录', 'Sign in'],
   logging_in: ['正在登录…', 'Signing in…'],
   login_wrong: ['用户名或密码不对', 'Wrong user name or password'],
-  login_many: ['尝试次数过多，请稍后再试', 'Too many attempts, try again in a while'],
   unreachable: [
     '连不上服务器，请检查网络后重试',
     'The server cannot be reached; check the network and try again',
