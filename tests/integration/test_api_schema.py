@@ -52,6 +52,7 @@ def url(module_database_url: str) -> Iterator[str]:
     yield found[0]
     loop.call_soon_threadsafe(stop.set)
     thread.join(30)
+    loop.close()
     structlog.reset_defaults()
 
 
@@ -71,7 +72,6 @@ def test_schema_holds_for_every_operation(url: str, username: str) -> None:
     checks = [check for check in CHECKS.get_all() if check.__name__ not in _LEFT_OUT]
     for result in schema.get_all_operations():
         operation = result.ok()
-        name = f"{operation.method.upper()} {operation.path}"
         if operation.path.endswith(_STREAMS) or operation.path.startswith("/api/v1/auth/"):
             continue
 
@@ -81,6 +81,7 @@ def test_schema_holds_for_every_operation(url: str, username: str) -> None:
         )  # fmt: skip
         @given(case=st.one_of(operation.as_strategy(), operation.as_strategy(schemathesis.GenerationMode.NEGATIVE)))
         def one(case: schemathesis.Case) -> None:
+            name = f"{case.method.upper()} {case.operation.path}"
             calls[name] += 1
             try:
                 case.call_and_validate(
@@ -91,5 +92,7 @@ def test_schema_holds_for_every_operation(url: str, username: str) -> None:
                     failures.setdefault(f"{name}: {type(failure).__name__}", str(failure)[:400])
 
         one()
-    sys.stdout.write(f"schema as {username}: {calls.total()} calls, {len(calls)} operations, {len(failures)} failures\n")
+    sys.stdout.write(
+        f"schema as {username}: {calls.total()} calls, {len(calls)} operations, {len(failures)} failures\n"
+    )
     assert failures == {}
