@@ -11,6 +11,10 @@ _ELSE = {
     "description": "其他拒绝 · any other refusal, as problem details: 400 cursor, 405, 409, 412, 413, 428, 429 …",
     "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
 }
+_PAGE = {
+    "description": "页面 · a page for people, or plain text where nothing lives at the address",
+    "content": {kind: {"schema": {"type": "string"}} for kind in ("text/html", "text/plain")},
+}
 _LINKS: dict[str, dict[str, tuple[str, str, str]]] = {
     "post /api/v1/communities/{community_id}/displays": {
         "read": ("get /api/v1/displays/{display_id}", "display_id", "/id"),
@@ -47,12 +51,11 @@ def finish(schema: dict[str, Any]) -> None:
     operations = {
         f"{method} {path}": operation for path, item in schema["paths"].items() for method, operation in item.items()
     }
-    for operation in operations.values():
+    for name, operation in operations.items():
         for response in operation["responses"].values():
-            content = response.get("content", {})
-            if content.get("application/json", {}).get("schema") == _PROBLEM:
+            if any(body.get("schema") == _PROBLEM for body in response.get("content", {}).values()):
                 response["content"] = {MEDIA_TYPE: {"schema": _PROBLEM}}
-        operation["responses"].setdefault("default", _ELSE)
+        operation["responses"].setdefault("default", _PAGE if name.partition(" ")[2].startswith("/n/") else _ELSE)
     for name, links in _LINKS.items():
         if name not in operations:
             continue
