@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from services.api.guard import COOKIE, Maybe, Open, Requires
+from services.api import openapi_links
+from services.api.guard import COOKIE, KEY_HEADER, Maybe, Open, Requires
 from services.api.routes.common import PREFIX
 from services.domain.access import Permission
 
@@ -26,6 +27,7 @@ def _schemes() -> dict[str, Any]:
                 "clientCredentials": {"tokenUrl": _TOKEN, "scopes": scopes},
             },
         },
+        "apiKey": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         "cookie": {
             "type": "apiKey",
@@ -53,12 +55,18 @@ class Application(FastAPI):
             for route in self.routes:
                 if isinstance(route, APIRoute) and route.include_in_schema:
                     self._secure(schema, route)
+            openapi_links.finish(schema)
             return schema
         return self.openapi_schema
 
     def _secure(self, schema: dict[str, Any], route: APIRoute) -> None:
         for guard in _guards(route.dependant):
-            ways: list[dict[str, list[str]]] = [{"oauth2": [guard.permission.value]}, {"bearer": []}, {"cookie": []}]
+            ways: list[dict[str, list[str]]] = [
+                {"oauth2": [guard.permission.value]},
+                {"bearer": []},
+                {"apiKey": []},
+                {"cookie": []},
+            ]
             if isinstance(guard, Open):
                 ways = [{}, *ways[1:]] if isinstance(guard, Maybe) else []
             for method in route.methods or ():
