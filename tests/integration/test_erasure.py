@@ -114,8 +114,8 @@ async def lived(database_url: str) -> Any:
     )  # fmt: skip
     await connection.execute(
         "INSERT INTO notice (id, seq, community_id, order_id, recipient, template, severity, params, created_at,"
-        " not_before, expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor', $2,"
-        " now(), now(), now(), 'sent')",
+        " not_before, expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor',"
+        " $2, now(), now(), now(), 'sent')",
         order,
         {"who": NAME},
     )
