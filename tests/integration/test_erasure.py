@@ -55,7 +55,9 @@ async def lived(database_url: str) -> Any:
     await connection.execute(
         "UPDATE person SET name = $1, phone = $2, account_id = 'user-resident1' WHERE id = 'test-p1'", NAME, PHONE
     )
-    await connection.execute("UPDATE app_user SET display_name = $1 WHERE id = 'user-resident1'", NAME)
+    await connection.execute(
+        "UPDATE app_user SET display_name = $1, household_id = 'test-h1' WHERE id = 'user-resident1'", NAME
+    )
     number = await connection.fetchval("SELECT device_no FROM device WHERE id = $1", BAND)
     await connection.execute("UPDATE device SET name = $2 WHERE id = $1", BAND, f"{NAME}的手环")
     now = datetime.now(UTC)
@@ -114,8 +116,8 @@ async def lived(database_url: str) -> Any:
     )  # fmt: skip
     await connection.execute(
         "INSERT INTO notice (id, seq, community_id, order_id, recipient, template, severity, params, created_at,"
-        " not_before, expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor', $2,"
-        " now(), now(), now(), 'sent')",
+        " not_before, expires_at, state) VALUES (gen_random_uuid(), 0, 'test', $1, 'account:user-desk', 'x', 'minor',"
+        " $2, now(), now(), now(), 'sent')",
         order,
         {"who": NAME},
     )

@@ -111,6 +111,8 @@ SELECT id, username, password_hash, display_name, role, team, community_id, stre
 FROM jsonb_to_recordset($1::text::jsonb) AS r
     (id text, username text, password_hash text, display_name text, role text, team text, community_id text,
      street_id text, grid_id text, household_id text, leads boolean, skills text[])
+-- The account of somebody who was erased has another name by now, and stays as it is.
+WHERE NOT EXISTS (SELECT FROM app_user AS u WHERE u.id = r.id AND u.username <> r.username)
 ON CONFLICT (username) DO UPDATE SET
     password_hash = excluded.password_hash, display_name = excluded.display_name, role = excluded.role,
     team = excluded.team, community_id = excluded.community_id, street_id = excluded.street_id,
