@@ -127,6 +127,7 @@ export interface Building {
 
 export interface PlanShape {
   kind: string
+  name?: string | null
   points: [number, number][]
 }
 
@@ -178,6 +179,18 @@ export interface Alert {
   occurrences: number
   correlation: string
   order_id: string | null
+  /** Why it sends nobody now. */
+  held?: string[]
+  /** Of a rule on trial. */
+  shadow?: boolean
+  acknowledged_at?: string | null
+}
+
+/** What happened at a time that is past, for the line that leads back to it. */
+export interface ReplayMark {
+  at: string
+  severity: Severity
+  title?: Label | null
 }
 
 export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'

@@ -3,7 +3,7 @@ import type { InjectionKey, Ref, ShallowRef } from 'vue'
 import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
 import type { ApiError } from '../api/client'
 import { api } from '../api/client'
-import type { Alert, Order } from '../api/types'
+import type { Order } from '../api/types'
 import type { LinkStatus, Source } from './link'
 import { Link } from './link'
 import type { State } from './state'
@@ -22,8 +22,10 @@ export interface Live {
   /** The server's clock now, epoch ms: what deadlines are measured by. */
   serverNow: Ref<number>
   staleAfterMs: number
-  /** Alerts that were raised while this page was watching, newest last; the plan goes there. */
-  onRaised(listener: (alert: Alert) => void): void
+  /** The server runs another build than this page: it is loaded anew when all is quiet. */
+  outdated: Ref<boolean>
+  /** Joins at once where the link is not well. */
+  hurry(): void
   /** Folds in what the server answered to this page, ahead of the stream. */
   learn(order: Order): void
 }
@@ -46,7 +48,7 @@ export function createLive(
   const heardAt = ref(0)
   const now = ref(Date.now())
   const offset = ref(0)
-  const raised: ((alert: Alert) => void)[] = []
+  const outdated = ref(false)
   const staleAfterMs = staleAfterS * 1000
 
   const link = new Link(
@@ -62,20 +64,17 @@ export function createLive(
     },
     {
       onSnapshot(snapshot) {
-        if (state.value && snapshot.build !== state.value.build) location.reload()
+        if (state.value && snapshot.build !== state.value.build) outdated.value = true
         heard(snapshot.at)
         state.value = fromSnapshot(snapshot, state.value)
       },
       onEvent(event, cursor) {
         const before = state.value
         if (!before) return
-        if (event.type === 'hello' && event.data.build !== before.build) location.reload()
+        if (event.type === 'hello' && event.data.build !== before.build) outdated.value = true
         if (event.type === 'hello' || event.type === 'hb') heard(event.data.at)
         else heardAt.value = Date.now()
         state.value = fold(before, event, cursor)
-        if (event.type === 'alert' && event.data.state !== 'cleared' && !before.alerts.has(event.data.id)) {
-          for (const listener of raised) listener(event.data)
-        }
       },
       onStatus: (value) => (status.value = value),
       onRefused,
@@ -109,7 +108,8 @@ export function createLive(
     now,
     serverNow: computed(() => now.value + offset.value),
     staleAfterMs,
-    onRaised: (listener) => raised.push(listener),
+    outdated,
+    hurry: () => link.hurry(),
     learn: (order) => {
       if (state.value) state.value = fold(state.value, { type: 'order', data: order })
     },

@@ -13,6 +13,8 @@ export interface PlanView {
   /** True once a person moved the window: from then on only they and alarms move it. */
   touched: Ref<boolean>
   flyTo(to: View): void
+  /** As a person's own move: it is kept. */
+  goTo(to: View): void
   focusOn(x: number, y: number): void
   fitAll(): void
   zoomBy(factor: number): void
@@ -154,6 +156,10 @@ export function usePlanView(
     screen,
     touched,
     flyTo,
+    goTo(to) {
+      touched.value = true
+      flyTo(to)
+    },
     focusOn: (x, y) => flyTo(focus(plan(), screen.value, x, y)),
     fitAll,
     zoomBy,
