@@ -3,10 +3,9 @@
 -- Whoever changes a row, the API, an import or the command line, leaves it a version further on.
 CREATE FUNCTION bump_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF to_jsonb(NEW) - 'version' IS DISTINCT FROM to_jsonb(OLD) - 'version' THEN
+    NEW.version := OLD.version;
+    IF NEW IS DISTINCT FROM OLD THEN
         NEW.version := OLD.version + 1;
-    ELSE
-        NEW.version := OLD.version;
     END IF;
     RETURN NEW;
 END
@@ -20,8 +19,12 @@ ALTER TABLE unit ADD COLUMN version integer NOT NULL DEFAULT 1;
 ALTER TABLE household ADD COLUMN version integer NOT NULL DEFAULT 1;
 ALTER TABLE device ADD COLUMN version integer NOT NULL DEFAULT 1;
 
-CREATE TRIGGER community_version BEFORE UPDATE ON community
-    FOR EACH ROW WHEN (OLD.plan IS NOT DISTINCT FROM NEW.plan) EXECUTE FUNCTION bump_version();
+-- The plan has versions of its own, and caps of alerts are no part of the registry.
+CREATE TRIGGER community_version BEFORE UPDATE ON community FOR EACH ROW
+    WHEN ((OLD.street_id, OLD.name, OLD.latitude, OLD.longitude, OLD.timezone, OLD.households, OLD.residents)
+        IS DISTINCT FROM
+          (NEW.street_id, NEW.name, NEW.latitude, NEW.longitude, NEW.timezone, NEW.households, NEW.residents))
+    EXECUTE FUNCTION bump_version();
 CREATE TRIGGER compound_version BEFORE UPDATE ON compound FOR EACH ROW EXECUTE FUNCTION bump_version();
 CREATE TRIGGER grid_version BEFORE UPDATE ON grid FOR EACH ROW EXECUTE FUNCTION bump_version();
 CREATE TRIGGER building_version BEFORE UPDATE ON building FOR EACH ROW EXECUTE FUNCTION bump_version();
@@ -38,6 +41,27 @@ CREATE INDEX device_unit ON device (unit_id) WHERE unit_id IS NOT NULL;
 CREATE INDEX device_household ON device (household_id) WHERE household_id IS NOT NULL;
 CREATE INDEX device_grid ON device (grid_id) WHERE grid_id IS NOT NULL;
 CREATE INDEX device_community_id ON device (community_id, id);
+
+-- All places alike, for lists and files; `rank` is the order in which one stands on another.
+CREATE VIEW registry_place WITH (security_invoker = true) AS
+SELECT 1 AS rank, 'compound' AS sort, id, community_id, name, NULL::text AS compound_id, NULL::text AS grid_id,
+       NULL::text AS building_id, NULL::text AS unit_id, NULL::smallint AS floors, NULL::smallint AS floor,
+       NULL::real AS x, NULL::real AS y, NULL::real AS width, NULL::real AS depth, version
+FROM compound
+UNION ALL
+SELECT 2, 'grid', id, community_id, name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, version
+FROM grid
+UNION ALL
+SELECT 3, 'building', id, community_id, name, compound_id, grid_id, NULL, NULL, floors, NULL, x, y, width, depth,
+       version
+FROM building
+UNION ALL
+SELECT 4, 'unit', id, community_id, name, NULL, NULL, building_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, version
+FROM unit
+UNION ALL
+SELECT 5, 'household', h.id, h.community_id, h.room, NULL, NULL, u.building_id, h.unit_id, NULL, h.floor, NULL, NULL,
+       NULL, NULL, h.version
+FROM household AS h JOIN unit AS u ON u.id = h.unit_id;
 
 -- The plan as it was drawn, every time; community.plan is the newest.
 CREATE TABLE plan_drawing (

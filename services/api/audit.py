@@ -9,15 +9,25 @@ from services.api.database import Connection, Database
 from services.api.shapes import Row
 from services.api.store import system
 from services.domain.access import Principal, reader_class
+from services.domain.people.privacy import Purpose
 
 _KEPT = 20_000
 
 
-async def health_read(connection: Connection, who: Principal, device: Row, purpose: str, metric: str | None) -> None:
-    """One row a read of one device; nothing where the asker is shown none. Call it last in the transaction."""
-    if reader_class(who).sees_health(device["grid_id"]):
-        detail = {"purpose": purpose} | ({"metric": metric} if metric else {})
-        await system.audit(connection, who, device["community_id"], "health.read", f"device:{device['id']}", detail)
+async def health_read(
+    connection: Connection, who: Principal, device: Row, purpose: Purpose, metric: str | None
+) -> None:
+    """One row a read of one device, with whose it is. Call it last in the transaction."""
+    detail = {"purpose": purpose.value} | ({"metric": metric} if metric else {})
+    if device["person_id"] is not None:
+        detail["person"] = device["person_id"]
+    await system.audit(connection, who, device["community_id"], "health.read", f"device:{device['id']}", detail)
+
+
+async def person_read(connection: Connection, who: Principal, person: Row, purpose: Purpose, what: str) -> None:
+    """The same of one person's health data as a whole."""
+    detail = {"purpose": purpose.value, "what": what, "person": person["id"]}
+    await system.audit(connection, who, person["community_id"], "health.read", f"person:{person['id']}", detail)
 
 
 class Watchers:

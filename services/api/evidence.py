@@ -32,6 +32,7 @@ from services.domain.access import Principal, reader_class
 from services.domain.evidence import Ground, Phase, Sort, on_plan
 from services.domain.ids import OrderId
 from services.domain.orders import Move, MoveRequest, Refused, decide
+from services.domain.people.privacy import Shown
 from services.domain.vocabulary import Role
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ async def shown_only(connection: Connection, who: Principal, found: list[Row]) -
 
 def alert_hidden(row: Row, who: Principal) -> bool:
     private = any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"]))
-    return private and not reader_class(who).sees_health(row["grid_id"])
+    return private and Shown.VITALS not in shapes.shown(reader_class(who), row)
 
 
 def fields_of(taken: Taken) -> UploadFields:

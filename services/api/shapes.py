@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from services.adapters.orders import order_row
-from services.api.health import METRIC_NAMES, about_health
+from services.api.health import METRIC_NAMES, POSITION, about_health
 from services.api.models import AlertOut, LabelOut, OrderOut
 from services.api.moves import moves_of
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor
 from services.domain.orders.clocks import running
+from services.domain.people.privacy import Shown
 from services.domain.vocabulary import Label
 
 Row = Mapping[str, Any]
@@ -28,15 +29,20 @@ def label(words: Label) -> LabelOut:
     return LabelOut(zh=words.zh, en=words.en)
 
 
-def values(kind: str, vals: Sequence[float | None] | None, health: bool) -> dict[str, float]:
-    """By metric name, without what was never sent or left the catalogue, and with health data only on `health`."""
+def shown(reader: ReaderClass, row: Row) -> Shown:
+    """Of a device's (or its alert's) health data. `row` has `grid_id` and `consents`; without them nothing is said."""
+    return Shown(row["consents"]) if reader.sees_health(row["grid_id"]) else Shown.NONE
+
+
+def values(kind: str, vals: Sequence[float | None] | None, shown: Shown) -> dict[str, float]:
+    """By metric name, without what was never sent or left the catalogue, and of health data what is `shown`."""
     if not vals:
         return {}
     width = len(vals)
     return {
         name: value
-        for index, name, private in METRIC_NAMES.get(kind, ())
-        if index < width and (value := vals[index]) is not None and (health or not private)
+        for index, name, needs in METRIC_NAMES.get(kind, ())
+        if index < width and (value := vals[index]) is not None and needs & shown == needs
     }
 
 
@@ -56,15 +62,23 @@ def device(row: Row, reader: ReaderClass) -> dict[str, Any]:
         "online": row["online"],
         "last_seen_at": row["last_seen_at"],
         "ts": row["vals_ts"],
-        "values": values(row["kind"], row["vals"], reader.sees_health(row["grid_id"])),
+        "values": values(row["kind"], row["vals"], shown(reader, row)),
         "last_event": row["last_event"],
         "last_event_at": row["last_event_ts"],
     }
 
 
+def without_position(said: Any) -> Any:
+    """What set an alert off, without where somebody was."""
+    if isinstance(said, dict):
+        return {name: without_position(value) for name, value in said.items() if name not in POSITION}
+    return [without_position(one) for one in said] if isinstance(said, list) else said
+
+
 def alert(row: Row, reader: ReaderClass) -> AlertOut:
     private = any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"]))
-    masked = private and not reader.sees_health(row["grid_id"])
+    sees = shown(reader, row)
+    masked = private and Shown.VITALS not in sees
     return AlertOut(
         id=row["id"],
         community_id=row["community_id"],
@@ -84,7 +98,7 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         last_at=row["last_at"],
         cleared_at=row["cleared_at"],
         occurrences=row["occurrences"],
-        trigger={} if masked else row["trigger"],
+        trigger={} if masked else row["trigger"] if Shown.LOCATION in sees else without_position(row["trigger"]),
         correlation=row["correlation"],
         order_id=row["order_id"],
         held=row["held"],
@@ -100,7 +114,7 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
 
 def order_masked(row: Row, reader: ReaderClass) -> bool:
     private = row["rule_id"] is not None and about_health(row["rule_id"])
-    return private and not reader.sees_health(row["place_grid_id"])
+    return private and not (reader.sees_health(row["place_grid_id"]) and Shown.VITALS in Shown(row["consents"]))
 
 
 def order(row: Row, reader: ReaderClass, actor: Actor, now: datetime | None = None) -> OrderOut:

@@ -57,7 +57,7 @@ class DrawingFault:
 
 
 def check_drawing(drawing: Mapping[str, Any]) -> list[DrawingFault]:
-    """What is wrong with {"width", "height", "shapes": [{"kind", "points", "name"?}]}, in metres; nothing: it may be kept.
+    """What is wrong with {"width", "height", "shapes": [{"kind", "points", "name"?}]}, in metres.
 
     A shape of two points is a line, one of more a polygon.
     """

@@ -36,6 +36,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("GET", "/communities/{community_id}/snapshot"): P.COCKPIT,
     ("GET", "/communities/{community_id}/stream"): P.COCKPIT,
     ("GET", "/communities/{community_id}/devices"): P.DEVICES,
+    ("GET", "/communities/{community_id}/elders"): P.COCKPIT,
     ("GET", "/devices/{device_id}"): P.DEVICES,
     ("GET", "/devices/{device_id}/readings"): P.READINGS,
     ("GET", "/communities/{community_id}/series/{name}"): P.SERIES,

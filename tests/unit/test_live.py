@@ -17,6 +17,7 @@ from services.api.live.client import Client
 from services.api.store.system import OutboxRow
 from services.domain.access import Principal, ReaderClass, reader_class
 from services.domain.orders import plain_terms
+from services.domain.people.privacy import Shown
 from services.domain.vocabulary import Role, Severity, Team
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
@@ -40,7 +41,7 @@ def alert_row(**more: Any) -> dict[str, Any]:
         "severity": "critical", "team": "patrol", "life_safety": True, "state": "firing", "title_zh": "燃气",
         "title_en": "Gas", "why_zh": "心率 140", "why_en": "heart rate 140", "place": "1号楼", "device_id": "d",
         "building_id": None, "onset_at": NOW, "fired_at": NOW, "last_at": NOW, "cleared_at": None, "occurrences": 1,
-        "trigger": {"value": 140}, "correlation": "d@1", "order_id": None, "grid_id": "g1", "held": [],
+        "trigger": {"value": 140}, "correlation": "d@1", "order_id": None, "grid_id": "g1", "consents": 3, "held": [],
         "held_since": None, "released_at": None, "suppressed": False, "shadow": False, "group_key": None,
         "acknowledged_at": None, "acknowledged_by": None, **more,
     }  # fmt: skip
@@ -50,7 +51,7 @@ def order_row(**more: Any) -> dict[str, Any]:
     times = ("dispatched", "accepted", "arrived", "resolved", "verified", "closed", "paused")
     return {
         "id": uuid4(), "number": 1, "community_id": "c", "source": "alert", "alert_id": None, "parent_id": None,
-        "device_no": 1, "device_id": "d", "building_id": None, "grid_id": "g1", "place_grid_id": "g1",
+        "device_no": 1, "device_id": "d", "building_id": None, "grid_id": "g1", "place_grid_id": "g1", "consents": 3,
         "kind": "gas_alarm",
         "severity": "critical", "title_zh": "燃气", "title_en": "Gas", "place": "1号楼", "x": 1.0, "y": 2.0,
         "team": "patrol",
@@ -210,10 +211,10 @@ def test_health_values_of_a_device_are_left_out_and_the_rest_stays() -> None:
 
     kind = BY_NAME["wristband"]
     vals = [float(n) for n in range(len(kind.metrics))]
-    assert set(shapes.values("wristband", vals, True)) == {metric.name for metric in kind.metrics}
-    assert set(shapes.values("wristband", vals, False)) == {m.name for m in kind.metrics if not m.health}
-    assert shapes.values("wristband", [None, 1.0], True) == {kind.metrics[1].name: 1.0}
-    assert shapes.values("unknown", [1.0], True) == {}
+    assert set(shapes.values("wristband", vals, Shown.ALL)) == {metric.name for metric in kind.metrics}
+    assert set(shapes.values("wristband", vals, Shown.NONE)) == {m.name for m in kind.metrics if not m.health}
+    assert shapes.values("wristband", [None, 1.0], Shown.VITALS) == {kind.metrics[1].name: 1.0}
+    assert shapes.values("unknown", [1.0], Shown.VITALS) == {}
 
 
 def test_batch_hides_health_in_bytes_for_some_classes_of_the_same_batch() -> None:

@@ -196,8 +196,11 @@ ON CONFLICT DO NOTHING
 -- name: list_runs
 SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
     r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
-    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id
+    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id,
+    consents_now(k.vitals, k.location) AS consents
 FROM plan_run r
+LEFT JOIN alert a ON a.id = r.alert_id
+LEFT JOIN device_consent k ON k.device_no = a.device_no
 WHERE r.community_id = $1 AND ($2::text IS NULL OR r.plan_id = $2) AND ($3::uuid IS NULL OR r.alert_id = $3)
     AND (NOT $4 OR r.state = 'running') AND ($5::timestamptz IS NULL OR (r.started_at, r.id) < ($5, $6::uuid))
 ORDER BY r.started_at DESC, r.id DESC LIMIT $7
@@ -205,8 +208,12 @@ ORDER BY r.started_at DESC, r.id DESC LIMIT $7
 -- name: fetch_run
 SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
     r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
-    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id
-FROM plan_run r WHERE r.id = $1
+    r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id,
+    consents_now(k.vitals, k.location) AS consents
+FROM plan_run r
+LEFT JOIN alert a ON a.id = r.alert_id
+LEFT JOIN device_consent k ON k.device_no = a.device_no
+WHERE r.id = $1
 
 -- name: run_steps
 SELECT step, action, state, due_at, requested_at, expires_at, ended_at, result FROM plan_step

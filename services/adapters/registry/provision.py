@@ -108,26 +108,22 @@ async def provision(
     faults: Callable[[], list[Fault]] = list,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
     profiles: Profiles | None = None,
+    strict: bool = False,
+    audited: bool = True,
 ) -> Provisioned:
     """Makes the registry say what the rows say, in one transaction; rows already so are left alone.
 
     `faults` are what the reader of the rows found itself, asked for at their end. A device that speaks for itself and
     has no secret gets one; a secret that is there stays. `only_new`: a registered device is a fault. `profiles`: their
-    formats are held against those that are spoken.
+    formats are held against those that are spoken. `strict`: building, unit and household must lie in each other.
+    `audited` False: whoever calls writes the audit, and knows more to say.
     Raises Faulty, with everything that is wrong, and then nothing was written.
     """
     done = Provisioned()
     async with connection.transaction():
-        await connection.execute(Q["open_stage"])
-        async for chunk in _chunks(devices):
-            await connection.copy_records_to_table("stage", records=map(_record, chunk), columns=_COLUMNS)
-            done.total += len(chunk)
+        done.total = await _stage(connection, devices)
         progress("checking", 0, 0)
-        await connection.execute(Q["index_stage"])
-        await connection.execute(Q["analyze_stage"])
-        formats = {one.name: one.codec for one in (profiles or Profiles()).by_name.values() if one.codec is not None}
-        wrong = await connection.fetch(Q["faults"], only_new, list(formats), list(formats.values()))
-        found = [*faults(), *(Fault(**row) for row in wrong)]
+        found = [*faults(), *await _wrong(connection, profiles, only_new=only_new, strict=strict)]
         if found:
             raise Faulty(sorted(found, key=lambda fault: fault.line))
         progress("writing", 0, 0)
@@ -143,14 +139,73 @@ async def provision(
             await _admit(connection, Q["add_credentials"], part, keep)
             done.secrets += len(part)
         done.revoked = [row["id"] for row in await connection.fetch(Q["still_revoked"])]
-        if done.added or done.changed or done.secrets:
+        if audited and (done.added or done.changed or done.secrets):
             detail = {"added": done.added, "changed": done.changed, "secrets": done.secrets}
-            await _audit(connection, actor, None, "device.provisioned", f"{done.total} devices", detail)
+            subject = f"{done.total} devices"
+            await _audit(connection, actor, None, "device.provisioned", subject, detail, "operator")
         progress("committing", 0, 0)
     return done
 
 
-async def revoke(connection: asyncpg.Connection[Any], ids: Sequence[str], *, actor: str, retire: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Would:
+    """What a row would do. `columns`: those it changes; none of a new device."""
+
+    line: int
+    id: str
+    added: bool
+    columns: list[str]
+
+
+async def rehearse(
+    connection: asyncpg.Connection[Any],
+    devices: AsyncIterator[NewDevice],
+    *,
+    faults: Callable[[], list[Fault]] = list,
+    profiles: Profiles | None = None,
+) -> tuple[int, list[Would], list[Fault]]:
+    """How many rows there are, what those that do anything would do, and all that is wrong. Writes nothing."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        total = await _stage(connection, devices)
+        found = [*faults(), *await _wrong(connection, profiles, only_new=False, strict=True)]
+        would = [] if found else [Would(**row) for row in await connection.fetch(Q["would"])]
+    finally:
+        await transaction.rollback()
+    return total, would, sorted(found, key=lambda fault: fault.line)
+
+
+async def _stage(connection: asyncpg.Connection[Any], devices: AsyncIterator[NewDevice]) -> int:
+    total = 0
+    await connection.execute(Q["open_stage"])
+    async for chunk in _chunks(devices):
+        await connection.copy_records_to_table("stage", records=map(_record, chunk), columns=_COLUMNS)
+        total += len(chunk)
+    await connection.execute(Q["index_stage"])
+    await connection.execute(Q["analyze_stage"])
+    return total
+
+
+async def _wrong(
+    connection: asyncpg.Connection[Any], profiles: Profiles | None, *, only_new: bool, strict: bool
+) -> list[Fault]:
+    """What contradicts the registry, the other rows or itself."""
+    formats = {one.name: one.codec for one in (profiles or Profiles()).by_name.values() if one.codec is not None}
+    rows = await connection.fetch(Q["faults"], only_new, list(formats), list(formats.values()))
+    if strict:
+        rows += await connection.fetch(Q["inconsistent"])
+    return [Fault(**row) for row in rows]
+
+
+async def revoke(
+    connection: asyncpg.Connection[Any],
+    ids: Sequence[str],
+    *,
+    actor: str,
+    retire: bool = False,
+    role: str = "operator",
+) -> int:
     """Shuts devices out of the broker; `retire` also takes them out of service. How many were let in before.
 
     All or none: raises Faulty when one is not there, or speaks through its gateway alone and has nothing to revoke.
@@ -161,12 +216,18 @@ async def revoke(connection: asyncpg.Connection[Any], ids: Sequence[str], *, act
         revoked = int((await connection.execute(Q["revoke"], numbers)).rpartition(" ")[2])
         if retire:
             await connection.execute(Q["retire"], numbers)
-        await _audit_each(connection, actor, "device.retired" if retire else "device.revoked", rows)
+        await _audit_each(connection, actor, "device.retired" if retire else "device.revoked", rows, role)
     return revoked
 
 
 async def rotate(
-    connection: asyncpg.Connection[Any], ids: Sequence[str], keep: Keep, *, actor: str, readmit: bool = False
+    connection: asyncpg.Connection[Any],
+    ids: Sequence[str],
+    keep: Keep,
+    *,
+    actor: str,
+    readmit: bool = False,
+    role: str = "operator",
 ) -> int:
     """New secrets; the old ones are void as soon as the broker has read its file. How many.
 
@@ -176,7 +237,7 @@ async def rotate(
         rows = await _known(connection, ids, must_log_in=True, may_be_revoked=readmit)
         for start in range(0, len(rows), _CHUNK):
             await _admit(connection, Q["rotate"], rows[start : start + _CHUNK], keep)
-        await _audit_each(connection, actor, "device.rotated", rows)
+        await _audit_each(connection, actor, "device.rotated", rows, role)
     return len(rows)
 
 
@@ -233,7 +294,7 @@ async def _admit(
 
 
 async def _audit_each(
-    connection: asyncpg.Connection[Any], actor: str, action: str, rows: Iterable[asyncpg.Record]
+    connection: asyncpg.Connection[Any], actor: str, action: str, rows: Iterable[asyncpg.Record], role: str
 ) -> None:
     """One entry a community: what a thousand devices have in common is said once."""
     by_community: dict[str, list[str]] = {}
@@ -241,7 +302,9 @@ async def _audit_each(
         by_community.setdefault(row["community_id"], []).append(row["id"])
     for community, ids in by_community.items():
         subject = ids[0] if len(ids) == 1 else f"{len(ids)} devices"
-        await _audit(connection, actor, community, action, subject, {"count": len(ids), "devices": ids[:_MOST_NOTED]})
+        await _audit(
+            connection, actor, community, action, subject, {"count": len(ids), "devices": ids[:_MOST_NOTED]}, role
+        )
 
 
 async def _audit(
@@ -251,8 +314,11 @@ async def _audit(
     action: str,
     subject: str,
     detail: dict[str, Any],
+    role: str,
 ) -> None:
-    await connection.execute(Q["audit"], actor, community, action, subject, json.dumps(detail, ensure_ascii=False))
+    """`detail` as text: connections differ in what they take for jsonb."""
+    told = json.dumps(detail, ensure_ascii=False)
+    await connection.execute(Q["audit"], actor, role, community, action, subject, told)
 
 
 async def _chunks(devices: AsyncIterator[NewDevice]) -> AsyncIterator[list[NewDevice]]:

@@ -104,6 +104,52 @@ FROM (SELECT s.line, s.profile, p.codec AS wanted,
 WHERE spoken <> wanted
 ORDER BY 1, 2
 
+-- name: inconsistent
+SELECT s.line, 'unit_elsewhere' AS fault, s.unit_id AS value, u.building_id AS other
+FROM stage AS s JOIN unit AS u ON u.id = s.unit_id
+WHERE s.building_id IS NOT NULL AND u.building_id <> s.building_id
+UNION ALL
+SELECT s.line, 'household_elsewhere', s.household_id, h.unit_id
+FROM stage AS s JOIN household AS h ON h.id = s.household_id
+WHERE s.unit_id IS NOT NULL AND h.unit_id <> s.unit_id
+UNION ALL
+SELECT s.line, 'household_building', s.household_id, u.building_id
+FROM stage AS s JOIN household AS h ON h.id = s.household_id JOIN unit AS u ON u.id = h.unit_id
+WHERE s.unit_id IS NULL AND s.building_id IS NOT NULL AND u.building_id <> s.building_id
+UNION ALL
+SELECT s.line, 'floor_above', s.floor::text, b.floors::text
+FROM stage AS s JOIN building AS b ON b.id = s.building_id
+WHERE s.floor > b.floors + 1
+
+-- name: would
+SELECT line, id, added, columns FROM (
+    SELECT s.line, s.id, d.device_no IS NULL AS added,
+           CASE WHEN d.device_no IS NULL THEN '{}'::text[] ELSE array_remove(ARRAY[
+               CASE WHEN d.kind <> s.kind THEN 'kind' END,
+               CASE WHEN d.name <> s.name THEN 'name' END,
+               CASE WHEN d.place <> s.place THEN 'place' END,
+               CASE WHEN g.id IS DISTINCT FROM s.gateway_id THEN 'gateway' END,
+               CASE WHEN d.building_id IS DISTINCT FROM s.building_id THEN 'building' END,
+               CASE WHEN d.unit_id IS DISTINCT FROM s.unit_id THEN 'unit' END,
+               CASE WHEN d.household_id IS DISTINCT FROM s.household_id THEN 'household' END,
+               CASE WHEN d.grid_id IS DISTINCT FROM s.grid_id THEN 'grid' END,
+               CASE WHEN d.floor IS DISTINCT FROM s.floor THEN 'floor' END,
+               CASE WHEN d.x <> s.x THEN 'x' END,
+               CASE WHEN d.y <> s.y THEN 'y' END,
+               CASE WHEN d.interval_s <> s.interval_s THEN 'interval_s' END,
+               CASE WHEN d.tags <> s.tags THEN 'tags' END,
+               CASE WHEN d.codec <> s.codec THEN 'codec' END,
+               CASE WHEN d.address IS DISTINCT FROM s.address THEN 'address' END,
+               CASE WHEN d.profile IS DISTINCT FROM s.profile THEN 'profile' END,
+               CASE WHEN d.retired_at IS NOT NULL THEN 'reinstated' END
+           ], NULL) END AS columns
+    FROM stage AS s
+    LEFT JOIN device AS d ON d.id = s.id
+    LEFT JOIN device AS g ON g.device_no = d.gateway_no
+) AS w
+WHERE added OR columns <> '{}'
+ORDER BY line
+
 -- name: free_addresses
 UPDATE device AS d SET address = NULL
 FROM stage AS s
@@ -185,7 +231,7 @@ FROM unnest($1::integer[], $2::text[]) AS r (device_no, secret_hash)
 WHERE c.device_no = r.device_no
 
 -- name: audit
-SELECT audit_append($1, 'operator', $2, $3, $4, $5::text::jsonb)
+SELECT audit_append($1, $2, $3, $4, $5, $6::text::jsonb)
 
 -- name: devices
 SELECT d.id, d.community_id AS community, d.kind, d.name, d.place, g.id AS gateway, d.building_id AS building,

@@ -15,6 +15,7 @@ from services.api.shapes import Row
 from services.api.store import work
 from services.api.store.system import OutboxRow
 from services.domain.access import ReaderClass
+from services.domain.people.privacy import Shown
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ class Batch:
         self._community_id = community_id
         self._things = [(seq, key, things[key]) for key, seq in latest.items()]
         self._written: dict[ReaderClass, bytes] = {}
-        self._alerts: dict[tuple[UUID, bool], bytes] = {}
+        self._alerts: dict[tuple[UUID, Shown], bytes] = {}
 
     @property
     def count(self) -> int:
@@ -63,7 +64,7 @@ class Batch:
         family, id = key
         if family == "order":
             return frame("order", shapes.order(thing, reader, actor_of_class(reader, self._community_id)), seq)
-        sees = reader.sees_health(thing["grid_id"])
+        sees = shapes.shown(reader, thing)
         if (id, sees) not in self._alerts:
             self._alerts[id, sees] = frame("alert", shapes.alert(thing, reader), seq)
         return self._alerts[id, sees]

@@ -83,7 +83,7 @@ def _state(row: Row | None) -> tuple[Any, ...] | None:
     """What readers are told of a device; being heard from again with nothing new is not news."""
     if row is None:
         return None
-    return row["online"], row["vals_ts"], row["vals"], row["last_event"], row["last_event_ts"]
+    return row["online"], row["vals_ts"], row["vals"], row["last_event"], row["last_event_ts"], row["consents"]
 
 
 def _write(rows: list[Row], reader: ReaderClass) -> bytes:
@@ -92,7 +92,7 @@ def _write(rows: list[Row], reader: ReaderClass) -> bytes:
             "id": row["id"],
             "online": row["online"],
             "ts": row["vals_ts"],
-            "values": shapes.values(row["kind"], row["vals"], reader.sees_health(row["grid_id"])),
+            "values": shapes.values(row["kind"], row["vals"], shapes.shown(reader, row)),
             "last_event": row["last_event"],
             "last_event_at": row["last_event_ts"],
         }

@@ -27,6 +27,7 @@ from services.api.shapes import Row
 from services.api.store import communities as store
 from services.api.store import system, work
 from services.domain.access import Permission, Principal, reaches_community, reader_class
+from services.domain.people.privacy import Shown
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["communities 社区"], responses=PROBLEMS)
 
@@ -64,7 +65,7 @@ async def public(
         await community_in_scope(connection, ticket.principal, community_id)
         rows = await store.public_values(connection, community_id, _PUBLIC_KINDS)
     spaces = [
-        shapes.values(row["kind"], row["vals"], False).get("occupied")
+        shapes.values(row["kind"], row["vals"], Shown.NONE).get("occupied")
         for row in rows
         if row["kind"] == "parking_sensor"
     ]
@@ -75,7 +76,7 @@ async def public(
                 name=row["name"],
                 place=row["place"],
                 ts=row["vals_ts"],
-                values=shapes.values(row["kind"], row["vals"], False),
+                values=shapes.values(row["kind"], row["vals"], Shown.NONE),
             )
             for row in rows
             if row["kind"] == "environment"

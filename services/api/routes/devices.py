@@ -11,12 +11,14 @@ from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from services.api import audit, cursor, curves, shapes
+from services.api.access_to_health import health_allowed
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.health import HEALTH_METRICS
 from services.api.models import DeviceOut, DevicePage, Point, SeriesOut
+from services.api.privacy import AskedFor, required
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
 from services.api.store import communities as store
@@ -24,15 +26,10 @@ from services.api.store import series as series_store
 from services.domain.access import Permission, reader_class
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric, MetricType
+from services.domain.people.privacy import Purpose
 
 router = APIRouter(prefix=PREFIX, tags=["devices 设备"], responses=PROBLEMS)
 
-Purpose = Annotated[
-    str,
-    Query(
-        max_length=100, description="用途，读取健康数据时记入审计 · why; written to the audit when health data is read"
-    ),
-]
 Instant = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC))]
 MAX_POINTS = 5000
 _DEFAULT_RANGE = timedelta(hours=24)
@@ -53,6 +50,8 @@ async def devices(
     reader = reader_class(ticket.principal)
     async with context.database.read() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
+    await context.watchers.watches(ticket, community_id)
+    async with context.database.read() as connection:
         rows = await store.devices(
             connection,
             community_id,
@@ -71,13 +70,13 @@ async def device(
     device_id: str,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.DEVICES)],
-    purpose: Purpose = "duty",
+    purpose: Annotated[Purpose | None, AskedFor] = None,
 ) -> DeviceOut:
     who = ticket.principal
     async with context.database.write() as connection:
         row = await in_scope(connection, who, await store.device(connection, device_id), "device", device_id)
-        if row["kind"] in HEALTH_METRICS:
-            await audit.health_read(connection, who, row, purpose, None)
+        if row["kind"] in HEALTH_METRICS and shapes.shown(reader_class(who), row):
+            await audit.health_read(connection, who, row, required(purpose, who), None)
     return DeviceOut(**shapes.device(row, reader_class(who)))
 
 
@@ -90,7 +89,7 @@ async def readings(
     start: Annotated[Instant | None, Query(alias="from", description="RFC 3339; 24 h before `to` by default")] = None,
     end: Annotated[Instant | None, Query(alias="to", description="RFC 3339; now by default")] = None,
     bucket_s: Annotated[int, Query(ge=0, le=7 * 86400, description="0: every reading as it came")] = 300,
-    purpose: Purpose = "duty",
+    purpose: Annotated[Purpose | None, AskedFor] = None,
 ) -> Response:
     """Averages of gauges, differences of counters; an answer holds 5,000 points at most."""
     who = ticket.principal
@@ -111,11 +110,10 @@ async def readings(
         if kind is None or position is None:
             raise not_found("metric", metric)
         known = kind.metrics[position]
-        if known.health and not reader_class(who).sees_health(row["grid_id"]):
-            detail = "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
-            raise ApiError(HTTPStatus.FORBIDDEN, detail)
-        points = await _points(connection, row["device_no"], position, known, start, end, bucket_s)
         if known.health:
+            purpose = await health_allowed(connection, who, row, known, purpose)
+        points = await _points(connection, row["device_no"], position, known, start, end, bucket_s)
+        if known.health and purpose is not None:
             await audit.health_read(connection, who, row, purpose, metric)
     return answer(
         SeriesOut(name=metric, unit=known.unit, label=shapes.label(known.label), bucket_s=bucket_s, points=points)

@@ -21,7 +21,7 @@ from services.api.order_shapes import Around, order_detail
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, once, time_and_id
 from services.api.store import work
-from services.domain.access import Permission, Principal, ReaderClass, reader_class
+from services.domain.access import Permission, Principal, reader_class
 from services.domain.orders import OrderState, Source
 from services.domain.vocabulary import Role, Severity, Team
 
@@ -74,8 +74,8 @@ async def orders(
         severity=severity,
         building_id=building,
         text=q,
-        hidden_kinds=_hidden(reader),
-        own_grid=reader.grid_id,
+        hidden_kinds=tuple(sorted(HEALTH_METRICS)),
+        own_grid="*" if reader.health and reader.role is not Role.GRID else reader.grid_id,
     )
     async with context.database.read() as connection:
         await community_in_scope(connection, who, community_id)
@@ -86,11 +86,6 @@ async def orders(
     more = cursor.encode(page[-1]["created_at"].isoformat(), page[-1]["id"]) if len(rows) > limit else None
     now = context.clock.now()
     return answer(OrderPage(items=[shapes.order(row, reader, actor, now) for row in page], next=more))
-
-
-def _hidden(reader: ReaderClass) -> tuple[str, ...]:
-    """Kinds of devices whose orders' titles this reader does not see everywhere."""
-    return () if reader.health and reader.role is not Role.GRID else tuple(sorted(HEALTH_METRICS))
 
 
 @router.post(

@@ -18,7 +18,7 @@ from services.adapters.plans.around import Q
 from services.adapters.plans.dry import NoSuchAlert, dry_run, dry_run_made_up
 from services.adapters.plans.files import DefaultPlan, PlanFileError, Text, load_defaults, parsed, read_text
 from services.adapters.rules import effective, load_rules
-from services.api import cursor
+from services.api import cursor, shapes
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection
@@ -48,6 +48,7 @@ from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, 
 from services.api.rules import etag, expected_version, refuse_faults, stale, yaml_body
 from services.api.store import system
 from services.domain.access import Permission, ReaderClass, reader_class
+from services.domain.people.privacy import Shown
 from services.domain.plans.document import dangerous
 from services.domain.plans.plan import Plan
 from services.domain.plans.rehearsal import Rehearsal
@@ -357,6 +358,6 @@ def _known(row: Mapping[str, Any] | None, default: DefaultPlan | None) -> Plan |
 def _run(row: Mapping[str, Any], reader: ReaderClass) -> dict[str, Any]:
     shown = {name: row[name] for name in RunOut.model_fields if name not in ("title", "place")}
     title = LabelOut(zh=row["title_zh"], en=row["title_en"])
-    if about_health(row["rule_id"]) and not reader.sees_health(row["grid_id"]):
+    if about_health(row["rule_id"]) and Shown.VITALS not in shapes.shown(reader, row):
         title = LabelOut(zh="健康告警", en="Health alert")
     return {**shown, "place": row["place"] or "", "title": title}

@@ -10,18 +10,21 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.api import audit, shapes
+from services.api.access_to_health import health_allowed
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.models import RollupsOut
+from services.api.privacy import AskedFor
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, answer
-from services.api.routes.devices import Instant, Purpose
+from services.api.routes.devices import Instant
 from services.api.store import communities as communities_store
 from services.api.store import rollups as store
-from services.domain.access import Permission, reader_class
+from services.domain.access import Permission
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric
+from services.domain.people.privacy import Purpose
 
 router = APIRouter(prefix=PREFIX, tags=["series 曲线"], responses=PROBLEMS)
 
@@ -59,7 +62,7 @@ async def of_device(
     start: From,
     end: To,
     bucket: Bucket = "day",
-    purpose: Purpose = "duty",
+    purpose: Annotated[Purpose | None, AskedFor] = None,
 ) -> Response:
     """`used`: of counters, what was consumed; `breaks`: jumps that cannot have been, which count nothing."""
     who = ticket.principal
@@ -69,11 +72,10 @@ async def of_device(
             connection, who, await communities_store.device(connection, device_id), "device", device_id
         )
         known = _metric(row["kind"], metric)
-        if known.health and not reader_class(who).sees_health(row["grid_id"]):
-            detail = "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
-            raise ApiError(HTTPStatus.FORBIDDEN, detail)
-        found = await store.of_device(connection, row["community_id"], row["device_no"], known, start, end, bucket)
         if known.health:
+            purpose = await health_allowed(connection, who, row, known, purpose)
+        found = await store.of_device(connection, row["community_id"], row["device_no"], known, start, end, bucket)
+        if known.health and purpose is not None:
             await audit.health_read(connection, who, row, purpose, metric)
     return answer(
         RollupsOut(name=metric, unit=known.unit, label=shapes.label(known.label), bucket=bucket, points=found)

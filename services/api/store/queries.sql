@@ -24,13 +24,15 @@ SELECT id, name, floors, x, y, width, depth, grid_id FROM building WHERE communi
 -- name: devices_of_community
 SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.floor, b.id AS building_id,
        g.id AS gateway_id, d.household_id, coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags,
-       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts
+       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts,
+       consents_now(k.vitals, k.location) AS consents
 FROM device AS d
 LEFT JOIN device_state AS s ON s.device_no = d.device_no
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
 LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
   AND ($2::text IS NULL OR d.kind = $2)
   AND ($3::text IS NULL OR b.id = $3)
@@ -40,33 +42,38 @@ LIMIT $5
 
 -- name: device_by_id
 SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.floor, b.id AS building_id,
-       g.id AS gateway_id, d.household_id, coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags,
-       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts
+       g.id AS gateway_id, d.household_id, d.person_id, coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags,
+       coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts,
+       consents_now(k.vitals, k.location) AS consents
 FROM device AS d
 LEFT JOIN device_state AS s ON s.device_no = d.device_no
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
 LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.id = $1 AND d.retired_at IS NULL
 
 -- name: device_changes
 SELECT d.device_no, d.id, d.kind, coalesce(d.grid_id, b.grid_id) AS grid_id, s.online, s.last_seen_at,
-       s.vals_ts, s.vals, s.last_event, s.last_event_ts
+       s.vals_ts, s.vals, s.last_event, s.last_event_ts, consents_now(k.vitals, k.location) AS consents
 FROM device AS d
 JOIN device_state AS s ON s.device_no = d.device_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
 LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
-  AND ($2::timestamptz IS NULL OR s.last_seen_at >= $2 OR NOT s.online)
+  AND ($2::timestamptz IS NULL OR s.last_seen_at >= $2 OR NOT s.online OR k.changed_at >= $2)
 ORDER BY d.device_no
 
 -- name: alerts_open
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_now(k.vitals, k.location) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE a.community_id = $1 AND a.state <> 'cleared'
   AND a.shadow = $6
   AND ($2::text IS NULL OR d.id = $2)
@@ -75,10 +82,12 @@ ORDER BY a.fired_at DESC, a.id DESC
 LIMIT $5
 
 -- name: alerts_all
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_now(k.vitals, k.location) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE a.community_id = $1
   AND a.shadow = $6
   AND ($2::text IS NULL OR d.id = $2)
@@ -87,20 +96,23 @@ ORDER BY a.fired_at DESC, a.id DESC
 LIMIT $5
 
 -- name: alerts_by_ids
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_now(k.vitals, k.location) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE a.id = ANY ($1::uuid[])
 
 -- name: orders_open
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id
 LEFT JOIN app_user AS p ON p.id = o.assignee_id
 LEFT JOIN alert AS a ON a.id = o.alert_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
   AND ($2::uuid IS NULL OR o.alert_id = $2)
   AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
@@ -109,25 +121,26 @@ WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alar
   AND ($8::text IS NULL OR o.assignee_id = $8)
   AND ($9::text IS NULL OR o.class_id = $9
        AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-            OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
+            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)
   AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
        OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
           AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-               OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
+               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
 -- name: orders_all
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id
 LEFT JOIN app_user AS p ON p.id = o.assignee_id
 LEFT JOIN alert AS a ON a.id = o.alert_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE o.community_id = $1
   AND ($2::uuid IS NULL OR o.alert_id = $2)
   AND ($3::timestamptz IS NULL OR (o.created_at, o.id) < ($3, $4::uuid))
@@ -136,25 +149,26 @@ WHERE o.community_id = $1
   AND ($8::text IS NULL OR o.assignee_id = $8)
   AND ($9::text IS NULL OR o.class_id = $9
        AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-            OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
+            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)
   AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
        OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
           AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-               OR coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text))
+               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
 -- name: orders_by_ids
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id
 LEFT JOIN app_user AS p ON p.id = o.assignee_id
 LEFT JOIN alert AS a ON a.id = o.alert_id
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE o.id = ANY ($1::uuid[])
 
 -- name: orders_linked

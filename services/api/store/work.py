@@ -41,7 +41,8 @@ async def alerts_by_ids(connection: Connection, ids: Sequence[UUID]) -> list[Row
 class OrderFilter:
     """What a list of orders is narrowed to; None: by nothing. `text` is found in number, title or place.
 
-    Of orders of `hidden_kinds` that lie outside `own_grid` the title is not searched: what is found would say it.
+    Of orders of `hidden_kinds` that lie outside `own_grid` (`*`: everywhere is their own), or whose person does not
+    consent, the title is not searched: what is found would say it.
     """
 
     state: str | None = None
