@@ -3,17 +3,21 @@ import type { Label } from './types'
 
 export interface Elder {
   id: string
-  /** Masked where this account may not know it: 王*. */
+  /** Masked for all but those who look after them: 王**. */
   name: string
-  place: string
-  level: 'high' | 'medium' | 'low' | 'none'
-  score: number | null
-  reasons: Label[]
-  since: string | null
+  age: number | null
+  building: string | null
+  lives_alone: boolean
+  away_until: string | null
+  score: number
+  level: 'high' | 'medium' | 'low'
+  factors: { code: string; weight: number; words: Label }[]
+  last_sign_at: string | null
+  open_alerts: number
 }
 
 export interface Elders {
   at: string
+  counts: { all: number; high: number; medium: number; low: number; away: number; masked: boolean }
   items: Elder[]
-  counts: Record<string, number>
 }

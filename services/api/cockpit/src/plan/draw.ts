@@ -68,12 +68,7 @@ interface Spot {
   y: number
 }
 
-function drawDots(
-  context: CanvasRenderingContext2D,
-  seen: readonly Spot[],
-  radius: number,
-  ink: Ink,
-): void {
+function drawDots(context: CanvasRenderingContext2D, seen: readonly Spot[], radius: number, ink: Ink): void {
   const online = new Path2D()
   const offline = new Path2D()
   for (const { device, x, y } of seen) {
