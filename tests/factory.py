@@ -70,7 +70,14 @@ def small_community(id: str = "test", prefix: str = "") -> Community:
         Household(f"{id}-h{n}", units[(n - 1) // 2].id, 1 + (n - 1) % 2, f"{1 + (n - 1) % 2}0{1 + (n - 1) % 2}")
         for n in range(1, 5)
     )
-    elder = Person(PersonId(f"{id}-p1"), households[0].id, "王秀英", 1941, frozenset({"elder", ELDER_LIVING_ALONE}))
+    elder = Person(
+        PersonId(f"{id}-p1"),
+        households[0].id,
+        "王秀英",
+        1941,
+        frozenset({"elder", ELDER_LIVING_ALONE}),
+        frozenset({"vitals", "location", "family"}),
+    )
     others = tuple(
         Person(PersonId(f"{id}-p{n}"), households[n - 1].id, name, 1985)
         for n, name in ((2, "李伟"), (3, "张敏"), (4, "刘洋"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device_sim.presets.accounts import accounts
 from device_sim.presets.devices import Site, place_devices
 from device_sim.presets.layout import Layout, lay_out
 from device_sim.presets.people import populate
 from device_sim.presets.preset import Preset
-from services.domain.registry import Building, Community, Household, Place
+from services.domain.registry import Building, Community, Device, Household, Person, Place
 
 DEFAULT_SEED = 1
 MIN_BUILDINGS = 6
@@ -67,12 +67,19 @@ def generate(preset: Preset, scale: float = 1.0, seed: int = DEFAULT_SEED) -> Co
         buildings=estate.buildings,
         units=estate.units,
         households=estate.households,
-        people=people,
+        people=_consenting(people, devices),
         devices=devices,
         accounts=accounts(preset, grids, people),
         registered_households=preset.households,
         registered_residents=preset.residents,
     )
+
+
+def _consenting(people: tuple[Person, ...], devices: tuple[Device, ...]) -> tuple[Person, ...]:
+    """Whoever wears a wristband has signed for it: vitals, position, and that the family sees them."""
+    worn = {device.person_id for device in devices if device.kind == "wristband"}
+    consents = frozenset({"vitals", "location", "family"})
+    return tuple(replace(one, consents=consents) if one.id in worn else one for one in people)
 
 
 def _estate(

@@ -30,6 +30,44 @@ _ADULT_TAGS = (
     ("teacher", 0.03),
     ("medical_worker", 0.02),
 )
+_ANYBODYS = (
+    ("away_from_registration", 0.04),
+    ("foreign_national", 0.003),
+    ("newcomer", 0.03),
+    ("ethnic_minority", 0.04),
+    ("mental_illness", 0.004),
+    ("hearing_impaired", 0.006),
+    ("sight_impaired", 0.006),
+    ("near_poor", 0.01),
+    ("destitute", 0.003),
+    ("military_family", 0.01),
+    ("martyr_family", 0.003),
+)
+_CHILDREN = (("left_behind_child", 0.02), ("single_parent", 0.04), ("orphan", 0.004))
+_GROWN_UP = (
+    ("pregnant", 0.012),
+    ("released", 0.004),
+    ("community_correction", 0.003),
+    ("unemployed", 0.03),
+    ("job_seeker", 0.03),
+    ("flexible_work", 0.06),
+    ("courier", 0.02),
+    ("building_head", 0.01),
+    ("residents_representative", 0.01),
+    ("owners_committee", 0.006),
+    ("single_parent", 0.02),
+    ("bereaved_family", 0.003),
+)
+_OLD = (
+    ("empty_nest", 0.2),
+    ("bedridden", 0.02),
+    ("chronic_illness", 0.4),
+    ("needs_bathing", 0.03),
+    ("long_term_care_insured", 0.25),
+    ("senior_card", 0.7),
+    ("bereaved_family", 0.01),
+    ("building_head", 0.03),
+)
 _ELDER_TAGS = (("needs_meals", 0.12), ("needs_visits", 0.1), ("retired_worker", 0.6), ("over_80", 0.0))
 
 
@@ -85,10 +123,25 @@ def _person(home: Household, number: int, age: int, rng: random.Random, tags: se
     else:
         tags |= {tag for tag, share in _ADULT_TAGS if rng.random() < share}
         given = "".join(rng.sample(_GIVEN, rng.choice((1, 2, 2))))
-    return Person(
-        PersonId(f"{community}-p{number + 1}"),
-        home.id,
-        rng.choice(_SURNAMES) + given,
-        YEAR - age,
-        frozenset(tags),
-    )
+    id = PersonId(f"{community}-p{number + 1}")
+    name = rng.choice(_SURNAMES) + given
+    return Person(id, home.id, name, YEAR - age, frozenset(tags | _more_tags(id, age, tags)))
+
+
+def _more_tags(id: PersonId, age: int, tags: set[str]) -> set[str]:
+    """The rest of the books. By a chance of their own, so that everything else of a community stays as it was."""
+    rng = random.Random(f"tags|{id}")
+    more = {tag for tag, share in _ANYBODYS if rng.random() < share}
+    more.add("registered_elsewhere" if "tenant" in tags and rng.random() < 0.6 else "registered_here")
+    more |= set() if "tenant" in tags or age < 18 else {"owner"}
+    if age <= 3:
+        more.add("infant")
+    elif age < 18:
+        more |= {tag for tag, share in _CHILDREN if rng.random() < share}
+    elif age < ELDER_FROM:
+        more |= {tag for tag, share in _GROWN_UP if rng.random() < share}
+        more |= {"young_adult"} if age <= 35 else set()
+    else:
+        more |= {tag for tag, share in _OLD if rng.random() < share}
+        more |= {f"over_{decade}" for decade in (70, 90) if age >= decade}
+    return more

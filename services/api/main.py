@@ -18,6 +18,7 @@ from services.adapters.steady_clock import SteadyClock
 from services.api.app import create_app
 from services.api.audit import Watchers
 from services.api.auth import Auth
+from services.api.baselines import Baselines
 from services.api.cache import Cache
 from services.api.context import Context
 from services.api.database import Database
@@ -112,6 +113,7 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
         group.create_task(context.clock.keep())
         group.create_task(context.proofs.run())
         group.create_task(context.forgetting.run())
+        group.create_task(Baselines(context.database, context.clock).run())
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)

@@ -28,7 +28,9 @@ _HEADERS = {
 }
 _QUIET = ("/health/", "/metrics")
 MAX_BODY_BYTES = 64 * 1024
-_UPLOADS = re.compile(r"^/api/v1/(?:(?:orders|communities)/[^/]+/evidence|communities/[^/]+/reports)$")
+_UPLOADS = re.compile(
+    r"^/api/v1/(?:(?:orders|communities)/[^/]+/evidence|communities/[^/]+/(?:reports|people/import))$"
+)
 
 
 class BodyTooLarge(HTTPException):

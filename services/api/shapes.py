@@ -19,7 +19,8 @@ from services.domain.vocabulary import Label
 Row = Mapping[str, Any]
 
 MASKED_RULE = "health"
-_MASKED_TITLE = LabelOut(zh="健康关怀", en="Wellbeing check")
+CARE = LabelOut(zh="健康关怀", en="Wellbeing check")
+"""What an alert or an order about somebody's health is called for those who are shown none of it."""
 _MASKED_WHY = LabelOut(
     zh="详情仅网格员与社区值班可见", en="Details are shown to grid members and the community desk only"
 )
@@ -88,7 +89,7 @@ def alert(row: Row, reader: ReaderClass) -> AlertOut:
         team=row["team"],
         life_safety=row["life_safety"],
         state=row["state"],
-        title=_MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        title=CARE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
         why=_MASKED_WHY if masked else LabelOut(zh=row["why_zh"], en=row["why_en"]),
         place=row["place"],
         device_id=row["device_id"],
@@ -130,7 +131,7 @@ def order_fields(row: Row, reader: ReaderClass, actor: Actor, now: datetime | No
     moves = moves_of(order, actor, now)
     return {
         **{name: row[name] for name in _SAME},
-        "title": _MASKED_TITLE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
+        "title": CARE if masked else LabelOut(zh=row["title_zh"], en=row["title_en"]),
         "due": due,
         "due_for": due_for,
         "moves": list(moves),

@@ -57,6 +57,8 @@ class Person:
     name: str
     birth_year: int
     tags: frozenset[str] = frozenset()
+    consents: frozenset[str] = frozenset()
+    """What they have consented to on paper: of `people.privacy.ConsentTo`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,10 +57,18 @@ FROM jsonb_to_recordset($2::text::jsonb) AS r
 ON CONFLICT (id) DO UPDATE SET
     household_id = excluded.household_id, name = excluded.name, birth_year = excluded.birth_year, tags = excluded.tags
 
+-- name: add_consents
+INSERT INTO consent (id, community_id, person_id, what, given_by, how, starts_at, recorded_by)
+SELECT gen_random_uuid(), $1, p.id, r.what, 'self', 'paper', now(), 'import'
+FROM jsonb_to_recordset($2::text::jsonb) AS r (person_id text, what text)
+JOIN person AS p ON p.id = r.person_id AND p.community_id = $1 AND p.erased_at IS NULL
+WHERE NOT EXISTS (SELECT FROM consent AS c WHERE c.person_id = p.id AND c.what = r.what)
+
 -- name: upsert_devices
 INSERT INTO device (id, community_id, kind, name, building_id, unit_id, household_id, person_id, grid_id, place,
                     floor, x, y, interval_s, tags, codec, address, profile)
-SELECT id, $1, kind, name, building_id, unit_id, household_id, person_id, grid_id, place, floor, x, y, interval_s, tags,
+SELECT id, $1, kind, name, building_id, unit_id, household_id,
+       (SELECT p.id FROM person AS p WHERE p.id = r.person_id AND p.erased_at IS NULL), grid_id, place, floor, x, y, interval_s, tags,
        codec, address, profile
 FROM jsonb_to_recordset($2::text::jsonb) AS r
     (id text, kind text, name text, building_id text, unit_id text, household_id text, person_id text, grid_id text,
@@ -109,7 +117,7 @@ ON CONFLICT (username) DO UPDATE SET
     grid_id = excluded.grid_id, household_id = excluded.household_id, leads = excluded.leads, skills = excluded.skills
 
 -- name: delete_people
-DELETE FROM person WHERE community_id = $1 AND NOT id = ANY ($2::text[])
+DELETE FROM person WHERE community_id = $1 AND NOT id = ANY ($2::text[]) AND erased_at IS NULL
 
 -- name: delete_households
 DELETE FROM household WHERE community_id = $1 AND NOT id = ANY ($2::text[])

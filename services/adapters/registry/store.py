@@ -84,6 +84,7 @@ async def import_community(
         if stored != partition_of(community.id):
             raise RegistryError(f"{community.id} is in partition {stored}; moving it would lose its log order")
         await _places(connection, community)
+        await connection.execute(Q["add_consents"], community.id, json.dumps(_consents(community)))
         await connection.execute(Q["upsert_devices"], community.id, json.dumps(devices))
         await connection.execute(Q["bind_gateways"], community.id, json.dumps(devices))
         await connection.execute(Q["retire_devices"], community.id, [device.id for device in community.devices])
@@ -105,7 +106,7 @@ async def _refuse_foreign(connection: asyncpg.Connection[Any], community: Commun
 
 
 async def _places(connection: asyncpg.Connection[Any], community: Community) -> None:
-    people = [{**asdict(person), "tags": sorted(person.tags)} for person in community.people]
+    people = [{**asdict(one), "tags": sorted(one.tags), "consents": sorted(one.consents)} for one in community.people]
     upserts: tuple[tuple[str, list[dict[str, Any]]], ...] = (
         ("compounds", _plain(community.compounds)),
         ("grids", _plain(community.grids)),
@@ -118,6 +119,10 @@ async def _places(connection: asyncpg.Connection[Any], community: Community) -> 
         await connection.execute(Q[f"upsert_{name}"], community.id, json.dumps(rows))
     for name, rows in reversed(upserts):
         await connection.execute(Q[f"delete_{name}"], community.id, [row["id"] for row in rows])
+
+
+def _consents(community: Community) -> list[dict[str, str]]:
+    return [{"person_id": one.id, "what": what} for one in community.people for what in sorted(one.consents)]
 
 
 def _plain(rows: Iterable[Any]) -> list[dict[str, Any]]:

@@ -35,16 +35,25 @@ def named(row: OutboxRow) -> Key | None:
         return None
 
 
+def all_named(row: OutboxRow) -> list[Key]:
+    """With a change of consent, the order of the alert looks different as well."""
+    key = named(row)
+    if key is None:
+        return []
+    order_id = row.data.get("order_id") if row.type == "alert.consent" else None
+    return [key, ("order", UUID(str(order_id)))] if order_id else [key]
+
+
 class Batch:
     """The events of one community for a run of rows. Where rows name the same thing, only the last one stays."""
 
     def __init__(self, community_id: str, rows: Sequence[OutboxRow], things: dict[Key, Row]) -> None:
         latest: dict[Key, int] = {}
         for row in rows:
-            key = named(row)
-            if key in things:
-                latest.pop(key, None)
-                latest[key] = row.seq
+            for key in all_named(row):
+                if key in things:
+                    latest.pop(key, None)
+                    latest[key] = row.seq
         self._community_id = community_id
         self._things = [(seq, key, things[key]) for key, seq in latest.items()]
         self._written: dict[ReaderClass, bytes] = {}
@@ -72,7 +81,7 @@ class Batch:
 
 async def load(connection: Connection, rows: Sequence[OutboxRow]) -> dict[Key, Row]:
     """The named alerts and orders as they are now: at least as new as the rows, so a reader can only be ahead."""
-    keys = {key for row in rows if (key := named(row)) is not None}
+    keys = {key for row in rows for key in all_named(row)}
     alerts = [id for family, id in keys if family == "alert"]
     orders = [id for family, id in keys if family == "order"]
     things: dict[Key, Row] = {}

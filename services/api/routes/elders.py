@@ -7,13 +7,20 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from services.api import audit
 from services.api.auth import Ticket
 from services.api.context import Ctx
-from services.api.elder_models import EldersOut
+from services.api.elder_models import ElderDetailOut, EldersOut
 from services.api.elders import elders_out, known_elders
 from services.api.guard import community_in_scope, needs
+from services.api.people import person_in_reach
+from services.api.privacy import AskedFor
+from services.api.problems import not_found
 from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.store import privacy as store
+from services.api.wellbeing import purpose_for, wellbeing
 from services.domain.access import Permission, reader_class
+from services.domain.people.privacy import Purpose
 
 router = APIRouter(prefix=PREFIX, tags=["elders 养老"], responses=PROBLEMS)
 
@@ -32,3 +39,23 @@ async def elders(
         found = await known_elders(connection, community_id, reader, now)
     await context.watchers.watches(ticket, community_id)
     return answer(elders_out(found, reader, now, limit))
+
+
+@router.get("/people/{person_id}/wellbeing", response_model=ElderDetailOut, summary="一位长者 One elder in detail")
+async def one(
+    person_id: str,
+    context: Ctx,
+    ticket: Annotated[Ticket, needs(Permission.HOUSEHOLD)],
+    purpose: Annotated[Purpose | None, AskedFor] = None,
+) -> Response:
+    """For a purpose. Vitals only with the person's consent, or in an emergency that was stated before."""
+    who = ticket.principal
+    async with context.database.write() as connection:
+        await person_in_reach(connection, who, person_id)
+        row = await store.elder(connection, person_id)
+        if row is None:
+            raise not_found("person", person_id)
+        asked = await purpose_for(connection, who, row, purpose)
+        shown = await wellbeing(connection, who, row, asked, context.clock.now())
+        await audit.person_read(connection, who, row, asked, "wellbeing")
+    return answer(shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,32 @@ async def elder_alerts(connection: Connection, devices: Sequence[int]) -> list[R
 
 async def baselines(connection: Connection, devices: Sequence[int]) -> list[Row]:
     return list(await connection.fetch(Q["baselines"], devices))
+
+
+async def elder(connection: Connection, person_id: str) -> Row | None:
+    row: Row | None = await connection.fetchrow(Q["elder"], person_id)
+    return row
+
+
+async def timeline(connection: Connection, devices: Sequence[int], since: datetime) -> dict[str, list[Row]]:
+    """`events`, `alerts` and `answers` since then, newest first."""
+    return {
+        name: list(await connection.fetch(Q[f"life_{name}"], devices, since))
+        for name in ("events", "alerts", "answers")
+    }
+
+
+async def visits(connection: Connection, devices: Sequence[int]) -> list[Row]:
+    return list(await connection.fetch(Q["visits"], devices))
+
+
+async def contacts(connection: Connection, person_id: str) -> list[Row]:
+    """With their whole numbers: for whoever has to call."""
+    return list(await connection.fetch(Q["contacts_whole"], person_id))
+
+
+async def half_hours(
+    connection: Connection, device_no: int, position: int, start: datetime, end: datetime
+) -> list[tuple[datetime, float]]:
+    rows = await connection.fetch(Q["half_hours"], device_no, start, end, position + 1)
+    return [(row["bucket"], row["value"]) for row in rows]

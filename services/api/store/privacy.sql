@@ -35,3 +35,80 @@ ORDER BY a.fired_at, a.id
 
 -- name: baselines
 SELECT device_no, metric, mean, spread FROM vital_baseline WHERE device_no = ANY ($1::integer[])
+
+-- name: elder
+SELECT p.id, p.community_id, p.name, p.phone, p.birth_year, p.tags, p.away_until, p.household_id, p.account_id,
+       p.guardian_id, b.id AS building_id, b.name AS building, u.name AS unit, h.room, b.grid_id
+FROM person AS p
+LEFT JOIN household AS h ON h.id = p.household_id
+LEFT JOIN unit AS u ON u.id = h.unit_id
+LEFT JOIN building AS b ON b.id = u.building_id
+WHERE p.id = $1 AND p.erased_at IS NULL
+
+-- name: life_events
+SELECT e.ts AS at, d.kind, e.event
+FROM device_event AS e JOIN device AS d ON d.device_no = e.device_no
+WHERE e.device_no = ANY ($1::integer[]) AND e.ts > $2
+ORDER BY e.ts DESC LIMIT 200
+
+-- name: life_alerts
+SELECT a.fired_at AS at, a.rule_id, a.active_rules, a.title_zh, a.title_en
+FROM alert AS a
+WHERE a.device_no = ANY ($1::integer[]) AND a.fired_at > $2 AND NOT a.shadow
+ORDER BY a.fired_at DESC LIMIT 100
+
+-- name: life_answers
+SELECT n.answered_at AS at, n.ok, n.note
+FROM alert_answer AS n JOIN alert AS a ON a.id = n.alert_id
+WHERE a.device_no = ANY ($1::integer[]) AND n.answered_at > $2
+ORDER BY n.answered_at DESC LIMIT 100
+
+-- name: visits
+SELECT o.id, o.number, o.title_zh, o.title_en, o.severity, o.state, o.created_at, o.arrived_at, o.closed_at, a.rule_id
+FROM work_order AS o LEFT JOIN alert AS a ON a.id = o.alert_id
+WHERE o.device_no = ANY ($1::integer[])
+ORDER BY o.created_at DESC LIMIT 50
+
+-- name: contacts_whole
+SELECT c.id, c.name, c.relation, c.position, min(n.address) FILTER (WHERE n.sort IN ('sms', 'phone')) AS phone
+FROM person_contact AS c LEFT JOIN contact_channel AS n ON n.contact_id = c.id
+WHERE c.person_id = $1
+GROUP BY c.id ORDER BY c.position, c.created_at
+
+-- name: half_hours
+SELECT time_bucket('30 minutes', r.ts) AS bucket, avg(r.vals[$4]) AS value
+FROM reading AS r
+WHERE r.device_no = $1 AND r.ts >= $2 AND r.ts < $3 AND r.vals[$4] IS NOT NULL
+GROUP BY 1 ORDER BY 1
+
+-- name: bands_of_community
+SELECT d.device_no
+FROM device AS d JOIN device_consent AS k ON k.device_no = d.device_no AND k.vitals @> now()
+WHERE d.community_id = $1 AND d.kind = 'wristband' AND d.retired_at IS NULL
+
+-- name: stale_communities
+SELECT c.id, c.timezone FROM community AS c
+WHERE EXISTS (
+    SELECT FROM device AS d
+    JOIN device_consent AS k ON k.device_no = d.device_no AND k.vitals @> now()
+    LEFT JOIN vital_baseline AS v ON v.device_no = d.device_no AND v.metric = 'heart_rate'
+    WHERE d.community_id = c.id AND d.kind = 'wristband' AND d.retired_at IS NULL
+      AND (v.refreshed_at IS NULL OR v.refreshed_at < $1)
+)
+ORDER BY c.id
+
+-- name: put_baselines
+INSERT INTO vital_baseline (device_no, metric, mean, spread, days, refreshed_at)
+SELECT r.device_no, $2, avg(r.mean), coalesce(stddev_samp(r.mean), 0), count(*), $6
+FROM rollup_of($1, 'wristband', $3::integer[], $2, $4, $5, 'day') AS r
+WHERE r.mean IS NOT NULL
+GROUP BY r.device_no
+HAVING count(*) >= 3
+ON CONFLICT (device_no, metric) DO UPDATE
+    SET mean = excluded.mean, spread = excluded.spread, days = excluded.days, refreshed_at = excluded.refreshed_at
+
+-- name: drop_baselines
+DELETE FROM vital_baseline AS v
+USING device AS d
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
+WHERE d.device_no = v.device_no AND (d.retired_at IS NOT NULL OR NOT coalesce(k.vitals @> now(), false))
