@@ -18,7 +18,8 @@ export const CURVES: readonly { name: string; word: Word }[] = [
 
 const HOURS = 24
 const AHEAD_H = 12
-const BUCKET_S = 900
+/** No finer than the meters speak, or every second point is missing. */
+const BUCKET_S: Record<string, number> = { power: 900, pv: 900, water: 1800, gas: 3600 }
 const HOUR_MS = 3_600_000
 export const CURVE_EVERY_MS = 60_000
 
@@ -46,7 +47,7 @@ export function useCurve(live: Live, name: Ref<string>) {
       throw error
     })
     const ready = forecast?.status === 'ready' && forecast.actual.some((point) => point.value !== null)
-    const series = ready ? null : await api.series(community, asked, HOURS, BUCKET_S)
+    const series = ready ? null : await api.series(community, asked, HOURS, BUCKET_S[asked] ?? 900)
     return { name: asked, forecast, series }
   })
   watch(name, () => void polled.again())

@@ -4,8 +4,9 @@ import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
 import type { ApiError } from '../api/client'
 import { api } from '../api/client'
 import type { Order } from '../api/types'
-import type { LinkStatus, Source } from './link'
+import type { LinkStatus } from './link'
 import { Link } from './link'
+import { openSource } from './sharedSource'
 import type { State } from './state'
 import { fold, fromSnapshot } from './state'
 
@@ -40,6 +41,8 @@ export function useLive(): Live {
 
 export function createLive(
   community: string,
+  /** Who looks: streams are shared among this account's tabs alone. */
+  reader: string,
   staleAfterS: number,
   onRefused: (error: ApiError) => void,
 ): Live {
@@ -54,7 +57,8 @@ export function createLive(
   const link = new Link(
     {
       snapshot: (limitS) => api.snapshot(community, limitS),
-      open: (cursor) => new EventSource(api.streamUrl(community, cursor)) as unknown as Source,
+      open: (cursor, at) =>
+        openSource(`${reader} ${community}`, api.streamUrl(community, cursor), cursor, at),
       now: Date.now,
       after: (ms, run) => {
         const timer = setTimeout(run, ms)

@@ -24,6 +24,7 @@ export function useTakeoverView(live: Live, takeover: Takeover, plan: PlanView):
 
   function giveBack(): void {
     flown = ''
+    plan.held.value = false
     if (!before) return
     if (before.touched) plan.flyTo(before.view)
     else plan.fitAll()
@@ -44,6 +45,7 @@ export function useTakeoverView(live: Live, takeover: Takeover, plan: PlanView):
       if (!place) return
       before ??= { view: plan.view.value, touched: plan.touched.value }
       flown = alert.id
+      plan.held.value = true
       plan.focusOn(place.x, place.y)
     },
     { immediate: true, flush: 'post' },

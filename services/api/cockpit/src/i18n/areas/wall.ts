@@ -3,6 +3,12 @@ export const WALL = {
   ui_loading: ['载入中', 'Loading'],
   ui_empty: ['没有内容', 'Nothing here'],
 
+  not_offered: ['此账号没有这项数据', 'Not offered to this account'],
+  floor_n: ['{n} 层', 'Floor {n}'],
+  outside: ['楼外与公共部位', 'Outside and shared'],
+  by_floor: ['按楼层', 'By floor'],
+  by_kind: ['按类型', 'By kind'],
+
   foretold: ['预测', 'Forecast'],
   yesterday_error: ['昨日预测误差 {p}%', 'Forecast error yesterday {p}%'],
   yesterday_error_short: ['昨日预测误差', 'Error yesterday'],
