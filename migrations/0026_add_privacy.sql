@@ -180,3 +180,40 @@ BEGIN
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END
 $$;
+
+CREATE OR REPLACE FUNCTION evidence_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    v_new evidence := NEW;
+BEGIN
+    IF TG_OP = 'UPDATE' AND current_setting('linhub.erasing', true) = 'person' THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF OLD.removed_at IS NULL THEN
+            v_new.removed_at := NULL;
+            v_new.removed_by := NULL;
+            v_new.removed_why := NULL;
+        END IF;
+        IF OLD.order_id IS NULL THEN v_new.order_id := NULL; END IF;
+        IF OLD.alert_id IS NULL THEN v_new.alert_id := NULL; END IF;
+        IF OLD.report_id IS NULL THEN v_new.report_id := NULL; END IF;
+        IF NEW.device_no IS NULL THEN v_new.device_no := OLD.device_no; END IF;
+        IF v_new IS NOT DISTINCT FROM OLD THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'evidence is append-only' USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+-- A text with certain words taken out of it; the longest first, so that none leaves a part of another.
+CREATE FUNCTION without_words(p_text text, p_words text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v_word text;
+BEGIN
+    FOR v_word IN SELECT w FROM unnest(p_words) AS w WHERE w <> '' ORDER BY length(w) DESC, w LOOP
+        p_text := replace(p_text, v_word, '＊');
+    END LOOP;
+    RETURN p_text;
+END
+$$;

@@ -121,14 +121,15 @@ class NewPersonIn(PersonIn):
 
 
 class RevealIn(Model):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"purpose": "visit", "reason": "上门探访"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"purpose": "visit"}]})
 
     purpose: Purpose
-    reason: str = Field(default="", max_length=200)
 
 
 class MoveOutIn(Model):
-    reason: str = Field(default="", max_length=200)
+    """A reason of a list: the audit keeps it for ever, so it holds no words about anybody."""
+
+    reason: Literal["moved", "deceased", "care_home", "other"] = "moved"
 
 
 class FaultLineOut(Model):

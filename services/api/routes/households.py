@@ -48,7 +48,8 @@ async def answer(
         if row["state"] == "cleared" or ASKED.isdisjoint(row["held"]):
             raise ApiError(HTTPStatus.CONFLICT, "该告警没有在询问 · nobody is being asked about this alert (any more)")
         await store.insert_answer(connection, row, body.ok, body.note, who.id)
-        detail = {"ok": body.ok, "note": body.note}
+        # The note stands with the answer, where it can be erased; here nothing can.
+        detail = {"ok": body.ok}
         await system.audit(connection, who, row["community_id"], "alert.answer", f"alert:{alert_id}", detail)
     log.info("alert_answered", correlation=row["correlation"], alert=str(alert_id), ok=body.ok, by=who.id)
     return AnswerOut(alert_id=alert_id, ok=body.ok)

@@ -156,7 +156,7 @@ async def reveal(
     purpose = required(body.purpose, who)
     async with context.database.write() as connection:
         row = await person_in_reach(connection, who, person_id)
-        detail = {"purpose": purpose.value, "reason": body.reason}
+        detail = {"purpose": purpose.value}
         await system.audit(connection, who, row["community_id"], "person.reveal", f"person:{person_id}", detail)
     response = answer(person_out(row, whole=True))
     response.headers.update(etag(row["version"]))
@@ -234,7 +234,7 @@ async def move_out(
         await connection.execute(Q["unbind_devices"], person_id)
         await connection.execute(Q["move_out"], person_id, now)
         moved = await person_in_reach(connection, who, person_id)
-        detail = {"reason": body.reason} if body.reason else {}
+        detail = {"reason": body.reason}
         await system.audit(connection, who, row["community_id"], "person.move_out", f"person:{person_id}", detail)
     log.info("person_moved_out", person=person_id, by=who.id)
     response.headers.update(etag(moved["version"]))
