@@ -100,13 +100,14 @@ async def answer_for_data(context: BrowserContext) -> None:
             {"at": (now - timedelta(hours=hours)).isoformat(), "severity": severity, "title": None}
             for hours, severity in ((2, "critical"), (7, "major"), (15, "minor"))
         ]
-        await answered(route, {"items": marks})
+        await answered(route, {"marks": marks})
 
     async def to_replay(route: Route) -> None:
         """The snapshot of now with nothing open in it: how it was before anything happened."""
         snapshot = await route.fetch(url=re.sub(r"/replay\?.*", "/snapshot", route.request.url))
         body = await snapshot.json()
-        await answered(route, {**body, "alerts": [], "orders": []})
+        past = {"at": body["at"], "kept_from": None, "devices": body["devices"], "kpis": body["kpis"]["items"]}
+        await answered(route, {**past, "alerts": [], "orders": []})
 
     await context.route(re.compile(r"/tiles$"), to_tiles)
     await context.route(re.compile(r"/forecasts/\w+$"), to_forecast)

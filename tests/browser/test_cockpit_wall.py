@@ -39,7 +39,7 @@ FAULTS = """() => {
         if (shown(item) && out(item.getBoundingClientRect(), item.closest('.body').getBoundingClientRect()))
             faults.push('outside its tile ' + name(item));
     }
-    for (const list of ['.tile', '.bar > *', '.right > *', '[data-kpi]', '.takeover > *']) {
+    for (const list of ['.tile', 'header.bar > *', 'header.bar .right > *', '[data-kpi]', '.takeover > *']) {
         const boxes = [...document.querySelectorAll(list)].filter(shown).map((item) => [item, item.getBoundingClientRect()]);
         for (const [i, [one, a]] of boxes.entries()) for (const [other, b] of boxes.slice(i + 1)) {
             const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
@@ -51,6 +51,7 @@ FAULTS = """() => {
         if (document.body.innerText.includes(bad)) faults.push('says ' + bad);
     for (const canvas of document.querySelectorAll('[data-testid=curve] canvas')) {
         if (!shown(canvas)) continue;
+        if (!canvas.width || !canvas.height) { faults.push('chart without size'); continue; }
         const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         const colours = new Set();
         for (let i = 0; i < pixels.length; i += 16) if (pixels[i + 3] > 0) colours.add(pixels[i] * 65536 + pixels[i + 1]);

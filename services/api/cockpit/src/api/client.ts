@@ -13,6 +13,7 @@ import type {
   Order,
   OrderDetail,
   Page,
+  Past,
   Problem,
   PublicData,
   ReplayMark,
@@ -106,17 +107,14 @@ export const api = {
       `/communities/${id(community)}/series/${id(name)}?hours=${hours}&bucket_s=${bucket_s}`,
     ),
   replay: (community: string, at: Date) =>
-    call<Omit<Snapshot, 'plan'> & { plan?: Snapshot['plan'] | null }>(
-      'GET',
-      `/communities/${id(community)}/replay?at=${id(at.toISOString())}`,
-    ),
+    call<Past>('GET', `/communities/${id(community)}/replay?at=${id(at.toISOString())}`),
   replayMarks: async (community: string, from: Date, to: Date) => {
     const query = new URLSearchParams({ from: from.toISOString(), to: to.toISOString() })
-    const answer = await call<{ items: ReplayMark[] }>(
+    const answer = await call<{ marks: ReplayMark[] }>(
       'GET',
       `/communities/${id(community)}/replay/marks?${query}`,
     )
-    return answer.items
+    return answer.marks
   },
   elders: (community: string) => call<Elders>('GET', `/communities/${id(community)}/elders`),
   tiles: (community: string) => call<Tiles>('GET', `/communities/${id(community)}/tiles`),

@@ -186,6 +186,17 @@ export interface Alert {
   acknowledged_at?: string | null
 }
 
+/** The cockpit's picture of a time that is past (services/api/data_models.py ReplayOut). */
+export interface Past {
+  at: string
+  /** Readings before it are gone. */
+  kept_from: string | null
+  devices: Device[]
+  alerts: Alert[]
+  orders: Order[]
+  kpis: Kpi[]
+}
+
 /** What happened at a time that is past, for the line that leads back to it. */
 export interface ReplayMark {
   at: string

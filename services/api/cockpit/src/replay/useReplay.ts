@@ -73,13 +73,19 @@ export function createReplay(community: string, live: Live, permitted: boolean):
         const ms = wanted
         wanted = null
         try {
-          const snapshot = await api.replay(community, new Date(ms))
-          if (at.value === null) return
+          const past = await api.replay(community, new Date(ms))
           const now = live.state.value
+          if (at.value === null || !now) return
+          // The plan is today's; everything on it is of then.
+          const { plan, build, cursor } = now
           frame.value = fromSnapshot(
             {
-              ...snapshot,
-              plan: snapshot.plan ?? now?.plan ?? { width: 1, height: 1, shapes: [], buildings: [] },
+              ...past,
+              cursor,
+              build,
+              plan,
+              community: now.community,
+              kpis: { at: past.at, items: past.kpis },
             },
             null,
           )
