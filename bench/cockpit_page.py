@@ -1,4 +1,4 @@
-"""What the cockpit's page costs a browser: first paint, a repaint with every device changing, heap over a day's changes, bytes.
+"""What the cockpit's page costs a browser: first paint, repaints with every device changing, heap, bytes.
 
 `python -m bench.cockpit_page --url … --password … --database …` against a running community; prints one table.
 """

@@ -31,7 +31,8 @@ FAULTS = """() => {
     for (const item of document.querySelectorAll(clipped)) {
         const style = getComputedStyle(item);
         if (!shown(item) || style.display === 'inline' || style.textOverflow === 'ellipsis') continue;
-        if (style.overflowX !== 'visible' && item.scrollWidth > item.clientWidth + 1) faults.push('clipped ' + name(item));
+        if (style.overflowX !== 'visible' && item.scrollWidth > item.clientWidth + 1)
+            faults.push('clipped ' + name(item));
     }
     const out = (inner, outer) => inner.right > outer.right + 1 || inner.left < outer.left - 1
         || (inner.bottom > outer.bottom + 1);
@@ -40,7 +41,8 @@ FAULTS = """() => {
             faults.push('outside its tile ' + name(item));
     }
     for (const list of ['.tile', 'header.bar > *', 'header.bar .right > *', '[data-kpi]', '.takeover > *']) {
-        const boxes = [...document.querySelectorAll(list)].filter(shown).map((item) => [item, item.getBoundingClientRect()]);
+        const boxes = [...document.querySelectorAll(list)].filter(shown)
+            .map((item) => [item, item.getBoundingClientRect()]);
         for (const [i, [one, a]] of boxes.entries()) for (const [other, b] of boxes.slice(i + 1)) {
             const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
             const h = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
@@ -54,7 +56,8 @@ FAULTS = """() => {
         if (!canvas.width || !canvas.height) { faults.push('chart without size'); continue; }
         const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         const colours = new Set();
-        for (let i = 0; i < pixels.length; i += 16) if (pixels[i + 3] > 0) colours.add(pixels[i] * 65536 + pixels[i + 1]);
+        for (let i = 0; i < pixels.length; i += 16)
+            if (pixels[i + 3] > 0) colours.add(pixels[i] * 65536 + pixels[i + 1]);
         if (colours.size < 3) faults.push('blank chart');
     }
     return faults;
@@ -141,7 +144,8 @@ async def _storm(world: World) -> int:
 async def _kpis(page: Page, world: World) -> None:
     async with world.http("desk") as http:
         told = {
-            kpi["name"]: kpi["value"] for kpi in (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
+            kpi["name"]: kpi["value"]
+            for kpi in (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
         }
 
     async def same() -> bool:
@@ -213,7 +217,7 @@ async def _in_chinese(page: Page, selector: str) -> str:
 
 
 async def _tiles_are_told(page: Page) -> None:
-    """The small tiles say what the API answered, and every curve says how far off yesterday's forecast was, or why not."""
+    """The small tiles say what the API answered, a curve how far off yesterday's forecast was, or why there is none."""
     figures: dict[str, Any] = {
         name: await page.inner_text(f"[data-tile={name}] strong >> nth=0")
         for name in ("parking", "bins", "environment", "facilities")
