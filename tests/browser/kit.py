@@ -25,6 +25,7 @@ from services.alerts.main import run as run_alerts
 from services.alerts.settings import AlertSettings
 from services.domain.registry import Community
 from tests.api_server import KEY
+from tests.browser.answers import answer_for_data
 from tests.conftest import Mqtt
 from tests.factory import PASSWORD, put_community, secret_of, small_community
 from tests.ingest_kit import ingest
@@ -247,9 +248,11 @@ async def open_page(context: BrowserContext, world: World, username: str, query:
 
 async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> BrowserContext:
     phone = size[0] < 720
-    return await browser.new_context(
+    context = await browser.new_context(
         viewport=ViewportSize(width=size[0], height=size[1]),
         device_scale_factor=2 if phone else 1,
         has_touch=phone,
         reduced_motion="reduce",
     )
+    await answer_for_data(context)
+    return context

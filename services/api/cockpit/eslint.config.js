@@ -21,6 +21,8 @@ export default ts.config(
   },
   {
     rules: {
+      // Types say what may be left out.
+      'vue/require-default-prop': 'off',
       // Layout is prettier's.
       'vue/max-attributes-per-line': 'off',
       'vue/singleline-html-element-content-newline': 'off',

@@ -142,9 +142,9 @@ describe('Link', () => {
     await w.settle()
     expect(w.statuses).toEqual(['lost'])
     await w.pass(60_000)
-    // 0.5 + 1 + 2 + 4 + 8 s, then every 15 s: seven tries in the minute, not a hundred.
+    // 0.5 + 1 + 2 + 4 + 8 s, then every 8 s: a dozen tries in the minute, not a hundred.
     expect(w.snapshots()).toBeGreaterThan(5)
-    expect(w.snapshots()).toBeLessThan(10)
+    expect(w.snapshots()).toBeLessThan(16)
   })
 
   it('takes a fresh snapshot when the server says resync', async () => {
@@ -197,6 +197,6 @@ describe('backoffMs', () => {
     expect(backoffMs(0, 0)).toBe(250)
     expect(backoffMs(0, 1)).toBe(500)
     expect(backoffMs(3, 0)).toBe(2000)
-    expect(backoffMs(50, 1)).toBe(15_000)
+    expect(backoffMs(50, 1)).toBe(8_000)
   })
 })

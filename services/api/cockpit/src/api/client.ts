@@ -1,5 +1,7 @@
 /** The API by cookie: every call names a time limit, every refusal becomes an ApiError. */
 import type { components } from './schema'
+import type { Elders } from './elders'
+import type { Forecast, Tiles } from './tiles'
 import type {
   Alert,
   Catalogue,
@@ -12,8 +14,10 @@ import type {
   Order,
   OrderDetail,
   Page,
+  Past,
   Problem,
   PublicData,
+  ReplayMark,
   Report,
   Series,
   Session,
@@ -154,6 +158,20 @@ export const api = {
       'GET',
       `/communities/${id(community)}/series/${id(name)}?hours=${hours}&bucket_s=${bucket_s}`,
     ),
+  replay: (community: string, at: Date) =>
+    call<Past>('GET', `/communities/${id(community)}/replay?at=${id(at.toISOString())}`),
+  replayMarks: async (community: string, from: Date, to: Date) => {
+    const query = new URLSearchParams({ from: from.toISOString(), to: to.toISOString() })
+    const answer = await call<{ marks: ReplayMark[] }>(
+      'GET',
+      `/communities/${id(community)}/replay/marks?${query}`,
+    )
+    return answer.marks
+  },
+  elders: (community: string) => call<Elders>('GET', `/communities/${id(community)}/elders`),
+  tiles: (community: string) => call<Tiles>('GET', `/communities/${id(community)}/tiles`),
+  forecast: (community: string, name: string) =>
+    call<Forecast>('GET', `/communities/${id(community)}/forecasts/${id(name)}`),
   alerts: (community: string, state: 'open' | 'all', limit: number) =>
     call<Page<Alert>>('GET', `/communities/${id(community)}/alerts?state=${state}&limit=${limit}`),
   device: (device: string) => call<Device>('GET', `/devices/${id(device)}`, { purpose: 'duty' }),

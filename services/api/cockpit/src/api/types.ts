@@ -117,6 +117,7 @@ export interface Building {
 
 export interface PlanShape {
   kind: string
+  name?: string | null
   points: [number, number][]
 }
 
@@ -168,6 +169,29 @@ export interface Alert {
   occurrences: number
   correlation: string
   order_id: string | null
+  /** Why it sends nobody now. */
+  held?: string[]
+  /** Of a rule on trial. */
+  shadow?: boolean
+  acknowledged_at?: string | null
+}
+
+/** The cockpit's picture of a time that is past (services/api/data_models.py ReplayOut). */
+export interface Past {
+  at: string
+  /** Readings before it are gone. */
+  kept_from: string | null
+  devices: Device[]
+  alerts: Alert[]
+  orders: Order[]
+  kpis: Kpi[]
+}
+
+/** What happened at a time that is past, for the line that leads back to it. */
+export interface ReplayMark {
+  at: string
+  severity: Severity
+  title?: Label | null
 }
 
 export type DueFor = 'file' | 'accept' | 'arrive' | 'resolve' | 'verify'

@@ -18,7 +18,8 @@ export interface Source {
 
 export interface Ports {
   snapshot(limitS: number): Promise<Snapshot>
-  open(cursor: number): Source
+  /** `at`: the server's time of the snapshot that the stream goes on from. */
+  open(cursor: number, at: string): Source
   now(): number
   after(ms: number, run: () => void): () => void
   random(): number
@@ -32,10 +33,19 @@ export interface Hearer {
   onRefused(error: ApiError): void
 }
 
-const EVENTS: readonly StreamEvent['type'][] = ['hello', 'alert', 'order', 'devices', 'kpis', 'hb', 'resync']
+export const STREAMED: readonly StreamEvent['type'][] = [
+  'hello',
+  'alert',
+  'order',
+  'devices',
+  'kpis',
+  'hb',
+  'resync',
+]
 const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 const FIRST_BACKOFF_MS = 500
-const LONGEST_BACKOFF_MS = 15_000
+/** With half of it as jitter, two hundred pages are back within ten seconds of the server and never at once. */
+const LONGEST_BACKOFF_MS = 8_000
 
 /** Half to all of the doubled wait: two hundred pages do not come back in the same instant. */
 export function backoffMs(attempt: number, random: number): number {
@@ -87,14 +97,14 @@ export class Link {
     }
     if (generation !== this.generation) return
     this.hearer.onSnapshot(snapshot)
-    this.listen(snapshot.cursor, generation)
+    this.listen(snapshot, generation)
   }
 
-  private listen(cursor: number, generation: number): void {
-    const source = this.ports.open(cursor)
+  private listen(snapshot: Snapshot, generation: number): void {
+    const source = this.ports.open(snapshot.cursor, snapshot.at)
     this.source = source
     this.watch(generation)
-    for (const type of EVENTS) {
+    for (const type of STREAMED) {
       source.addEventListener(type, (message) => {
         if (generation === this.generation) this.hear(type, message, generation)
       })

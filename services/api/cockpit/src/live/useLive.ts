@@ -3,9 +3,10 @@ import type { InjectionKey, Ref, ShallowRef } from 'vue'
 import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
 import type { ApiError } from '../api/client'
 import { api } from '../api/client'
-import type { Alert, Order } from '../api/types'
-import type { LinkStatus, Source } from './link'
+import type { Order } from '../api/types'
+import type { LinkStatus } from './link'
 import { Link } from './link'
+import { openSource } from './sharedSource'
 import type { State } from './state'
 import { fold, fromSnapshot } from './state'
 
@@ -22,8 +23,10 @@ export interface Live {
   /** The server's clock now, epoch ms: what deadlines are measured by. */
   serverNow: Ref<number>
   staleAfterMs: number
-  /** Alerts that were raised while this page was watching, newest last; the plan goes there. */
-  onRaised(listener: (alert: Alert) => void): void
+  /** The server runs another build than this page: it is loaded anew when all is quiet. */
+  outdated: Ref<boolean>
+  /** Joins at once where the link is not well. */
+  hurry(): void
   /** Folds in what the server answered to this page, ahead of the stream. */
   learn(order: Order): void
 }
@@ -38,6 +41,8 @@ export function useLive(): Live {
 
 export function createLive(
   community: string,
+  /** Who looks: streams are shared among this account's tabs alone. */
+  reader: string,
   staleAfterS: number,
   onRefused: (error: ApiError) => void,
 ): Live {
@@ -46,13 +51,14 @@ export function createLive(
   const heardAt = ref(0)
   const now = ref(Date.now())
   const offset = ref(0)
-  const raised: ((alert: Alert) => void)[] = []
+  const outdated = ref(false)
   const staleAfterMs = staleAfterS * 1000
 
   const link = new Link(
     {
       snapshot: (limitS) => api.snapshot(community, limitS),
-      open: (cursor) => new EventSource(api.streamUrl(community, cursor)) as unknown as Source,
+      open: (cursor, at) =>
+        openSource(`${reader} ${community}`, api.streamUrl(community, cursor), cursor, at),
       now: Date.now,
       after: (ms, run) => {
         const timer = setTimeout(run, ms)
@@ -62,20 +68,17 @@ export function createLive(
     },
     {
       onSnapshot(snapshot) {
-        if (state.value && snapshot.build !== state.value.build) location.reload()
+        if (state.value && snapshot.build !== state.value.build) outdated.value = true
         heard(snapshot.at)
         state.value = fromSnapshot(snapshot, state.value)
       },
       onEvent(event, cursor) {
         const before = state.value
         if (!before) return
-        if (event.type === 'hello' && event.data.build !== before.build) location.reload()
+        if (event.type === 'hello' && event.data.build !== before.build) outdated.value = true
         if (event.type === 'hello' || event.type === 'hb') heard(event.data.at)
         else heardAt.value = Date.now()
         state.value = fold(before, event, cursor)
-        if (event.type === 'alert' && event.data.state !== 'cleared' && !before.alerts.has(event.data.id)) {
-          for (const listener of raised) listener(event.data)
-        }
       },
       onStatus: (value) => (status.value = value),
       onRefused,
@@ -109,7 +112,8 @@ export function createLive(
     now,
     serverNow: computed(() => now.value + offset.value),
     staleAfterMs,
-    onRaised: (listener) => raised.push(listener),
+    outdated,
+    hurry: () => link.hurry(),
     learn: (order) => {
       if (state.value) state.value = fold(state.value, { type: 'order', data: order })
     },

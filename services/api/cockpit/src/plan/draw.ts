@@ -28,7 +28,7 @@ function shown(device: Device, scale: number): boolean {
 
 export function drawDevices(
   context: CanvasRenderingContext2D,
-  devices: readonly Device[],
+  devices: Iterable<Device>,
   view: View,
   screen: Size,
   dpr: number,
@@ -40,37 +40,38 @@ export function drawDevices(
   context.clearRect(0, 0, screen.width, screen.height)
   const left = screen.width / 2 - view.cx * view.scale
   const top = screen.height / 2 - view.cy * view.scale
-  const seen = function* (): Generator<[Device, number, number]> {
-    for (const device of devices) {
-      if (!shown(device, view.scale) && device.id !== selected) continue
-      const x = left + device.x * view.scale
-      const y = top + device.y * view.scale
-      if (x > -12 && y > -12 && x < screen.width + 12 && y < screen.height + 12) yield [device, x, y]
-    }
+  const seen: Spot[] = []
+  let chosen: Spot | null = null
+  for (const device of devices) {
+    if (!shown(device, view.scale) && device.id !== selected) continue
+    const x = left + device.x * view.scale
+    const y = top + device.y * view.scale
+    if (x < -12 || y < -12 || x > screen.width + 12 || y > screen.height + 12) continue
+    const spot = { device, x, y }
+    seen.push(spot)
+    if (device.id === selected) chosen = spot
   }
-  if (view.scale >= CHIP_SCALE) drawChips(context, seen(), ink, initial)
-  else drawDots(context, seen(), dotRadius(view.scale), ink)
-  if (selected !== null) {
-    for (const [device, x, y] of seen()) {
-      if (device.id !== selected) continue
-      context.strokeStyle = ink.selected
-      context.lineWidth = 2
-      context.beginPath()
-      context.arc(x, y, CHIP_PX + 4, 0, Math.PI * 2)
-      context.stroke()
-    }
+  if (view.scale >= CHIP_SCALE) drawChips(context, seen, ink, initial)
+  else drawDots(context, seen, dotRadius(view.scale), ink)
+  if (chosen) {
+    context.strokeStyle = ink.selected
+    context.lineWidth = 2
+    context.beginPath()
+    context.arc(chosen.x, chosen.y, CHIP_PX + 4, 0, Math.PI * 2)
+    context.stroke()
   }
 }
 
-function drawDots(
-  context: CanvasRenderingContext2D,
-  seen: Iterable<[Device, number, number]>,
-  radius: number,
-  ink: Ink,
-): void {
+interface Spot {
+  device: Device
+  x: number
+  y: number
+}
+
+function drawDots(context: CanvasRenderingContext2D, seen: readonly Spot[], radius: number, ink: Ink): void {
   const online = new Path2D()
   const offline = new Path2D()
-  for (const [device, x, y] of seen) {
+  for (const { device, x, y } of seen) {
     const path = device.online ? online : offline
     path.moveTo(x + radius, y)
     path.arc(x, y, radius, 0, Math.PI * 2)
@@ -84,7 +85,7 @@ function drawDots(
 
 function drawChips(
   context: CanvasRenderingContext2D,
-  seen: Iterable<[Device, number, number]>,
+  seen: readonly Spot[],
   ink: Ink,
   initial: (kind: string) => string,
 ): void {
@@ -92,7 +93,7 @@ function drawChips(
   context.textBaseline = 'middle'
   context.font = `500 11px ${ink.font}`
   context.lineWidth = 1.25
-  for (const [device, x, y] of seen) {
+  for (const { device, x, y } of seen) {
     context.beginPath()
     context.roundRect(x - CHIP_PX, y - CHIP_PX, CHIP_PX * 2, CHIP_PX * 2, 5)
     if (device.online) {

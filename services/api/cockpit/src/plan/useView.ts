@@ -12,7 +12,11 @@ export interface PlanView {
   screen: Ref<Size>
   /** True once a person moved the window: from then on only they and alarms move it. */
   touched: Ref<boolean>
+  /** True while an alarm holds the window: a change of the screen's size does not fit it anew. */
+  held: Ref<boolean>
   flyTo(to: View): void
+  /** As a person's own move: it is kept. */
+  goTo(to: View): void
   focusOn(x: number, y: number): void
   fitAll(): void
   zoomBy(factor: number): void
@@ -34,6 +38,7 @@ export function usePlanView(
   const screen = shallowRef<Size>({ width: 0, height: 0 })
   const view = shallowRef<View>({ cx: 0, cy: 0, scale: 1 })
   const touched = ref(false)
+  const held = ref(false)
   const pointers = new Map<number, { x: number; y: number }>()
   let travelled = 0
   let frame = 0
@@ -42,7 +47,7 @@ export function usePlanView(
     if (!entry || entry.contentRect.width === 0) return
     const before = screen.value
     screen.value = { width: entry.contentRect.width, height: entry.contentRect.height }
-    if (!touched.value || before.width === 0) view.value = fit(plan(), screen.value)
+    if ((!touched.value && !held.value) || before.width === 0) view.value = fit(plan(), screen.value)
   })
   onMounted(() => box.value && observer.observe(box.value))
   onUnmounted(() => {
@@ -153,7 +158,12 @@ export function usePlanView(
     view,
     screen,
     touched,
+    held,
     flyTo,
+    goTo(to) {
+      touched.value = true
+      flyTo(to)
+    },
     focusOn: (x, y) => flyTo(focus(plan(), screen.value, x, y)),
     fitAll,
     zoomBy,

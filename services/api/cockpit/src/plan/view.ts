@@ -52,6 +52,19 @@ export function focus(plan: Size, screen: Size, x: number, y: number): View {
   return { cx: x, cy: y, scale: Math.min(MAX_SCALE, Math.max(fit(plan, screen).scale, near)) }
 }
 
+/** Near enough that all of these places fill the screen. */
+export function around(plan: Size, screen: Size, places: readonly { x: number; y: number }[]): View {
+  const xs = places.map((one) => one.x)
+  const ys = places.map((one) => one.y)
+  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)]
+  const room = fit({ width: right - left, height: bottom - top }, screen, screen.width / 6)
+  return {
+    cx: (left + right) / 2,
+    cy: (top + bottom) / 2,
+    scale: Math.min(MAX_SCALE, Math.max(room.scale, fit(plan, screen).scale)),
+  }
+}
+
 export function between(from: View, to: View, share: number): View {
   const eased = share < 0.5 ? 4 * share ** 3 : 1 - (-2 * share + 2) ** 3 / 2
   return {
