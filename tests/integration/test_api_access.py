@@ -106,6 +106,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/communities/{community_id}/reports"): P.ANYONE,
     ("GET", "/communities/{community_id}/reports"): P.ORDER_MOVES,
     ("GET", "/communities/{community_id}/call-backs"): P.REPORT_DESK,
+    ("GET", "/report-communities"): P.ANYONE,
+    ("GET", "/communities/{community_id}/report-places"): P.ANYONE,
+    ("GET", "/communities/{community_id}/reports/told"): P.ANYONE,
     ("GET", "/reports/mine"): P.REPORT,
     ("GET", "/reports/{report_id}"): P.ANYONE,
     ("GET", "/reports/{report_id}/photos/{photo_id}"): P.ANYONE,
@@ -502,6 +505,8 @@ async def _status(http: httpx.AsyncClient, method: str, path: str, order: str = 
         more["json"] = {"matcher": {"kinds": ["bin"]}, "why": "test", **span}
     if path.endswith("/alert-caps") and method == "PUT":
         more["json"] = {}
+    if path.endswith("/reports/told"):
+        more["params"] = {"category": "noise"}
     if path.endswith("/answer"):
         more["json"] = {"ok": True}
     if ("/reports" in path and method == "POST") or path.endswith(("/call-back", "/urge")):
