@@ -1,0 +1,11 @@
+/** The design system: tokens are in styles/tokens.css, plain `.button` and `.field` in styles/base.css. */
+export { default as UiButton } from './Button.vue'
+export { default as UiDialog } from './Dialog.vue'
+export { default as UiEmpty } from './Empty.vue'
+export { default as UiField } from './Field.vue'
+export { default as UiSkeleton } from './Skeleton.vue'
+export { default as UiTable } from './Table.vue'
+export type { Column } from './Table.vue'
+export { default as UiTag } from './Tag.vue'
+export { default as UiToasts } from './Toast.vue'
+export { toast } from './toasts'
