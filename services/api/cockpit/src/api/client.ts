@@ -32,18 +32,24 @@ export class ApiError extends Error {
   }
 }
 
-async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' }
+/** `body`: JSON, or a form that is sent as it is. */
+export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
   // A page of another origin cannot add this header without asking first: the proof that the cookie's owner meant it.
   if (method !== 'GET') headers['X-LinHub'] = '1'
-  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  const form = options.body instanceof FormData
+  if (options.body !== undefined && !form) headers['Content-Type'] = 'application/json'
   if (options.key) headers['Idempotency-Key'] = options.key
   let answer: Response
   try {
     answer = await fetch(BASE + path, {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: form
+        ? (options.body as FormData)
+        : options.body === undefined
+          ? undefined
+          : JSON.stringify(options.body),
       credentials: 'same-origin',
       cache: 'no-store',
       signal: AbortSignal.timeout((options.limit_s ?? 20) * 1000),
@@ -56,8 +62,9 @@ async function call<T>(method: string, path: string, options: CallOptions = {}):
   throw new ApiError(answer.status, readProblem(answer.status, answer.statusText, text))
 }
 
-interface CallOptions {
+export interface CallOptions {
   body?: unknown
+  headers?: Record<string, string>
   key?: string
   limit_s?: number
 }
