@@ -86,7 +86,7 @@ async function file(request: Request, path: string): Promise<Response> {
   const known = await cache.match(path)
   if (known) return known
   const answer = await fetch(request)
-  if (answer.ok && path.endsWith('.woff2')) await cache.put(path, answer.clone())
+  if (answer.ok && /\.(woff2|css)$/.test(path)) await cache.put(path, answer.clone())
   return answer
 }
 
