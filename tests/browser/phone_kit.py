@@ -163,4 +163,5 @@ async def look(page: Page) -> None:
     text = await page.inner_text("body")
     for bad in ("undefined", "NaN", "[object", "Invalid"):
         assert bad not in text
-    assert await violations(page) == ""
+    found = await violations(page)
+    assert not found, found

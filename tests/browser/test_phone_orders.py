@@ -21,7 +21,7 @@ async def _leak(world: World, phone: Phone) -> int:
     """A gas alarm goes off; the number of its order once the phone shows it, untouched."""
     device = f"{world.community.id}-gas_alarm-1"
     await world.publish(device, "event", {"id": "leak-1", "ts": now_ms(), "event": "alarm", "data": {"lel": 18.5}})
-    card = phone.page.locator("[data-part=offered] [data-severity=critical]")
+    card = phone.page.locator("[data-part=offered] a[data-severity=critical]")
     await card.wait_for()
     return int(await card.get_attribute("data-order") or 0)
 
@@ -149,7 +149,7 @@ async def test_phone_never_sends_what_another_account_did(world: World, browser:
     phone = await staff(browser, world, "patrol1", tmp_path)
     await phone.order(order["number"])
     page = phone.page
-    await page.route("**/moves", lambda route: route.abort())
+    await phone.context.set_offline(True)
     await phone.act("accept")
     await phone.queued(1)
     await page.tap("header button.icon")
@@ -157,7 +157,7 @@ async def test_phone_never_sends_what_another_account_did(world: World, browser:
     await page.tap("[data-testid=logout]")
     await page.tap("[data-testid=logout-anyway]")
     await page.wait_for_selector("[name=username]")
-    await page.unroute("**/moves")
+    await phone.context.set_offline(False)
 
     await log_in(phone, world, "maintenance1")
     await page.wait_for_selector("[data-testid=foreign]")

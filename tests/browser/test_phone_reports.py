@@ -107,7 +107,12 @@ async def test_phone_keeps_a_report_until_there_is_a_network(world: World, brows
 
 async def test_phone_fits_every_reader(world: World, browser: Browser, tmp_path: Path) -> None:
     """Light and dark, both languages, letters at 200 %: nothing overflows, thumbs hit, axe is content."""
-    order = await open_order(world, severity="critical", title="1号楼东侧消防通道被杂物与电动自行车堵塞")
+    order = await open_order(
+        world,
+        severity="critical",
+        building_id=f"{world.community.id}-b1",
+        title="1号楼东侧消防通道被杂物与电动自行车堵塞",
+    )
     sent = {"id": "air", "ts": now_ms(), "values": {"temperature": 21.5, "humidity": 55, "pm2_5": 33}}
     await world.publish(f"{world.community.id}-environment-1", "telemetry", sent)
     for theme, language in (("light", "zh"), ("dark", "en")):

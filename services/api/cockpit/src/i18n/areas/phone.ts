@@ -105,7 +105,6 @@ export const PHONE = {
     '手机存储已满，没有保存。请清理后重试',
     'This phone is full: it was not kept. Free some space and try again',
   ],
-  ph_kept_offline: ['已保存，联网后发送', 'Kept, to be sent'],
 
   ph_contact: ['联系人', 'Contact'],
   ph_call: ['拨打 {phone}', 'Call {phone}'],
