@@ -145,12 +145,12 @@ async function openAhead(orders: OrderDetail[], before: ReadonlyMap<string, Orde
   for (const order of wanted) await open(order.id)
 }
 
-/** Each is told of once a dispatch, whether the list or the stream brought it. */
+/** Each is told of once, and again after it came back, whether the list or the stream brought it. */
 const toldOf = new Set<string>()
 
 /** A new order that I am asked to take. */
 function tell(order: Order): void {
-  const mark = `${order.id} ${Date.parse(order.dispatched_at ?? order.created_at)}`
+  const mark = [order.id, order.returns, order.reworks].join()
   if (toldOf.has(mark)) return
   toldOf.add(mark)
   if (order.state === 'dispatched' && order.moves.includes('accept'))
