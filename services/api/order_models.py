@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from services.api.evidence_models import ArrivalPositionIn, Metres
 from services.api.models import HistoryOut, LabelOut, Model, NamedOut, OrderOut, Problem
-from services.domain.orders import Clock, Move, OrderState, Rung
+from services.domain.orders import Clock, Move, Need, OrderState, Rung
 from services.domain.vocabulary import Severity, Team
 
 MOST_AT_ONCE = 200
@@ -112,6 +112,9 @@ class MoveIn(Model):
     """Of `arrive`: where the phone believes to be."""
     code: str | None = Field(default=None, max_length=128)
     """Of `arrive`: what the code at the place says."""
+    acted_at: AwareDatetime | None = None
+    """When it was done by the phone's own clock, where it was sent later. Kept in the history as a claim, left out
+    where it cannot be (before the order, or in the future); deadlines count when the server heard of it."""
 
 
 class BatchMoveIn(MoveIn):
@@ -225,6 +228,8 @@ class ClassOut(Model):
     version: int
     pause_reasons: list[NamedOut]
     pause_longest_s: int
+    needs: dict[Move, list[Need]]
+    """What it asks of moves that come later, so that a phone without a network can ask for it in time."""
 
 
 class OrderDetailOut(OrderOut):

@@ -20,8 +20,9 @@ from services.api.order_models import (
 )
 from services.api.shapes import Row, label, name_shown, order_fields, order_masked
 from services.domain.access import ReaderClass
-from services.domain.orders import Actor, Clock, Move, Order
+from services.domain.orders import Actor, Clock, Move, Need, Order
 from services.domain.orders.clocks import schedule
+from services.domain.orders.needs import of_class
 from services.domain.orders.pauses import REASONS
 from services.domain.vocabulary import Label, Role
 
@@ -75,6 +76,7 @@ def _class(order: Order) -> ClassOut:
         version=order.terms.class_version,
         pause_reasons=[_reason(name) for name in order.terms.pause_reasons],
         pause_longest_s=order.terms.pause_longest_s,
+        needs={move: sorted(of_class(order, move), key=list(Need).index) for move in Move if of_class(order, move)},
     )
 
 

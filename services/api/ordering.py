@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID, uuid5
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 _KEYS = UUID("6c1f2f0e-9a0d-4a6e-8a4f-0f2d1f5b7a11")
 """Orders that people open are named by who asked and their Idempotency-Key."""
 _TRIES = 3
+_CLOCK_OFF = timedelta(minutes=5)
 _ELSEWHERE = {
     Move.EVIDENCE: "证据请通过上传接口添加 · evidence is added by uploading it",
     Move.RATE: "评价由上报人通过其上报提交 · whoever reported it rates it with their report",
@@ -80,6 +82,7 @@ async def _moved(
         pause_until=body.pause_until,
         outcome=body.outcome,
         on_site=on_site,
+        acted_at=_acted(body.acted_at, before["created_at"], now),
         idempotency_key=f"{who.id}:{key}",
     )
     try:
@@ -95,6 +98,13 @@ async def _moved(
     row = (await work.orders_by_ids(connection, [order_id]))[0]
     log.info("order_moved", correlation=before["correlation"], order=str(order_id), move=body.move.value, by=who.id)
     return shapes.order(row, reader_class(who), actor, now)
+
+
+def _acted(at: datetime | None, since: datetime, now: datetime) -> datetime | None:
+    """What a phone says of when it was done, if that can be. Its clock may be off; later than now is now."""
+    if at is None or not since - _CLOCK_OFF <= at <= now + _CLOCK_OFF:
+        return None
+    return min(at.astimezone(UTC), now)
 
 
 async def _refusal(

@@ -165,6 +165,9 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/communities/{community_id}/reports"): P.ANYONE,
     ("GET", "/communities/{community_id}/reports"): P.ORDER_MOVES,
     ("GET", "/communities/{community_id}/call-backs"): P.REPORT_DESK,
+    ("GET", "/report-communities"): P.ANYONE,
+    ("GET", "/communities/{community_id}/report-places"): P.ANYONE,
+    ("GET", "/communities/{community_id}/reports/told"): P.ANYONE,
     ("GET", "/reports/mine"): P.REPORT,
     ("GET", "/reports/{report_id}"): P.ANYONE,
     ("GET", "/reports/{report_id}/photos/{photo_id}"): P.ANYONE,
@@ -743,6 +746,8 @@ async def ask(http: httpx.AsyncClient, method: str, path: str, order: str = "", 
         more["json"] = {"current": "x", "new": "short"}
     if path.endswith("/alert-caps") and method == "PUT":
         more["json"] = {}
+    if path.endswith("/reports/told"):
+        more["params"] = {"category": "noise"}
     if path.endswith("/answer"):
         more["json"] = {"ok": True}
     if ("/reports" in path and method == "POST") or path.endswith(("/call-back", "/urge")):

@@ -1,4 +1,5 @@
 import vue from '@vitejs/plugin-vue'
+import { phoneWorker } from './phone-worker'
 import type { Plugin } from 'vite'
 import { defineConfig } from 'vitest/config'
 
@@ -17,7 +18,7 @@ function woff2Only(): Plugin {
 const api = process.env.LINHUB_API ?? 'http://127.0.0.1:8080'
 
 export default defineConfig({
-  plugins: [woff2Only(), vue()],
+  plugins: [woff2Only(), vue(), phoneWorker()],
   build: {
     target: 'es2022',
     // Nothing inline: the page is served under `default-src 'self'`.

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from services.api import cursor
 from services.api.models import Problem
 from services.api.problems import ApiError
+from services.domain.access import Principal
 
 PREFIX = "/api/v1"
 
@@ -42,6 +43,26 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         503: "数据库暂不可用 · the database is away; try again",
     }.items()
 }
+
+
+AsAccount = Annotated[
+    str | None,
+    Header(
+        alias="X-LinHub-Account",
+        max_length=128,
+        description="可选：须由此账号发出，否则 412 · optional: refused with 412 unless this account sends it",
+    ),
+]
+"""What a phone kept while it had no network is its maker's, whoever has logged in on that phone since."""
+
+
+def meant_by(account: str | None, who: Principal | None) -> None:
+    """Raises ApiError 412."""
+    if account is not None and (who is None or account != who.id):
+        raise ApiError(
+            HTTPStatus.PRECONDITION_FAILED,
+            "这是另一个账号的操作，请用该账号登录后再发送 · another account did this; log in as that one to send it",
+        )
 
 
 def once(key: str | None) -> str:

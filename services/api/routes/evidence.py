@@ -30,7 +30,17 @@ from services.api.evidence_models import (
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
+from services.api.routes.common import (
+    PREFIX,
+    PROBLEMS,
+    AsAccount,
+    Cursor,
+    Limit,
+    OnceKey,
+    meant_by,
+    once,
+    time_and_id,
+)
 from services.api.shapes import Row
 from services.api.store import system, work
 from services.domain.access import Permission, Principal
@@ -42,6 +52,7 @@ _UPLOAD: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"},
     413: {"model": Problem, "description": "文件过大，未读取 · too large; refused before it is read"},
     415: {"model": Problem, "description": "不接收此类文件 · not a type that is taken"},
+    412: {"model": Problem, "description": "另一个账号的操作 · not the account in X-LinHub-Account"},
     429: {"model": Problem, "description": "过于频繁 · too many uploads"},
     507: {"model": Problem, "description": "存储已满 · the store is full; nothing was kept"},
 }
@@ -121,8 +132,10 @@ async def add_to_order(
     sort: SortOf,
     phase: PhaseOf = Phase.OTHER,
     key: OnceKey = None,
+    account: AsAccount = None,
 ) -> EvidenceOut:
     who = ticket.principal
+    meant_by(account, who)
     async with context.database.read() as connection:
         order = await pieces.visible_order(connection, who, order_id)
         if pieces.hidden(order, who):

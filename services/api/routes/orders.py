@@ -19,7 +19,18 @@ from services.api.moves import actor_of
 from services.api.order_models import BatchIn, BatchOut, MovedOut, MoveIn, OrderDetailOut, OrderIn
 from services.api.order_shapes import Around, order_detail
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, once, time_and_id
+from services.api.routes.common import (
+    PREFIX,
+    PROBLEMS,
+    AsAccount,
+    Cursor,
+    Limit,
+    OnceKey,
+    answer,
+    meant_by,
+    once,
+    time_and_id,
+)
 from services.api.store import work
 from services.domain.access import Permission, Principal, reader_class
 from services.domain.orders import OrderState, Source
@@ -36,6 +47,7 @@ _REFUSED = {
     "model": Problem,
     "description": "不允许的操作，附原因、状态与可执行者 · refused: why, the state, who could, what you may do instead",
 }
+_ANOTHER = {"model": Problem, "description": "另一个账号的操作 · not the account in X-LinHub-Account"}
 _CONFLICT = {
     "model": Problem,
     "description": "他人已先处理，附当前工单 · somebody was faster; `current` is the order as it stands",
@@ -162,7 +174,7 @@ async def order(order_id: UUID, context: Ctx, ticket: Annotated[Ticket, needs(Pe
 @router.post(
     "/orders/{order_id}/moves",
     summary="推进工单 Make one move",
-    responses={400: _NO_KEY, 409: _CONFLICT, 422: _REFUSED},
+    responses={400: _NO_KEY, 409: _CONFLICT, 412: _ANOTHER, 422: _REFUSED},
 )
 async def move(
     order_id: UUID,
@@ -170,6 +182,8 @@ async def move(
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.ORDER_MOVES)],
     key: OnceKey = None,
+    account: AsAccount = None,
 ) -> OrderOut:
     """The same Idempotency-Key with the same move again changes nothing and answers with the order as it stands."""
+    meant_by(account, ticket.principal)
     return await ordering.perform(context, ticket.principal, order_id, body, once(key))

@@ -59,7 +59,7 @@ from services.api.reports import (
     reporter_of,
     token_for,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, time_and_id
 from services.api.shapes import label
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
@@ -102,14 +102,23 @@ async def categories() -> CategoriesOut:
     responses={
         400: {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"},
         409: {"model": Problem, "description": "该键已用于另一次上报 · the key was used for another report"},
+        412: {"model": Problem, "description": "另一个账号的上报 · not the account in X-LinHub-Account"},
         413: {"model": Problem, "description": "照片过大 · the photos are too large"},
         415: {"model": Problem, "description": "不接收此类文件 · not a picture that is taken"},
         429: {"model": Problem, "description": "上报过多，见 Retry-After · too many reports; see Retry-After"},
     },
     openapi_extra=sending.BODY,
 )
-async def report(community_id: str, request: Request, context: Ctx, ticket: Somebody, key: OnceKey = None) -> OpenedOut:
+async def report(
+    community_id: str,
+    request: Request,
+    context: Ctx,
+    ticket: Somebody,
+    key: OnceKey = None,
+    account_meant: AsAccount = None,
+) -> OpenedOut:
     """As JSON, or as a form with up to six photos in the field `photo`. The same Idempotency-Key is the same report."""
+    meant_by(account_meant, ticket.principal if ticket is not None else None)
     may_report(ticket)
     async with context.database.read() as connection:
         community = await sending.community_of(connection, ticket, community_id)

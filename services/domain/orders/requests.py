@@ -42,6 +42,9 @@ class MoveRequest:
     """What the check of an arrival found: {"by": "position" | "code", "distance_m": …}."""
     pause_reason: str | None = None
     pause_until: datetime | None = None
+    acted_at: datetime | None = None
+    """When it was done by the clock of the phone it was done on, where it was sent only when there was a network again.
+    A claim: kept for people to read, no clock runs by it."""
     evidence_id: str | None = None
     sort: str | None = None
     phase: str | None = None
@@ -68,6 +71,7 @@ class MoveRequest:
             "on_site": dict(self.on_site) if self.on_site else None,
             "pause_reason": self.pause_reason,
             "pause_until": self.pause_until.isoformat() if self.pause_until else None,
+            "acted_at": self.acted_at.isoformat() if self.acted_at else None,
             "evidence_id": self.evidence_id,
             "sort": self.sort,
             "phase": self.phase,
@@ -79,7 +83,7 @@ class MoveRequest:
         return detail if self.rung is None else detail | {"rung": int(self.rung)}
 
 
-_NOT_ASKED = frozenset({"version", "idempotency_key", "on_site", "people", "forced", "terms", "merged"})
+_NOT_ASKED = frozenset({"version", "idempotency_key", "acted_at", "on_site", "people", "forced", "terms", "merged"})
 """Filled in by whoever takes the request, or no part of what is wanted: a phone that looked again wants the same."""
 
 

@@ -309,6 +309,7 @@ export interface Order {
   y: number | null
   team: string
   assignee: string | null
+  assignee_id?: string | null
   state: OrderState
   version: number
   created_at: string
@@ -361,7 +362,12 @@ export interface OrderDetail extends Order {
   offered?: Person[]
   /** Who accepted it, arrived or resolved it. */
   workers?: Person[]
-  order_class?: { id: string; pause_reasons: Named[]; pause_longest_s: number } | null
+  order_class?: {
+    id: string
+    pause_reasons: Named[]
+    pause_longest_s: number
+    needs?: Partial<Record<Move, string[]>>
+  } | null
   pauses?: Pause[]
   links?: Links
 }
@@ -386,6 +392,8 @@ export interface MoveIn {
   assignee_id?: string
   position?: Position
   code?: string
+  /** Of what is sent later than it was done: the phone's own time. */
+  acted_at?: string
 }
 
 export interface Page<T> {

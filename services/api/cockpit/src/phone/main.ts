@@ -1,7 +1,13 @@
 import { createApp } from 'vue'
 import '../styles/tokens.css'
 import '../styles/base.css'
+import './phone.css'
 import Phone from './Phone.vue'
+import { bringGlyphs } from './lib/glyphs'
+import { register } from './lib/update'
 
+// The worker answers for what lies under `/m/`; `/m` alone would be outside of it.
+if (location.pathname === '/m') history.replaceState(history.state, '', `/m/${location.search}`)
 createApp(Phone).mount('#app')
-void import('../styles/fonts')
+bringGlyphs()
+void register()
