@@ -83,3 +83,304 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- Puts one table under row-level security, for its owner as well; called below for all there are, and by every later
+-- migration for the tables it makes. `p_holds`: when a row is within the scope, where `community_id` does not say so.
+-- `p_own`: which rows somebody sees who is bound to a home, where `household_id` or `person_id` do not say so.
+-- Every setting is asked for once a statement (a subselect without references is run once), never once a row.
+CREATE FUNCTION tenant_separate(p_table regclass, p_privileges text, p_holds text DEFAULT NULL, p_own text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
+DECLARE
+    v_columns text[] := ARRAY(SELECT attname FROM pg_attribute
+                              WHERE attrelid = p_table AND attnum > 0 AND NOT attisdropped);
+    v_holds text := coalesce(p_holds, 'community_id = ANY ((SELECT string_to_array('
+        'current_setting(''linhub.communities'', true), '',''))::text[])');
+    v_own text := coalesce(p_own, CASE
+        WHEN 'household_id' = ANY (v_columns) THEN 'household_id = (SELECT current_setting(''linhub.household'', true))'
+        WHEN 'person_id' = ANY (v_columns) THEN
+            format('EXISTS (SELECT FROM person AS one WHERE one.id = %s.person_id)', p_table)
+        END);
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', p_table);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', p_table);
+    EXECUTE format('DROP POLICY IF EXISTS services ON %s', p_table);
+    EXECUTE format('DROP POLICY IF EXISTS tenant ON %s', p_table);
+    EXECUTE format('DROP POLICY IF EXISTS home ON %s', p_table);
+    EXECUTE format('CREATE POLICY services ON %s TO linhub_service USING (true) WITH CHECK (true)', p_table);
+    EXECUTE format('CREATE POLICY tenant ON %s TO linhub_tenant '
+                   'USING ((SELECT current_setting(''linhub.everything'', true) = ''on'') OR %s)', p_table, v_holds);
+    IF v_own IS NOT NULL THEN
+        EXECUTE format('CREATE POLICY home ON %s AS RESTRICTIVE TO linhub_tenant '
+                       'USING ((SELECT coalesce(current_setting(''linhub.household'', true), '''') = '''') OR %s)',
+                       p_table, v_own);
+    END IF;
+    EXECUTE format('REVOKE ALL ON %s FROM linhub_tenant', p_table);
+    IF p_privileges <> '' THEN
+        EXECUTE format('GRANT %s ON %s TO linhub_tenant', p_privileges, p_table);
+    END IF;
+END
+$$;
+
+-- What each table holds of a tenant, and what the API may do with it. Secrets are left out of SELECT, column by column.
+DO $$
+DECLARE
+    v record;
+    v_readable text;
+    v_own_device CONSTANT text := 'household_id IS NULL OR household_id = '
+        '(SELECT current_setting(''linhub.household'', true))';
+BEGIN
+    FOR v IN
+        SELECT * FROM (VALUES
+            -- a community and its registry
+            ('community', 'SELECT, UPDATE',
+             'id = ANY ((SELECT string_to_array(current_setting(''linhub.communities'', true), '',''))::text[])', NULL),
+            ('compound', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('grid', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('building', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('unit', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('household', 'SELECT, INSERT, UPDATE, DELETE', NULL,
+             'id = (SELECT current_setting(''linhub.household'', true))'),
+            ('person', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('device', 'SELECT, INSERT, UPDATE, DELETE', NULL, v_own_device),
+            ('person_contact', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            -- alerts and what comes of them
+            ('alert', 'SELECT, UPDATE', NULL, 'EXISTS (SELECT FROM device AS one WHERE one.device_no = alert.device_no '
+             'AND one.household_id = (SELECT current_setting(''linhub.household'', true)))'),
+            ('alert_answer', 'SELECT, INSERT', 'EXISTS (SELECT FROM alert AS one WHERE one.id = alert_answer.alert_id)',
+             NULL),
+            ('alert_occurrence', 'SELECT',
+             'EXISTS (SELECT FROM alert AS one WHERE one.id = alert_occurrence.alert_id)', NULL),
+            ('work_order', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('work_order_history', 'SELECT, INSERT',
+             'EXISTS (SELECT FROM work_order AS one WHERE one.id = work_order_history.order_id)', NULL),
+            ('silence', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('command', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('evidence', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('place_code', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('resident_report', 'SELECT, INSERT, UPDATE', NULL,
+             'reporter_id = (SELECT current_setting(''linhub.account'', true))'),
+            ('report_note', 'SELECT, INSERT',
+             'EXISTS (SELECT FROM resident_report AS one WHERE one.id = report_note.report_id)', NULL),
+            -- what is set
+            ('rule_version', 'SELECT, INSERT', NULL, NULL),
+            ('rule_override', 'SELECT, INSERT', NULL, NULL),
+            ('rule_proof', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            ('order_class_version', 'SELECT, INSERT', NULL, NULL),
+            ('plan_version', 'SELECT, INSERT', NULL, NULL),
+            ('plan_approval', 'SELECT, INSERT', NULL, NULL),
+            ('plan_run', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('plan_step', 'SELECT, INSERT, UPDATE',
+             'EXISTS (SELECT FROM plan_run AS one WHERE one.id = plan_step.run_id)', NULL),
+            ('community_gateway', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+            -- duty
+            ('duty_pattern', 'SELECT, INSERT', NULL, NULL),
+            ('duty_horizon', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('duty_shift', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('duty_swap', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('duty_handover', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('roster_gap', 'SELECT', NULL, NULL),
+            ('roster_watch', 'SELECT', NULL, NULL),
+            ('staff_position', 'SELECT, INSERT, UPDATE, DELETE',
+             'EXISTS (SELECT FROM app_user AS one WHERE one.id = staff_position.user_id)', NULL),
+            -- notices and where they go
+            ('notice', 'SELECT, INSERT, UPDATE', NULL,
+             'recipient = ''account:'' || (SELECT current_setting(''linhub.account'', true))'),
+            ('notice_attempt', 'SELECT', 'EXISTS (SELECT FROM notice AS one WHERE one.id = notice_attempt.notice_id)', NULL),
+            ('notice_link', '', 'EXISTS (SELECT FROM notice AS one WHERE one.id = notice_link.notice_id)', NULL),
+            ('contact_channel', 'SELECT, INSERT, UPDATE, DELETE',
+             'EXISTS (SELECT FROM app_user AS one WHERE one.id = contact_channel.account_id) '
+             'OR EXISTS (SELECT FROM person_contact AS one WHERE one.id = contact_channel.contact_id)',
+             'account_id = (SELECT current_setting(''linhub.account'', true)) '
+             'OR EXISTS (SELECT FROM person_contact AS one WHERE one.id = contact_channel.contact_id)'),
+            -- the books: written by functions alone
+            ('audit', 'SELECT', NULL, NULL),
+            ('outbox', 'SELECT', NULL, NULL),
+            ('quarantine', 'SELECT', NULL, NULL),
+            -- credentials: the API makes and ends them, and never reads the secret back
+            ('device_credential', 'SELECT (device_no, created_at, revoked_at), INSERT, UPDATE',
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_credential.device_no)', NULL)
+        ) AS given (name, privileges, holds, own)
+    LOOP
+        PERFORM tenant_separate(v.name::regclass, v.privileges, v.holds, v.own);
+    END LOOP;
+
+    -- Accounts: those of the scope, and by name those above it (the street's people, the platform's), who sign what
+    -- they do in a community. Nobody who is bound to a community writes an account that is not.
+    SELECT string_agg(quote_ident(attname), ', ') INTO v_readable FROM pg_attribute
+    WHERE attrelid = 'app_user'::regclass AND attnum > 0 AND NOT attisdropped
+      AND attname !~ '(password|secret|hash|token)';
+    PERFORM tenant_separate('app_user', format('SELECT (%s), INSERT, UPDATE', v_readable), NULL,
+        'household_id IS NULL OR household_id = (SELECT current_setting(''linhub.household'', true))');
+    CREATE POLICY above ON app_user FOR SELECT TO linhub_tenant USING (
+        community_id IS NULL
+        AND (SELECT current_setting('linhub.communities', true) <> '')
+        AND (street_id IS NULL OR street_id = (SELECT current_setting('linhub.street', true)))
+    );
+
+    -- Whatever else belongs to a community: separated, and to be read and written within the scope.
+    FOR v IN
+        SELECT c.oid::regclass AS name FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relforcerowsecurity
+          AND EXISTS (SELECT FROM pg_attribute a
+                      WHERE a.attrelid = c.oid AND a.attname = 'community_id' AND NOT a.attisdropped)
+        ORDER BY c.relname
+    LOOP
+        PERFORM tenant_separate(v.name, 'SELECT, INSERT, UPDATE, DELETE');
+    END LOOP;
+END
+$$;
+
+-- Without a tenant: read by all.
+GRANT SELECT ON street, catalogue_metric, ingest_ledger, worker_lease TO linhub_tenant;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO linhub_tenant;
+REVOKE ALL ON SEQUENCE outbox_seq FROM linhub_tenant;
+
+GRANT USAGE ON SCHEMA public TO linhub_service, linhub_tenant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO linhub_service;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO linhub_service;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO linhub_service;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO linhub_service;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO linhub_tenant;
+
+-- The books stay whole: a row may be added for a community of the scope, or for none by whom no community binds.
+ALTER FUNCTION audit_append(text, text, text, text, text, jsonb) RENAME TO audit_append_any;
+REVOKE EXECUTE ON FUNCTION audit_append_any FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_append_any TO linhub_service;
+CREATE FUNCTION audit_append(
+    p_actor text, p_role text, p_community text, p_action text, p_subject text, p_detail jsonb
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    RETURN audit_append_any(p_actor, p_role, p_community, p_action, p_subject, p_detail);
+END
+$$;
+
+ALTER FUNCTION outbox_append(text, text, text, text, jsonb) RENAME TO outbox_append_any;
+REVOKE EXECUTE ON FUNCTION outbox_append_any FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION outbox_append_any TO linhub_service;
+CREATE FUNCTION outbox_append(
+    p_type text, p_community text, p_subject text, p_correlation text, p_data jsonb
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    RETURN outbox_append_any(p_type, p_community, p_subject, p_correlation, p_data);
+END
+$$;
+
+-- A device that moves marks hours as stale, which tenants cannot see.
+ALTER FUNCTION rollup_moved() SECURITY DEFINER SET search_path = public, pg_temp;
+
+-- Telemetry has no policies: tenants hold no privilege on it, and ask these, each for one community.
+
+-- Every sum over history begins by asking for its range, so the guard stands there.
+ALTER FUNCTION rollup_scope(text, text, integer[], text, timestamptz, timestamptz, text) RENAME TO rollup_range_of;
+CREATE FUNCTION rollup_scope(
+    p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz, p_to timestamptz,
+    p_bucket text
+) RETURNS SETOF rollup_range LANGUAGE plpgsql STABLE ROWS 1 AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    RETURN QUERY SELECT * FROM rollup_range_of(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
+END
+$$;
+ALTER FUNCTION rollup_of(text, text, integer[], text, timestamptz, timestamptz, text)
+    SECURITY DEFINER SET search_path = public, pg_temp;
+ALTER FUNCTION meter_of(text, text, integer[], text, timestamptz, timestamptz, text)
+    SECURITY DEFINER SET search_path = public, pg_temp;
+
+-- The latest of each device of a community, or of some of them: what `device_state` holds.
+CREATE FUNCTION device_states(p_community text, p_devices integer[] DEFAULT NULL)
+RETURNS SETOF device_state LANGUAGE plpgsql STABLE ROWS 500
+SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    IF p_devices IS NULL THEN
+        RETURN QUERY SELECT s.* FROM device d JOIN device_state s USING (device_no) WHERE d.community_id = p_community;
+    ELSE
+        RETURN QUERY SELECT s.* FROM device d JOIN device_state s USING (device_no)
+                     WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community;
+    END IF;
+END
+$$;
+
+-- How many devices in use a community has, and how many of them are online.
+CREATE FUNCTION devices_online(p_community text, OUT devices bigint, OUT online bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    SELECT count(*), count(*) FILTER (WHERE s.online) INTO devices, online
+    FROM device d LEFT JOIN device_state s USING (device_no)
+    WHERE d.community_id = p_community AND d.retired_at IS NULL;
+END
+$$;
+
+-- One metric of one device as it came, oldest first; `p_position` counts from 1.
+CREATE FUNCTION readings_of(
+    p_community text, p_device integer, p_position integer, p_from timestamptz, p_to timestamptz, p_limit bigint
+) RETURNS TABLE (ts timestamptz, value double precision) LANGUAGE plpgsql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    IF NOT EXISTS (SELECT FROM device d WHERE d.device_no = p_device AND d.community_id = p_community) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT r.ts, r.vals[p_position] FROM reading r
+    WHERE r.device_no = p_device AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_position] IS NOT NULL
+    ORDER BY r.ts LIMIT p_limit;
+END
+$$;
+
+-- A bucket's sum over devices of each one's average.
+CREATE FUNCTION readings_mean(
+    p_community text, p_devices integer[], p_from timestamptz, p_to timestamptz, p_bucket interval, p_position integer
+) RETURNS TABLE (bucket timestamptz, value double precision) LANGUAGE plpgsql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_devices integer[];
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    v_devices := ARRAY(SELECT d.device_no FROM device d
+                       WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community);
+    RETURN QUERY
+    SELECT by_device.at, sum(by_device.mean)
+    FROM unnest(v_devices) AS meter (no)
+    CROSS JOIN LATERAL (
+        SELECT time_bucket(p_bucket, r.ts) AS at, avg(r.vals[p_position]) AS mean
+        FROM reading AS r
+        WHERE r.device_no = meter.no AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_position] IS NOT NULL
+        GROUP BY 1
+    ) AS by_device
+    GROUP BY by_device.at ORDER BY by_device.at;
+END
+$$;
+
+-- A bucket's sum of forward steps; a step back counts as nothing. `p_before`: where the first ones' earlier is looked for.
+CREATE FUNCTION readings_used(
+    p_community text, p_devices integer[], p_from timestamptz, p_to timestamptz, p_bucket interval, p_position integer,
+    p_before interval
+) RETURNS TABLE (bucket timestamptz, value double precision) LANGUAGE plpgsql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_devices integer[];
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    v_devices := ARRAY(SELECT d.device_no FROM device d
+                       WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community);
+    RETURN QUERY
+    SELECT by_device.at, sum(by_device.used)
+    FROM unnest(v_devices) AS meter (no)
+    CROSS JOIN LATERAL (
+        SELECT time_bucket(p_bucket, steps.ts) AS at, sum(greatest(steps.now - steps.before, 0)) AS used
+        FROM (
+            SELECT r.ts, r.vals[p_position] AS now, lag(r.vals[p_position]) OVER (ORDER BY r.ts) AS before
+            FROM reading AS r
+            WHERE r.device_no = meter.no AND r.ts >= p_from - p_before AND r.ts < p_to
+              AND r.vals[p_position] IS NOT NULL
+        ) AS steps
+        WHERE steps.before IS NOT NULL AND steps.ts >= p_from
+        GROUP BY 1
+    ) AS by_device
+    GROUP BY by_device.at ORDER BY by_device.at;
+END
+$$;
