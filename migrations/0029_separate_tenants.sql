@@ -88,8 +88,9 @@ $$;
 -- migration for the tables it makes. `p_holds`: when a row is within the scope, where `community_id` does not say so.
 -- `p_own`: which rows somebody sees who is bound to a home, where `household_id` or `person_id` do not say so.
 -- Every setting is asked for once a statement (a subselect without references is run once), never once a row.
-CREATE FUNCTION tenant_separate(p_table regclass, p_privileges text, p_holds text DEFAULT NULL, p_own text DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
+CREATE FUNCTION tenant_separate(
+    p_table regclass, p_privileges text, p_holds text DEFAULT NULL, p_own text DEFAULT NULL, p_secret text[] DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
 DECLARE
     v_columns text[] := ARRAY(SELECT attname FROM pg_attribute
                               WHERE attrelid = p_table AND attnum > 0 AND NOT attisdropped);
@@ -116,7 +117,12 @@ BEGIN
     END IF;
     EXECUTE format('REVOKE ALL ON %s FROM linhub_tenant', p_table);
     IF p_privileges <> '' THEN
-        EXECUTE format('GRANT %s ON %s TO linhub_tenant', p_privileges, p_table);
+        -- Hashes of passwords, keys and sessions are written through this role and never read back.
+        EXECUTE format('GRANT %s ON %s TO linhub_tenant', CASE
+            WHEN p_secret IS NULL THEN p_privileges
+            ELSE regexp_replace(p_privileges, '^SELECT', 'SELECT (' || array_to_string(ARRAY(
+                SELECT quote_ident(one) FROM unnest(v_columns) AS one WHERE one <> ALL (p_secret)), ', ') || ')') END,
+            p_table);
     END IF;
 END
 $$;
@@ -125,7 +131,7 @@ $$;
 DO $$
 DECLARE
     v record;
-    v_readable text;
+    v_secret CONSTANT text[] := ARRAY['password_hash', 'secret_hash', 'refresh_hash', 'previous_hash', 'password_mark'];
     v_own_device CONSTANT text := 'household_id IS NULL OR household_id = '
         '(SELECT current_setting(''linhub.household'', true))';
 BEGIN
@@ -197,20 +203,48 @@ BEGIN
             ('outbox', 'SELECT', NULL, NULL),
             ('quarantine', 'SELECT', NULL, NULL),
             -- credentials: the API makes and ends them, and never reads the secret back
-            ('device_credential', 'SELECT (device_no, created_at, revoked_at), INSERT, UPDATE',
-             'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_credential.device_no)', NULL)
+            ('device_credential', 'SELECT, INSERT, UPDATE',
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_credential.device_no)', NULL),
+            -- who comes in: sessions and keys are looked up before there is a scope, which is the services' work
+            ('app_session', 'SELECT, UPDATE', 'EXISTS (SELECT FROM app_user AS one WHERE one.id = app_session.user_id)',
+             'user_id = (SELECT current_setting(''linhub.account'', true))'),
+            ('external_identity', 'SELECT, DELETE',
+             'EXISTS (SELECT FROM app_user AS one WHERE one.id = external_identity.user_id)',
+             'user_id = (SELECT current_setting(''linhub.account'', true))'),
+            ('api_key', 'SELECT, INSERT, UPDATE', NULL, 'false'),
+            ('display', 'SELECT, INSERT, UPDATE', NULL, 'false'),
+            -- a code on a screen belongs to nobody until somebody types it in
+            ('display_pairing', 'SELECT, UPDATE',
+             'display_id IS NULL OR EXISTS (SELECT FROM display AS one WHERE one.id = display_pairing.display_id)',
+             'false'),
+            -- what the registry and people's data keep
+            ('plan_drawing', 'SELECT, INSERT', NULL, NULL),
+            ('registry_import', 'SELECT, INSERT, UPDATE, DELETE', NULL, 'false'),
+            ('registry_made', 'SELECT, INSERT, UPDATE, DELETE', NULL, 'false'),
+            ('device_consent', 'SELECT, INSERT, UPDATE',
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_consent.device_no)', NULL),
+            ('vital_baseline', 'SELECT',
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = vital_baseline.device_no)', NULL),
+            ('retention_mark', '',
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = retention_mark.device_no)', NULL),
+            -- what is worked out of readings for a whole community
+            ('curve_quarter', 'SELECT', NULL, NULL),
+            ('curve_hour', 'SELECT', NULL, NULL),
+            ('curve_stale', 'SELECT', NULL, NULL),
+            ('forecast_hour', 'SELECT', NULL, NULL),
+            ('forecast_made', 'SELECT', NULL, NULL),
+            ('device_online', 'SELECT', NULL,
+             'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_online.device_no)')
         ) AS given (name, privileges, holds, own)
+        WHERE to_regclass(given.name) IS NOT NULL
     LOOP
-        PERFORM tenant_separate(v.name::regclass, v.privileges, v.holds, v.own);
+        PERFORM tenant_separate(v.name::regclass, v.privileges, v.holds, v.own, v_secret);
     END LOOP;
 
     -- Accounts: those of the scope, and by name those above it (the street's people, the platform's), who sign what
     -- they do in a community. Nobody who is bound to a community writes an account that is not.
-    SELECT string_agg(quote_ident(attname), ', ') INTO v_readable FROM pg_attribute
-    WHERE attrelid = 'app_user'::regclass AND attnum > 0 AND NOT attisdropped
-      AND attname !~ '(password|secret|hash|token)';
-    PERFORM tenant_separate('app_user', format('SELECT (%s), INSERT, UPDATE', v_readable), NULL,
-        'household_id IS NULL OR household_id = (SELECT current_setting(''linhub.household'', true))');
+    PERFORM tenant_separate('app_user', 'SELECT, INSERT, UPDATE', NULL,
+        'household_id IS NULL OR household_id = (SELECT current_setting(''linhub.household'', true))', v_secret);
     CREATE POLICY above ON app_user FOR SELECT TO linhub_tenant USING (
         community_id IS NULL
         AND (SELECT current_setting('linhub.communities', true) <> '')
@@ -225,7 +259,7 @@ BEGIN
                       WHERE a.attrelid = c.oid AND a.attname = 'community_id' AND NOT a.attisdropped)
         ORDER BY c.relname
     LOOP
-        PERFORM tenant_separate(v.name, 'SELECT, INSERT, UPDATE, DELETE');
+        PERFORM tenant_separate(v.name, 'SELECT, INSERT, UPDATE, DELETE', p_secret => v_secret);
     END LOOP;
 END
 $$;
@@ -242,51 +276,43 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE O
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO linhub_service;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO linhub_tenant;
 
--- The books stay whole: a row may be added for a community of the scope, or for none by whom no community binds.
-ALTER FUNCTION audit_append(text, text, text, text, text, jsonb) RENAME TO audit_append_any;
-REVOKE EXECUTE ON FUNCTION audit_append_any FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION audit_append_any TO linhub_service;
-CREATE FUNCTION audit_append(
-    p_actor text, p_role text, p_community text, p_action text, p_subject text, p_detail jsonb
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Makes a function of PL/pgSQL run with its owner's rights for one community, `p_community`, which the asker must hold:
+-- the guard becomes its first statement. For functions over telemetry, and for the books.
+CREATE FUNCTION tenant_guard(p_function regprocedure) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_before text := pg_get_functiondef(p_function);
+    v_after text := regexp_replace(v_before, E'\nBEGIN\n', E'\nBEGIN\n    PERFORM tenant_must_hold(p_community);\n');
 BEGIN
-    PERFORM tenant_must_hold(p_community);
-    RETURN audit_append_any(p_actor, p_role, p_community, p_action, p_subject, p_detail);
+    IF v_before ~ 'PERFORM tenant_must_hold\(p_community\)' THEN
+        v_after := v_before;
+    ELSIF v_after = v_before OR v_before !~ '\mp_community text\M' THEN
+        RAISE EXCEPTION '% cannot be guarded: it needs PL/pgSQL, a line BEGIN and an argument p_community', p_function;
+    END IF;
+    EXECUTE v_after;
+    EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = public, pg_temp', p_function);
 END
 $$;
 
-ALTER FUNCTION outbox_append(text, text, text, text, jsonb) RENAME TO outbox_append_any;
-REVOKE EXECUTE ON FUNCTION outbox_append_any FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION outbox_append_any TO linhub_service;
-CREATE FUNCTION outbox_append(
-    p_type text, p_community text, p_subject text, p_correlation text, p_data jsonb
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Telemetry has no policies: tenants hold no privilege on it and ask functions, each for one community.
+-- The books stay whole: their rows are added by functions, for a community of the scope.
+DO $$
+DECLARE
+    v_function regprocedure;
 BEGIN
-    PERFORM tenant_must_hold(p_community);
-    RETURN outbox_append_any(p_type, p_community, p_subject, p_correlation, p_data);
+    FOR v_function IN
+        SELECT oid::regprocedure FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proname IN (
+            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_export', 'states_at',
+            'curve_gauge', 'curve_counter', 'curve_level')
+        ORDER BY proname
+    LOOP
+        PERFORM tenant_guard(v_function);
+    END LOOP;
 END
 $$;
 
--- A device that moves marks hours as stale, which tenants cannot see.
+-- A device that moves, and a meter that is swapped, mark hours as stale, which tenants cannot see.
 ALTER FUNCTION rollup_moved() SECURITY DEFINER SET search_path = public, pg_temp;
-
--- Telemetry has no policies: tenants hold no privilege on it, and ask these, each for one community.
-
--- Every sum over history begins by asking for its range, so the guard stands there.
-ALTER FUNCTION rollup_scope(text, text, integer[], text, timestamptz, timestamptz, text) RENAME TO rollup_range_of;
-CREATE FUNCTION rollup_scope(
-    p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz, p_to timestamptz,
-    p_bucket text
-) RETURNS SETOF rollup_range LANGUAGE plpgsql STABLE ROWS 1 AS $$
-BEGIN
-    PERFORM tenant_must_hold(p_community);
-    RETURN QUERY SELECT * FROM rollup_range_of(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket);
-END
-$$;
-ALTER FUNCTION rollup_of(text, text, integer[], text, timestamptz, timestamptz, text)
-    SECURITY DEFINER SET search_path = public, pg_temp;
-ALTER FUNCTION meter_of(text, text, integer[], text, timestamptz, timestamptz, text)
-    SECURITY DEFINER SET search_path = public, pg_temp;
 
 -- The latest of each device of a community, or of some of them: what `device_state` holds.
 CREATE FUNCTION device_states(p_community text, p_devices integer[] DEFAULT NULL)
@@ -311,23 +337,6 @@ BEGIN
     SELECT count(*), count(*) FILTER (WHERE s.online) INTO devices, online
     FROM device d LEFT JOIN device_state s USING (device_no)
     WHERE d.community_id = p_community AND d.retired_at IS NULL;
-END
-$$;
-
--- One metric of one device as it came, oldest first; `p_position` counts from 1.
-CREATE FUNCTION readings_of(
-    p_community text, p_device integer, p_position integer, p_from timestamptz, p_to timestamptz, p_limit bigint
-) RETURNS TABLE (ts timestamptz, value double precision) LANGUAGE plpgsql STABLE
-SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-BEGIN
-    PERFORM tenant_must_hold(p_community);
-    IF NOT EXISTS (SELECT FROM device d WHERE d.device_no = p_device AND d.community_id = p_community) THEN
-        RETURN;
-    END IF;
-    RETURN QUERY
-    SELECT r.ts, r.vals[p_position] FROM reading r
-    WHERE r.device_no = p_device AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_position] IS NOT NULL
-    ORDER BY r.ts LIMIT p_limit;
 END
 $$;
 
