@@ -42,16 +42,20 @@ END
 $$;
 
 -- What one use of a connection may see. Bound to a community: that one; to a street: its communities; `p_everything`:
--- all; neither: none. `p_household` ('-': none): of homes and people only these. All of it is wiped by RESET ALL.
+-- all; to none: nothing. `p_household` ('-': none): of homes and people only these. `p_report`: the community that this
+-- report was made in, for whoever follows it without a login. All of it is wiped by RESET ALL.
 CREATE FUNCTION tenant_enter(
-    p_community text, p_street text, p_everything boolean, p_household text, p_account text
+    p_community text, p_street text, p_everything boolean, p_household text, p_account text, p_report uuid
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     v_street text := p_street;
     v_communities text := p_community;
 BEGIN
-    IF p_community IS NOT NULL THEN
-        SELECT street_id INTO v_street FROM community WHERE id = p_community;
+    IF p_report IS NOT NULL THEN
+        SELECT community_id INTO v_communities FROM resident_report WHERE id = p_report;
+    END IF;
+    IF v_communities IS NOT NULL THEN
+        SELECT street_id INTO v_street FROM community WHERE id = v_communities;
     ELSIF p_street IS NOT NULL THEN
         SELECT string_agg(id, ',') INTO v_communities FROM community WHERE street_id = p_street;
     END IF;

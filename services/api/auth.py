@@ -20,6 +20,7 @@ from services.api.database import Database
 from services.api.limits import FailureLimit
 from services.api.problems import ApiError
 from services.api.store import users
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission, Principal, allowed
 
 _ALGORITHM = "HS256"
@@ -102,7 +103,7 @@ class Auth:
                 f"尝试过多，请 {seconds} 秒后再试 · too many attempts; try again in {seconds} s",
                 headers={"Retry-After": str(seconds)},
             )
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             account = await users.by_username(connection, username)
         stored = account.password_hash if account else self._nobody
         right = await self._verify(password, stored)
@@ -173,7 +174,7 @@ class Auth:
         known = self._accounts.get(user_id)
         if known is not None and self._clock() - known[0] < self._check_s:
             return known[1]
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             account = (await users.by_ids(connection, [user_id])).get(user_id)
         self._remember(user_id, account)
         return account
@@ -194,7 +195,7 @@ class Auth:
     async def still_valid(self, tickets: Iterable[Ticket]) -> set[str]:
         """Of these sessions, the ids of those that still stand; read afresh, one query for all."""
         wanted = list(tickets)
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             accounts = await users.by_ids(connection, sorted({ticket.principal.id for ticket in wanted}))
         for ticket in wanted:
             self._remember(ticket.principal.id, accounts.get(ticket.principal.id))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Depends, Request
 
+from services.api import tenancy
 from services.api.auth import Ticket, unauthorised
 from services.api.context import Context
 from services.api.database import Connection
@@ -37,6 +38,7 @@ class Requires:
             _check_csrf(request)
         if not ticket.may(self.permission):
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
+        tenancy.enter(ticket.principal)
         return ticket
 
 
@@ -70,6 +72,7 @@ class Maybe(Open):
             raise
         if by_cookie:
             _check_csrf(request)
+        tenancy.enter(ticket.principal)
         return ticket
 
 

@@ -17,7 +17,11 @@ class ApiSettings(EvidenceSettings):
     secret_key: SecretStr
     """Signs the sessions. Changing it logs everybody out."""
     cockpit_dir: Path = Path(__file__).resolve().parent / "cockpit" / "dist"
+    api_database_url: str | None = Field(default=None, pattern=r"^postgres(ql)?://")
+    """The tenants' own login, as which requests run; without it, that of `database_url` takes the tenants' role."""
     database_connections: int = Field(default=6, ge=2, le=100)
+    """Of requests. `database_service_connections`: of logins, streams and the API's own work, by `database_url`."""
+    database_service_connections: int = Field(default=4, ge=2, le=100)
     query_timeout_s: float = Field(default=10.0, gt=0)
     session_s: float = Field(default=12 * 3600.0, gt=0)
     session_check_s: float = Field(default=5.0, gt=0, le=10.0)
