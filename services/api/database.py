@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from services.adapters.postgres import RETRYABLE, open_pool
-from services.api.tenancy import SERVICE, TENANT_ROLE, Scope, current
+from services.adapters.tenants import TENANT_ROLE
+from services.api.tenancy import SERVICE, Scope, current
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 

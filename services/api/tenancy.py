@@ -8,8 +8,6 @@ from uuid import UUID
 
 from services.domain.access import Principal, city_wide, own_household_only
 
-TENANT_ROLE = "linhub_tenant"
-"""Owns nothing; sees what `tenant_enter` was told, and without that nothing (migrations/0029_separate_tenants.sql)."""
 _NO_HOME = "-"
 
 

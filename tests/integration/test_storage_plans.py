@@ -156,7 +156,9 @@ async def test_questions_find_what_is_there(history: Any) -> None:
 
 
 def test_every_question_to_a_hypertable_has_its_measure() -> None:
-    asked = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric|readings_\w+)\b", re.I)
+    asked = re.compile(
+        rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric|readings_\w+)\b", re.I
+    )
     for path in SERVICES.rglob("*.sql"):
         file = path.relative_to(SERVICES).as_posix()
         found = {name for name, sql in Queries(path).items() if asked.search(sql)}
