@@ -72,7 +72,7 @@ CREATE FUNCTION tenant_holds(p_community text) RETURNS boolean LANGUAGE plpgsql 
 BEGIN
     -- Inside a SECURITY DEFINER function current_user is its owner; the setting still says who asked.
     RETURN pg_has_role(coalesce(nullif(current_setting('role'), 'none'), session_user), 'linhub_service', 'USAGE')
-        OR current_setting('linhub.everything', true) = 'on'
+        OR coalesce(current_setting('linhub.everything', true) = 'on', false)
         OR coalesce(p_community = ANY (string_to_array(current_setting('linhub.communities', true), ',')), false);
 END
 $$;
