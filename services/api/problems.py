@@ -154,6 +154,8 @@ def install(app: FastAPI) -> None:
     async def outside(request: Request, error: asyncpg.InsufficientPrivilegeError) -> Response:
         """The database stopped what a route should have refused: nothing leaked, and the route is to be mended."""
         log.error("tenant_refused", path=request.url.path, why=str(error))
+        if str(error).startswith("permission denied"):
+            raise error  # a privilege that the tenants' role lacks: 500, whoever asks
         return problem_response(
             HTTPStatus.FORBIDDEN, "不在您的权限范围 · outside your scope", instance=request.url.path
         )

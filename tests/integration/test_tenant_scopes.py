@@ -84,7 +84,9 @@ async def test_a_forgotten_where_shows_what_the_account_may_see(database: Databa
 
 async def test_people_at_home_see_their_own_home_alone(database: Database) -> None:
     async with database.read(as_=SERVICE) as connection:
-        home = await connection.fetchval("SELECT household_id FROM person WHERE community_id = $1 ORDER BY id LIMIT 1", A)
+        home = await connection.fetchval(
+            "SELECT household_id FROM person WHERE community_id = $1 ORDER BY id LIMIT 1", A
+        )
         others = await connection.fetchval("SELECT count(*) FROM person WHERE household_id <> $1", home)
     assert others > 0
     for role in (Role.RESIDENT, Role.MERCHANT, Role.VISITOR):

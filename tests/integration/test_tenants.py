@@ -191,7 +191,11 @@ async def test_nobody_writes_into_another_tenant(database_url: str, owner: Any) 
 
 def _keys(table: Table) -> list[str]:
     """The columns that say whose a row is."""
-    of_others = {"community": ["id"], "contact_channel": ["account_id", "contact_id"], "display_pairing": ["display_id"]}
+    of_others = {
+        "community": ["id"],
+        "contact_channel": ["account_id", "contact_id"],
+        "display_pairing": ["display_id"],
+    }
     if table.name in of_others:
         return of_others[table.name]
     keys = ("community_id", "alert_id", "order_id", "report_id", "run_id", "notice_id", "device_no", "user_id")

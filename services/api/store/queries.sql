@@ -8,6 +8,11 @@ SELECT id, username, password_hash, display_name, role, team, community_id, stre
        leads, disabled_at IS NOT NULL AS disabled
 FROM app_user WHERE id = ANY ($1::text[])
 
+-- name: workers_by_ids
+SELECT id, username, display_name, role, team, community_id, street_id, grid_id, household_id, leads,
+       disabled_at IS NOT NULL AS disabled
+FROM app_user WHERE id = ANY ($1::text[])
+
 -- name: communities
 SELECT c.id, c.name, s.city, s.district, s.name AS street, c.street_id, c.households, c.residents, c.latitude,
        c.longitude, c.timezone
