@@ -53,6 +53,7 @@ OF_A_HOME = {
 """What somebody who is bound to no home sees nothing of; the tables of branches that are not there are left out."""
 DEFINERS: Mapping[str, str] = {
     "tenant_enter": "says the scope, from the ticket",
+    "tenant_home_devices": "of the home in the scope, within its communities",
     "rollup_moved": "a trigger: marks hours as stale",
     "device_states": "guarded",
     "devices_online": "guarded",
