@@ -51,7 +51,7 @@ class Table:
 
     def insert(self, tenant: str) -> str:
         values = ", ".join(value(self.name, name, type, tenant) for name, type in self.columns.items())
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({values})"  # noqa: S608
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) OVERRIDING SYSTEM VALUE VALUES ({values})"
 
 
 async def tables(connection: Any) -> dict[str, Table]:
@@ -80,7 +80,7 @@ async def fill(connection: Any) -> dict[str, Table]:
     for table in found.values():
         if table.name in ("schema_migration", "catalogue_metric"):
             continue
-        await connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
+        await connection.execute(f"DELETE FROM {table.name}")
         for tenant in TENANTS:
             await connection.execute(table.insert(tenant))
     return found

@@ -70,7 +70,7 @@ DEFINERS: Mapping[str, str] = {
     "audit_append": "guarded",
     "outbox_append": "guarded",
 }
-"""Every function that runs with its owner's rights. `guarded`: it asks for a community, and whether the asker holds it."""
+"""Every function that runs with its owner's rights. `guarded`: it needs a community, and that the asker holds it."""
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def _counted(connection: Any, tables: Mapping[str, Table]) -> dict[str, in
     seen: dict[str, int | None] = {}
     for name in tables:
         try:
-            seen[name] = await connection.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608
+            seen[name] = await connection.fetchval(f"SELECT count(*) FROM {name}")
         except asyncpg.InsufficientPrivilegeError:
             seen[name] = None
     return seen
@@ -181,12 +181,12 @@ async def test_nobody_writes_into_another_tenant(database_url: str, owner: Any) 
                 f"{column} = {value(table.name, column, table.columns[column], 'b')}" for column in _keys(table)
             )
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(f"UPDATE {table.name} SET {moved}")  # noqa: S608
+                await connection.execute(f"UPDATE {table.name} SET {moved}")
         for table in tables.values():
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
+                await connection.execute(f"DELETE FROM {table.name}")
     for name in tables:
-        left = await owner.fetchval(f"SELECT count(*) FROM {name}")  # noqa: S608
+        left = await owner.fetchval(f"SELECT count(*) FROM {name}")
         assert left >= 1, f"{name}: another tenant's row is gone"
 
 
@@ -274,7 +274,7 @@ async def test_secrets_are_written_and_never_read_back(database_url: str, owner:
     async with tenant(database_url, everything=True) as connection:
         for table, column in (("app_user", "password_hash"), ("device_credential", "secret_hash")):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT {column} FROM {table}")  # noqa: S608
+                await connection.fetch(f"SELECT {column} FROM {table}")
 
 
 async def test_the_role_outlives_every_reset(database_url: str) -> None:
