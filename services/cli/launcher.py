@@ -67,7 +67,7 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
     addresses = Addresses(
         given.database_url or servers.database_url,
         os.environ.get("LINHUB_API_DATABASE_URL")
-        or (None if given.database_url else api_database_url(stack.home, stack.port("postgres"))),
+        or (None if given.database_url else api_database_url(stack.home, urlsplit(servers.database_url).port or 0)),
         given.mqtt_url or servers.mqtt_url("svc-ingest"),
         given.mqtt_url or servers.mqtt_url("svc-alerts"),
         given.mqtt_url or servers.device_url,
