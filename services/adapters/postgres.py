@@ -51,6 +51,8 @@ async def open_pool(
     retry_s: float = 1.0,
     idle_in_transaction_s: float = 60.0,
     reads_history: bool = True,
+    role: str | None = None,
+    schema_url: str | None = None,
 ) -> asyncpg.Pool[Any]:
     """Waits for the database and for its schema, saying so once per state; jsonb columns read and write Python values.
 
@@ -58,6 +60,8 @@ async def open_pool(
     every chunk of history at each run, and fail whenever the oldest is just being dropped.
     `idle_in_transaction_s`: a transaction of ours that has been silent for so long is ended by the server. Where a
     process stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up.
+    `role`: what every connection runs as; given at its start, so neither RESET ROLE nor RESET ALL lifts it.
+    `schema_url`: the login that may ask about the schema, where this one may not.
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
     """
     settings = {
@@ -67,10 +71,12 @@ async def open_pool(
     }
     if reads_history:
         settings["plan_cache_mode"] = "force_custom_plan"
+    if role is not None:
+        settings["role"] = role
     said = ""
     while True:
         try:
-            pending = (await migrate.status(database_url)).pending
+            pending = (await migrate.status(schema_url or database_url)).pending
             if not pending:
                 return await asyncpg.create_pool(
                     database_url,

@@ -8,6 +8,7 @@ import structlog
 
 from services.adapters import audit
 from services.api.database import AWAY, Database
+from services.api.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ class Anchoring:
             await asyncio.sleep(self._every_s)
 
     async def say(self) -> None:
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             newest = await audit.head(connection)
         if newest is not None and newest != self._said:
             log.info("audit_anchor", anchor=str(newest))

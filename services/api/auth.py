@@ -21,6 +21,7 @@ from services.api.identity.tokens import Tokens, digest, new_session_id
 from services.api.limits import Buckets, Rate, network_of
 from services.api.problems import ApiError
 from services.api.store import system, users
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission, Principal, allowed
 from services.domain.vocabulary import Role
 
@@ -149,12 +150,12 @@ class Auth:
         self.admit(caller)
         attempt = await self.gate.enter(username, caller.network)
         try:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 account = await users.by_username(connection, username)
             stored = account.password_hash if account else self.hashing.nobody
             right, better = await self.hashing.matches(password, stored)
             if account is not None and right and not account.disabled and await self._in_time(account):
-                async with self._database.write() as connection:
+                async with self._database.write(as_=SERVICE) as connection:
                     if better is not None:
                         account = await self._rehash(connection, account, better)
                     await self.gate.right(connection, attempt)
@@ -163,7 +164,7 @@ class Auth:
             self.gate.interrupted(attempt, error)
             raise
         if account is not None and attempt.blocks is not None:
-            async with self._database.write() as connection:
+            async with self._database.write(as_=SERVICE) as connection:
                 who = account.principal
                 detail = {"until": attempt.blocks.isoformat()}
                 await system.audit(connection, who, who.community_id, "account.locked", f"user:{who.id}", detail)
@@ -178,13 +179,13 @@ class Auth:
         self.admit(caller)
         attempt = await self.gate.enter(ticket.principal.username, caller.network)
         try:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 account = (await users.by_ids(connection, [ticket.principal.id])).get(ticket.principal.id)
             if account is None:
                 raise ended()
             right, _ = await self.hashing.matches(password, account.password_hash)
             if right:
-                async with self._database.write() as connection:
+                async with self._database.write(as_=SERVICE) as connection:
                     await self.gate.right(connection, attempt)
                 return account
         except BaseException as error:
@@ -196,7 +197,7 @@ class Auth:
         """Whether a one-time password, if it is one, still counts."""
         if account.password_until is None:
             return True
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             return bool(await connection.fetchval(store.Q["in_time"], account.password_until))
 
     async def _rehash(self, connection: Connection, account: users.Account, better: str) -> users.Account:
@@ -251,7 +252,7 @@ class Auth:
         if session is None or ticket is None or ticket.principal.id != claims.user_id:
             raise ended()
         if claims.generation > session.used or session.unheard:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 await store.used(connection, session.id, claims.generation)
             self._sessions.pop(session.id, None)
         return ticket
@@ -260,7 +261,7 @@ class Auth:
         known = self._sessions.get(session_id)
         if known is not None and self._clock() - known[0] < self._check_s:
             return known[1]
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             session = (await store.sessions(connection, [session_id])).get(session_id)
         self._remember(session_id, session)
         return session
@@ -290,7 +291,7 @@ class Auth:
         Being watched is being used: a wall whose page does nothing but show keeps its login.
         """
         wanted = list(tickets)
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             found = await store.sessions(connection, sorted({ticket.token_id for ticket in wanted}))
             standing = {ticket.token_id for ticket in wanted if _same(ticket, found.get(ticket.token_id))}
             quiet = sorted(session_id for session_id in standing if found[session_id].unheard)
@@ -311,7 +312,7 @@ class Auth:
         session_id = self._tokens.read_refresh(token)
         if session_id is None:
             raise ended()
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             found = await store.renewal(connection, session_id, GRACE_S)
             ticket = ticket_of(found.session) if found is not None else None
             issued = None
@@ -350,7 +351,7 @@ class Auth:
 
     async def end_one(self, by: Principal, user_id: str, session_id: str, why: str) -> bool:
         """Ends a session of this account; False where it has none such that stands."""
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             if await connection.fetchval(store.Q["session_of"], session_id, user_id) is None:
                 return False
             await store.end(connection, session_id, by.id, why)

@@ -14,6 +14,7 @@ from services.api.identity.lifetimes import Lifetime
 from services.api.identity.oauth import OAuthError, invalid_client
 from services.api.problems import ApiError
 from services.api.store import users
+from services.api.tenancy import SERVICE
 from services.domain.access import PERMISSIONS, Permission
 
 _CLIENT = re.compile(r"^lhc_([a-z0-9]{12})$")
@@ -45,7 +46,7 @@ class Clients:
             if not scope <= granted:
                 raise OAuthError("invalid_scope", f"this client has: {' '.join(sorted(granted))}")
             granted = scope
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             return await self._auth.open(
                 connection,
                 users.account_of(row),

@@ -21,6 +21,7 @@ from services.api.database import Database
 from services.api.problems import ApiError
 from services.api.rates import Rate
 from services.api.store import access, users
+from services.api.tenancy import SERVICE
 from services.domain.access import PERMISSIONS, Permission
 from services.domain.vocabulary import Role
 
@@ -164,7 +165,7 @@ class Credentials:
         key_ids = [id for sort, _, id in parts if sort == "key"]
         display_ids = [UUID(id) for sort, _, id in parts if sort == "display"]
         found: dict[str, Mapping[str, Any]] = {}
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             if key_ids:
                 rows = await access.keys_with_accounts(connection, key_ids)
                 found.update({f"key:{id}": row for id, row in rows.items()})
@@ -181,7 +182,7 @@ class Credentials:
 
     async def _touch_key(self, row: Mapping[str, Any]) -> None:
         if _older(row["last_used_at"], _USED_EVERY):
-            async with self._database.write() as connection:
+            async with self._database.write(as_=SERVICE) as connection:
                 await access.key_used(connection, [row["key_id"]])
             self._known.pop(f"key:{row['key_id']}", None)
 
@@ -189,7 +190,7 @@ class Credentials:
         """A screen that is in use is seen, and its end moves on."""
         late = [row["display_id"] for row in rows if _older(row["last_seen_at"], _SEEN_EVERY)]
         if late:
-            async with self._database.write() as connection:
+            async with self._database.write(as_=SERVICE) as connection:
                 await access.display_seen(connection, late, self._idle, inet(address))
             for id in late:
                 self._known.pop(f"display:{id}", None)

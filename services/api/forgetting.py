@@ -10,6 +10,7 @@ import structlog
 from services.adapters.reports import erase_contacts
 from services.adapters.steady_clock import SteadyClock
 from services.api.database import AWAY, Database
+from services.api.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ class Forgetting:
         total = 0
         while True:
             now = self._clock.now()
-            async with self._database.write() as connection:
+            async with self._database.write(as_=SERVICE) as connection:
                 erased = await erase_contacts(connection, now - self._kept, now, _AT_ONCE)
             total += erased
             if erased < _AT_ONCE:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from services.api import tenancy
 from services.api.auth import Caller, Ticket, unauthorised
 from services.api.context import Context
 from services.api.database import Connection
@@ -48,6 +49,7 @@ class Requires:
                     "请先把一次性密码改为您自己的密码 · first change the one-time password to one of your own",
                 )
             raise ApiError(HTTPStatus.FORBIDDEN, "您的角色无此权限 · your role may not do this")
+        tenancy.enter(ticket.principal)
         return ticket
 
     def _check_screen(self, request: Request, ticket: Ticket) -> None:
@@ -96,6 +98,7 @@ class Maybe(Open):
         if by_cookie:
             check_csrf(request)
         _only_looks(request, ticket)
+        tenancy.enter(ticket.principal)
         return ticket
 
 

@@ -14,7 +14,7 @@ import uvloop
 
 from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
-from services.adapters.settings import from_environment
+from services.adapters.settings import from_environment, refuse
 from services.adapters.steady_clock import SteadyClock
 from services.api.anchoring import Anchoring
 from services.api.app import create_app
@@ -27,7 +27,7 @@ from services.api.context import Context
 from services.api.credentials import Credentials
 from services.api.data.curves import CurveKeeper
 from services.api.data.forecasting import Forecaster
-from services.api.database import Database
+from services.api.database import Database, TenantLoginError
 from services.api.forgetting import Forgetting
 from services.api.identity.gate import Gate
 from services.api.identity.hashing import Hashing
@@ -50,7 +50,11 @@ log = structlog.get_logger(__name__)
 
 def compose(settings: ApiSettings) -> Context:
     database = Database(
-        settings.database_url, connections=settings.database_connections, timeout_s=settings.query_timeout_s
+        settings.database_url,
+        tenant_url=settings.api_database_url,
+        connections=settings.database_connections,
+        service_connections=settings.database_service_connections,
+        timeout_s=settings.query_timeout_s,
     )
     auth = Auth(
         database,
@@ -164,8 +168,13 @@ async def _main(settings: ApiSettings) -> None:
 def main() -> None:
     settings = from_environment(ApiSettings)
     configure_logging("api", settings.log_level, settings.log_format == "json")
-    with refusal_said():
-        uvloop.run(_main(settings))
+    try:
+        with refusal_said():
+            uvloop.run(_main(settings))
+    except* TenantLoginError as errors:
+        for error in errors.exceptions:
+            if isinstance(error, TenantLoginError):
+                refuse(error.setting, str(error))
 
 
 if __name__ == "__main__":

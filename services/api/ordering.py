@@ -143,18 +143,14 @@ async def _check_assignee(connection: Connection, user_id: str | None, community
     """Whoever gets the order must be there to do it. Raises ApiError 422."""
     if user_id is None:
         return
-    account = (await users.by_ids(connection, [user_id])).get(user_id)
+    worker = await users.enabled(connection, user_id)
     (community,) = await communities.communities(connection, community_id=community_id)
     # Once it has climbed, people of the street office or a department, who are bound to the street, may have it.
-    if (
-        account is None
-        or account.disabled
-        or not reaches_community(account.principal, community_id, community["street_id"])
-    ):
+    if worker is None or not reaches_community(worker, community_id, community["street_id"]):
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这位人员 · nobody of that id works in this community"
         )
-    if not allowed(account.principal.role, Permission.ORDER_MOVES):
+    if not allowed(worker.role, Permission.ORDER_MOVES):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "此人不处理工单 · this person does not work on orders")
 
 

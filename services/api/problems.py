@@ -162,7 +162,17 @@ def install(app: FastAPI) -> None:
             instance=request.url.path,
         )
 
+    async def outside(request: Request, error: asyncpg.InsufficientPrivilegeError) -> Response:
+        """The database stopped what a route should have refused: nothing leaked, and the route is to be mended."""
+        log.error("tenant_refused", path=request.url.path, why=str(error))
+        if str(error).startswith("permission denied"):
+            raise error  # a privilege that the tenants' role lacks: 500, whoever asks
+        return problem_response(
+            HTTPStatus.FORBIDDEN, "不在您的权限范围 · outside your scope", instance=request.url.path
+        )
+
     app.exception_handler(ApiError)(api_error)
+    app.exception_handler(asyncpg.InsufficientPrivilegeError)(outside)
     app.exception_handler(asyncpg.DataError)(unstorable)
     app.exception_handler(HTTPException)(http_error)
     app.exception_handler(RequestValidationError)(invalid)

@@ -21,7 +21,11 @@ class ApiSettings(EvidenceSettings):
     secret_key_previous: SecretStr | None = None
     """The key before this one, believed and no longer used, while it is being replaced."""
     cockpit_dir: Path = Path(__file__).resolve().parent / "cockpit" / "dist"
+    api_database_url: str | None = Field(default=None, pattern=r"^postgres(ql)?://")
+    """The tenants' own login, as which requests run; without it, that of `database_url` takes the tenants' role."""
     database_connections: int = Field(default=6, ge=2, le=100)
+    """Of requests. `database_service_connections`: of logins, streams and the API's own work, by `database_url`."""
+    database_service_connections: int = Field(default=4, ge=2, le=100)
     query_timeout_s: float = Field(default=10.0, gt=0)
     access_s: float = Field(default=600.0, gt=0, le=MOST_ACCESS_S)
     """How long an access token lives before it is renewed."""

@@ -24,8 +24,9 @@ from services.adapters.broker_figures import Figures, read_once
 from services.adapters.migrate import MigrationError
 from services.adapters.migrate import status as migration_status
 from services.adapters.mqtt import Address
+from services.adapters.tenants import Separation, separation
 from services.cli.broker_watch import NEAR
-from services.cli.home import CODE, Given, database_url
+from services.cli.home import CODE, Given, api_database_url, database_url
 from services.cli.launcher import API_PORT
 from services.cli.survey import SQL
 
@@ -67,7 +68,10 @@ def examine(home: Path) -> Iterator[Finding]:
     if url is None:
         yield Finding("database", "note", "never started", "linhub up")
     else:
-        yield from asyncio.run(_database(url, found.running or given.database_url is not None))
+        api_url = os.environ.get("LINHUB_API_DATABASE_URL") or None
+        if api_url is None and given.database_url is None:
+            api_url = api_database_url(home, found.ports["postgres"])
+        yield from asyncio.run(_database(url, api_url, found.running or given.database_url is not None))
     yield from _broker(home, found, given)
 
 
@@ -153,7 +157,30 @@ def _ports(found: state.State) -> Iterator[Finding]:
         yield Finding("ports", "ok", "free")
 
 
-async def _database(url: str, expected: bool) -> list[Finding]:
+async def _tenants(url: str, api_url: str | None) -> Finding:
+    try:
+        return judge_tenants(await separation(api_url or url), own_login=api_url is not None)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        return Finding("tenants", "broken", f"the API's login cannot work: {error or type(error).__name__}", _MEND)
+
+
+_MEND = "set LINHUB_API_DATABASE_URL to a login of its own and run `linhub migrate`, which makes it"
+
+
+def judge_tenants(found: Separation, own_login: bool) -> Finding:
+    """Whether a fault in a route could show one tenant another's rows."""
+    if not found.holds:
+        text = f"requests run as {found.role} and see {found.seen} communities without a scope"
+        return Finding("tenants", "broken", text, "linhub migrate; see docs/tenancy.md")
+    if found.lifts:
+        why = "is a superuser" if found.superuser else "bypasses row security" if found.bypasses else "is the services'"
+        return Finding("tenants", "warning", f"kept apart, but the API's login {found.login} {why}", _MEND)
+    if not own_login:
+        return Finding("tenants", "note", f"kept apart, by the same login as the services: {found.login}", _MEND)
+    return Finding("tenants", "ok", f"kept apart by the database; requests come as {found.login}")
+
+
+async def _database(url: str, api_url: str | None, expected: bool) -> list[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=10, command_timeout=30)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -175,7 +202,7 @@ async def _database(url: str, expected: bool) -> list[Finding]:
         return [*findings, Finding("schema", "broken", str(error), "see above")]
     if pending:
         return [*findings, Finding("schema", "broken", f"behind: {', '.join(pending)}", "linhub migrate")]
-    findings.append(Finding("schema", "ok", "up to date"))
+    findings += [Finding("schema", "ok", "up to date"), await _tenants(url, api_url)]
     return findings if compression is None else [*findings, judge_compression(compression)]
 
 

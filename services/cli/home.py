@@ -12,6 +12,7 @@ from deploy.embedded import state
 from deploy.embedded.secrets import Secrets
 
 HOME_NAME = ".linhub"
+API_LOGIN = "linhub_api"
 CODE = Path(__file__).resolve().parents[2]
 """Where the packages lie; processes that are started import these and no others."""
 
@@ -60,6 +61,11 @@ def database_url(home: Path, environment: Mapping[str, str] = os.environ) -> str
         return None
     password = Secrets(home / "secrets.json").one("postgres")
     return f"postgresql://linhub:{password}@127.0.0.1:{port}/linhub"
+
+
+def api_database_url(home: Path, port: int) -> str:
+    """The tenants' login at the embedded database."""
+    return f"postgresql://{API_LOGIN}:{Secrets(home / 'secrets.json').one(API_LOGIN)}@127.0.0.1:{port}/linhub"
 
 
 def tr(en: str, zh: str, environment: Mapping[str, str] = os.environ) -> str:

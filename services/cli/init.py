@@ -22,6 +22,7 @@ def password_variable(account: str) -> str:
 
 SECRETS: Mapping[str, str] = {
     "LINHUB_POSTGRES_PASSWORD": "The database's owner.",
+    "LINHUB_API_DATABASE_PASSWORD": "The database's login of the API's requests, which sees one tenant at a time.",
     "LINHUB_SECRET_KEY": "Signs the sessions of people; a new one logs everybody out.",
     **{password_variable(account): f"The broker's account {account}." for account in SERVICE_ACCOUNTS},
 }

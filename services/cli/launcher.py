@@ -21,7 +21,8 @@ from deploy.embedded.stack import Servers, Stack
 from services.adapters.broker_identity import secret_hash, write_password_file
 from services.adapters.migrate import MigrationError, migrate
 from services.adapters.postgres import RETRYABLE
-from services.cli.home import CODE, Given, evidence_url, tr
+from services.adapters.tenants import LoginError, ensure_login
+from services.cli.home import CODE, Given, api_database_url, evidence_url, tr
 from services.cli.init import password_variable
 from services.cli.report import Ready, Report
 
@@ -45,6 +46,8 @@ class Addresses:
     """Where the services of this start find their servers, whosever these are."""
 
     database: str
+    api_database: str | None
+    """The tenants' login; None: given servers without one, where the services' login takes the tenants' role."""
     ingest_mqtt: str
     command_mqtt: str
     device_mqtt: str
@@ -63,12 +66,14 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
     servers = _servers(stack, given, report)
     addresses = Addresses(
         given.database_url or servers.database_url,
+        os.environ.get("LINHUB_API_DATABASE_URL")
+        or (None if given.database_url else api_database_url(stack.home, urlsplit(servers.database_url).port or 0)),
         given.mqtt_url or servers.mqtt_url("svc-ingest"),
         given.mqtt_url or servers.mqtt_url("svc-alerts"),
         given.mqtt_url or servers.device_url,
     )
     report.step(tr("database schema", "数据库结构"))
-    asyncio.run(_migrate(addresses.database, given.database_url is not None))
+    asyncio.run(_migrate(addresses.database, addresses.api_database, given.database_url is not None))
     seeded = None
     if options.demo:
         report.step(
@@ -133,13 +138,15 @@ def _require_answer(mqtt_url: str) -> None:
         time.sleep(0.5)
 
 
-async def _migrate(database_url: str, external: bool) -> None:
+async def _migrate(database_url: str, api_url: str | None, external: bool) -> None:
     deadline = time.monotonic() + (_patience_s() if external else 5.0)
     while True:
         try:
             await migrate(database_url)
+            if api_url is not None:
+                await ensure_login(database_url, api_url)
             return
-        except MigrationError as error:
+        except (MigrationError, LoginError) as error:
             raise StackError(str(error)) from error
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             raise StackError(f"the database refuses the login: {error}", hint="see LINHUB_DATABASE_URL") from error
@@ -221,6 +228,7 @@ def _start_services(
         LINHUB_CLOCK_FILE=str(stack.home / "run" / "clock"),
         LINHUB_SECRET_KEY=os.environ.get("LINHUB_SECRET_KEY") or stack.secrets.one("session_key"),
         LINHUB_EVIDENCE_URL=evidence_url(stack.home),
+        **({"LINHUB_API_DATABASE_URL": addresses.api_database} if addresses.api_database else {}),
     )
     if given.mqtt_url is None:
         start(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import asyncpg
 import typer
 
 from services.adapters import migrate as migrations
+from services.adapters import tenants
 from services.cli.home import database_url, find_home
 
 
@@ -21,7 +24,10 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     ) -> None:
-        """Apply what is pending; safe to run twice and at once, while services run."""
+        """Apply what is pending; safe to run twice and at once, while services run.
+
+        With LINHUB_API_DATABASE_URL, the login it names is made as well: that of the API's requests.
+        """
         try:
             url = database_url(find_home())
         except ValueError as error:
@@ -37,7 +43,9 @@ def register(app: typer.Typer) -> None:
             else:
                 asyncio.run(migrations.migrate(url, progress=applied.append))
                 pending = []
-        except migrations.MigrationError as error:
+                if (api := os.environ.get("LINHUB_API_DATABASE_URL")) and asyncio.run(tenants.ensure_login(url, api)):
+                    applied.append(f"login {urlsplit(api).username}")
+        except (migrations.MigrationError, tenants.LoginError) as error:
             typer.echo(f"linhub: {error}", err=True)
             raise typer.Exit(1) from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

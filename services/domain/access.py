@@ -165,6 +165,8 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 _UNBOUND = frozenset({Role.ADMIN, Role.PLATFORM})
 """Roles that reach every community when their account names neither a community nor a street."""
 
+_AT_HOME = frozenset({Role.RESIDENT, Role.MERCHANT, Role.VISITOR})
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -219,13 +221,23 @@ def reader_class(who: Principal) -> ReaderClass:
     )
 
 
+def city_wide(role: Role) -> bool:
+    """Whether an account of this role that names neither a community nor a street reaches every community."""
+    return role in _UNBOUND
+
+
+def own_household_only(role: Role) -> bool:
+    """Whether accounts of this role see, of homes and people, their own alone."""
+    return role in _AT_HOME
+
+
 def reaches_community(who: Principal, community_id: str, street_id: str) -> bool:
     """Whether the account's scope holds this community; bound to nothing reaches nothing, save for city-wide roles."""
     if who.community_id is not None:
         return who.community_id == community_id
     if who.street_id is not None:
         return who.street_id == street_id
-    return who.role in _UNBOUND
+    return city_wide(who.role)
 
 
 def reaches_grid(who: Principal, grid_id: str | None) -> bool:
@@ -235,6 +247,6 @@ def reaches_grid(who: Principal, grid_id: str | None) -> bool:
 
 def reaches_household(who: Principal, household_id: str | None) -> bool:
     """Whether a household's own things are the account's: residents and merchants see their own, staff see all."""
-    if who.role in (Role.RESIDENT, Role.MERCHANT, Role.VISITOR):
+    if own_household_only(who.role):
         return who.household_id is not None and who.household_id == household_id
     return True

@@ -57,10 +57,10 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         "events": Question(([1, 2], YESTERDAY, NOW), 3),
     },
     "api/store/queries.sql": {
-        "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1), 2),
+        "gauge_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, "c"), 2),
         # The day before is where the first step starts from.
-        "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY), 3),
-        "raw_readings": Question((1, YESTERDAY, NOW, 1, 500), 2),
+        "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY, "c"), 3),
+        "raw_readings": Question((1, YESTERDAY, NOW, 1, 500, "c"), 2),
     },
 }
 
@@ -69,6 +69,14 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
 async def history(database_url: str) -> Any:
     """Six weeks of readings and thirty weeks of events of a few devices."""
     async with await open_pool(database_url, name="plans") as pool, pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO street VALUES ('s', '', '', ''); "
+            "INSERT INTO community (id, street_id, name, partition, latitude, longitude, households, residents) "
+            "VALUES ('c', 's', '', 0, 0, 0, 0, 0); "
+            "INSERT INTO device (device_no, id, community_id, kind, name, place, x, y, interval_s) "
+            "OVERRIDING SYSTEM VALUE SELECT no, 'd' || no, 'c', 'meter', '', '', 0, 0, 60 "
+            "FROM generate_series(1, 20) AS no"
+        )
         await connection.execute(
             "INSERT INTO reading (device_no, ts, vals) "
             "SELECT device, $1::timestamptz - make_interval(days => day, hours => h), ARRAY[day, h] "
@@ -129,8 +137,8 @@ async def test_questions_without_bounds_or_with_one_plan_for_all_times_would_be_
     endless = "SELECT max(vals[1]) FROM reading WHERE device_no = $1"
     assert await _touched(history, endless, (1,)) >= HISTORY_DAYS
     await history.execute("SET plan_cache_mode = force_generic_plan")
-    bounded = Queries(SERVICES / "api/store/queries.sql")["raw_readings"]
-    question = QUESTIONS["api/store/queries.sql"]["raw_readings"]
+    bounded = Queries(SERVICES / "ingest/queries.sql")["stored_readings"]
+    question = QUESTIONS["ingest/queries.sql"]["stored_readings"]
     assert await _touched(history, bounded, question.arguments) >= HISTORY_DAYS
 
 
@@ -148,7 +156,9 @@ async def test_questions_find_what_is_there(history: Any) -> None:
 
 
 def test_every_question_to_a_hypertable_has_its_measure() -> None:
-    asked = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric)\b", re.IGNORECASE)
+    asked = re.compile(
+        rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric|readings_\w+)\b", re.I
+    )
     for path in SERVICES.rglob("*.sql"):
         file = path.relative_to(SERVICES).as_posix()
         found = {name for name, sql in Queries(path).items() if asked.search(sql)}

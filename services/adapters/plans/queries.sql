@@ -31,7 +31,7 @@ SELECT d.device_no, d.id, d.kind, d.name, d.place, d.building_id, d.unit_id, d.h
 FROM device d
 LEFT JOIN device g ON g.device_no = d.gateway_no
 LEFT JOIN building b ON b.id = d.building_id
-LEFT JOIN device_state s ON s.device_no = d.device_no
+LEFT JOIN device_states($1) s ON s.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
     AND (d.device_no = $2 OR (d.kind = ANY ($3::text[]) AND d.building_id = $4) OR d.kind = ANY ($5::text[]))
 ORDER BY d.id

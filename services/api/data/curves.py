@@ -12,6 +12,7 @@ import structlog
 
 from services.api.data import store
 from services.api.database import AWAY, Connection, Database
+from services.api.tenancy import SERVICE
 from services.domain.registry import FIRE_LANE
 
 log = structlog.get_logger(__name__)
@@ -123,7 +124,7 @@ class CurveKeeper:
 
     async def once(self, now: datetime) -> int:
         """All that is due by now, of every community; how many statements it took."""
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             communities = await store.communities(connection)
         done = 0
         for community_id in communities:

@@ -13,6 +13,7 @@ from services.api.data.curves import HOUR, KEPT_HOURS, Curve, floor
 from services.api.database import AWAY, Connection, Database
 from services.api.forecast_models import BandPoint, ErrorOut, ForecastOut
 from services.api.models import LabelOut, Point
+from services.api.tenancy import SERVICE
 from services.domain.forecast import NEEDED_DAYS, Band, score, seasonal, solar
 from services.domain.forecast.seasonal import days_of, midnight, naive
 
@@ -49,13 +50,13 @@ class Forecaster:
                 log.exception("forecasts_not_made")
 
     async def once(self, now: datetime) -> int:
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             communities = await store.communities(connection)
         made = 0
         start = floor(now, HOUR) + HOUR
         names = [curve.name for curve in curves.CURVES]
         for community_id in communities:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 if await connection.fetchval(store.Q["forecast_due"], community_id, names, start):
                     continue
             for curve in curves.CURVES:
@@ -63,7 +64,7 @@ class Forecaster:
         return made
 
     async def _make(self, community_id: str, curve: Curve, start: datetime, now: datetime) -> bool:
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             place = await connection.fetchrow(store.Q["place_of_community"], community_id)
             if place is None:
                 return False

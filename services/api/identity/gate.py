@@ -11,6 +11,7 @@ from services.api.database import AWAY, Connection, Database
 from services.api.identity.lockout import Policies, Tally, counted, name_key
 from services.api.identity.store import Q
 from services.api.problems import ApiError
+from services.api.tenancy import SERVICE
 
 _ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -62,7 +63,7 @@ class Gate:
     async def enter(self, username: str, network: str) -> Attempt:
         """Raises ApiError 429 with Retry-After, and words that say when and whom to ask."""
         name = name_key(username)
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             await connection.execute(Q["failures_begin"], name, network)
             rows = await connection.fetch(Q["failures_locked"], name, network)
             now: datetime = rows[0]["now"]

@@ -25,6 +25,7 @@ from services.api.database import Connection, Database
 from services.api.identity.store import Q
 from services.api.settings import ApiSettings
 from services.api.store import system, users
+from services.api.tenancy import SERVICE
 from services.domain.vocabulary import Team
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,7 @@ class Oidc:
             raise OidcError("denied")
         tokens = await self._exchange(query["code"], kept["verifier"], redirect_uri)
         claims = await self._claims(tokens, kept["nonce"])
-        async with self._database.write() as connection:
+        async with self._database.write(as_=SERVICE) as connection:
             account = await self._account(connection, claims)
             if account.disabled:
                 raise OidcError("disabled")

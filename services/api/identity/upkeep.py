@@ -8,6 +8,7 @@ import structlog
 
 from services.api.database import AWAY, Database
 from services.api.identity.store import Q
+from services.api.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +32,9 @@ class Upkeep:
 
     async def once(self) -> None:
         """A thousand sessions at a time, so that nobody waits long for their rows."""
-        async with self._database.read() as connection:
+        async with self._database.read(as_=SERVICE) as connection:
             await connection.execute(Q["failures_forget"])
         while True:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 if await connection.execute(Q["sessions_forget"], KEPT_S) != "DELETE 1000":
                     return

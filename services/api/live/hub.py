@@ -23,6 +23,7 @@ from services.api.live.channel import Channel
 from services.api.live.client import Client
 from services.api.pictures.board import KpiBoard
 from services.api.store import system
+from services.api.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +144,7 @@ class Hub:
                 self._access.set()
         meters.STREAMS.inc()
         try:
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 await channel.baseline(connection)
                 return client, await self._opening(connection, channel, client, cursor, head)
         except BaseException:
@@ -249,7 +250,7 @@ class Hub:
     async def _poll(self) -> None:
         meters.LAG.set(self._age_s)
         for channel in list(self._channels.values()):
-            async with self._database.read() as connection:
+            async with self._database.read(as_=SERVICE) as connection:
                 await channel.poll(connection)
             now = time.monotonic()
             if channel.kpis_dirty or now - channel.kpis_at >= _KPIS_EVERY_S:

@@ -12,6 +12,7 @@ import structlog
 from services.api import figures
 from services.api.database import AWAY, Database
 from services.api.models import KpisOut
+from services.api.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ class KpiBoard:
 
     async def _work(self, community_id: str, head: int) -> None:
         began = self._clock()
-        async with self._database.consistent() as connection:
+        async with self._database.consistent(as_=SERVICE) as connection:
             kpis = await figures.kpis(connection, community_id)
         now = self._clock()
         self._counted[community_id] = _Counted(kpis, head, now, now - began)

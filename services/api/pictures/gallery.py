@@ -17,6 +17,7 @@ from services.api.database import AWAY, Database
 from services.api.models import CommunityOut
 from services.api.pictures.board import KpiBoard
 from services.api.pictures.picture import Picture
+from services.api.tenancy import SERVICE
 from services.domain.access import Principal
 
 log = structlog.get_logger(__name__)
@@ -129,7 +130,7 @@ class Gallery:
     async def _refresh(self, hung: _Hung) -> None:
         now, at = self._clock(), datetime.now(UTC)
         picture = hung.picture
-        async with self._database.consistent() as connection:
+        async with self._database.consistent(as_=SERVICE) as connection:
             if now - hung.loaded < WHOLE_S and await picture.follow(connection, _FOLLOWED):
                 if now - hung.looked >= FRESH_S:
                     await picture.look(connection, at - timedelta(seconds=now - hung.looked) - _OVERLAP)

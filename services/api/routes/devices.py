@@ -112,7 +112,7 @@ async def readings(
         known = kind.metrics[position]
         if known.health:
             purpose = await health_allowed(connection, who, row, known, purpose)
-        points = await _points(connection, row["device_no"], position, known, start, end, bucket_s)
+        points = await _points(connection, row, position, known, start, end, bucket_s)
         if known.health and purpose is not None:
             await audit.health_read(connection, who, row, purpose, metric)
     return answer(
@@ -122,7 +122,7 @@ async def readings(
 
 async def _points(
     connection: Connection,
-    device_no: int,
+    device: shapes.Row,
     position: int,
     metric: Metric,
     start: datetime,
@@ -130,12 +130,16 @@ async def _points(
     bucket_s: int,
 ) -> list[Point]:
     """States are given as they came: the average of two of them is none."""
+    community, device_no = device["community_id"], device["device_no"]
     if bucket_s == 0 or metric.type is MetricType.STATE:
-        return curves.as_they_came(await series_store.raw(connection, device_no, start, end, position, MAX_POINTS))
+        rows = await series_store.raw(connection, community, device_no, start, end, position, MAX_POINTS)
+        return curves.as_they_came(rows)
     bucket = timedelta(seconds=bucket_s)
     if metric.type is MetricType.COUNTER:
         lookback = max(_COUNTER_LOOKBACK, bucket)
-        sums = await series_store.counter_sum(connection, [device_no], start, end, bucket, position, lookback)
+        sums = await series_store.counter_sum(
+            connection, community, [device_no], start, end, bucket, position, lookback
+        )
     else:
-        sums = await series_store.gauge_sum(connection, [device_no], start, end, bucket, position)
+        sums = await series_store.gauge_sum(connection, community, [device_no], start, end, bucket, position)
     return curves.filled(sums, start, end, bucket_s)

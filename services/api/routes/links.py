@@ -19,6 +19,7 @@ from services.adapters.notices.following import acknowledge
 from services.api.context import Ctx
 from services.api.guard import open_to_all
 from services.api.shapes import Row
+from services.api.tenancy import SERVICE
 from services.domain.notices import TEMPLATES, render
 from services.domain.vocabulary import Severity
 
@@ -83,7 +84,7 @@ async def look(token: Token, request: Request, context: Ctx) -> HTMLResponse:
         return limited
     row = None
     if _TOKEN.match(token):
-        async with context.database.read() as connection:
+        async with context.database.read(as_=SERVICE) as connection:
             row = await book.by_token(connection, token, context.clock.now())
     if row is None:
         return _unknown(request, context)
@@ -98,7 +99,7 @@ async def say(token: Token, request: Request, context: Ctx) -> HTMLResponse:
     now = context.clock.now()
     row = None
     if _TOKEN.match(token):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=SERVICE) as connection:
             row = await book.by_token(connection, token, now)
             if row is not None:
                 await acknowledge(connection, row["id"], now, row["name"] or "?")

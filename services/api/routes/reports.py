@@ -61,6 +61,7 @@ from services.api.reports import (
 )
 from services.api.routes.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, time_and_id
 from services.api.shapes import label
+from services.api.tenancy import Scope
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
 from services.domain.orders import Source
@@ -120,7 +121,9 @@ async def report(
     """As JSON, or as a form with up to six photos in the field `photo`. The same Idempotency-Key is the same report."""
     meant_by(account_meant, ticket.principal if ticket is not None else None)
     may_report(ticket)
-    async with context.database.read() as connection:
+    # What is reported next door is looked for, so the reporter's own home is no bound here.
+    whole = Scope(community=community_id)
+    async with context.database.read(as_=whole) as connection:
         community = await sending.community_of(connection, ticket, community_id)
     body, sent = await sending.read(context, request, ticket, community_id)
     taken, lost = sent.taken, len(sent.lost)
@@ -133,7 +136,7 @@ async def report(
     key = f"{NOBODY if anonymous else account}:{key_needed(key, SHORTEST_KEY if anonymous else 1)}"
     digest = sending.digest_of(body, sent)
     token = token_for(context, community_id, key, digest) if anonymous else None
-    async with context.database.read() as connection:
+    async with context.database.read(as_=whole) as connection:
         known = await connection.fetchrow(rows.Q["by_key"], community_id, key)
         where = await sending.where(connection, ticket, community_id, body)
         linked = await sending.own_evidence(connection, ticket, community_id, body)
@@ -154,7 +157,7 @@ async def report(
         **where,
     )
     with refusals("report", new.id):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=whole) as connection:
             names = [name for one in taken for name in (one.sha256, one.thumb_sha256) if name]
             await evidence_rows.hold(connection, *names)
             opened = await open_report(connection, new, context.clock.now())
@@ -219,7 +222,7 @@ async def _own(connection: Connection, report_id: UUID, ticket: Ticket | None, t
 
 @router.get("/reports/{report_id}", summary="上报进展 How one's own report goes")
 async def follow(report_id: UUID, context: Ctx, ticket: Somebody, token: Token = None) -> ReportOut:
-    async with context.database.consistent() as connection:
+    async with context.database.consistent(as_=Scope(report=report_id)) as connection:
         row = await _own(connection, report_id, ticket, token)
         order = await fetch_order(connection, row["worked_on_id"])
         history = await fetch_history(connection, order.id)
@@ -251,7 +254,7 @@ async def photo(
     token: Token = None,
     small: Annotated[bool, Query(description="缩略图 · a small one")] = False,
 ) -> Response:
-    async with context.database.consistent() as connection:
+    async with context.database.consistent(as_=Scope(report=report_id)) as connection:
         row = await _own(connection, report_id, ticket, token)
         order = await fetch_order(connection, row["worked_on_id"])
         photos = await rows.photos_for(connection, [report_id], _shown(order))
@@ -264,7 +267,7 @@ async def photo(
 @router.post("/reports/{report_id}/rating", summary="评价 Rate how it was done", responses=LATER)
 async def rating(report_id: UUID, body: RatingIn, context: Ctx, ticket: Somebody, token: Token = None) -> RatedOut:
     with refusals("report", report_id):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=Scope(report=report_id)) as connection:
             row = await _own(connection, report_id, ticket, token)
             again = await saying.rate(
                 connection,
@@ -285,7 +288,7 @@ async def information(
 ) -> DoneOut:
     key = key_needed(key)
     with refusals("report", report_id):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=Scope(report=report_id)) as connection:
             row = await _own(connection, report_id, ticket, token)
             await saying.add_information(
                 connection, report_id, body.text, key, reporter_of(row, ticket), context.clock.now()
@@ -296,7 +299,7 @@ async def information(
 @router.post("/reports/{report_id}/withdraw", summary="撤回 Withdraw", responses=LATER)
 async def withdraw(report_id: UUID, context: Ctx, ticket: Somebody, token: Token = None) -> DoneOut:
     with refusals("report", report_id):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=Scope(report=report_id)) as connection:
             row = await _own(connection, report_id, ticket, token)
             ended = await saying.withdraw(connection, report_id, reporter_of(row, ticket), context.clock.now())
     log.info("report_withdrawn", report=str(report_id), order_ended=ended)
@@ -306,7 +309,7 @@ async def withdraw(report_id: UUID, context: Ctx, ticket: Somebody, token: Token
 @router.post("/reports/{report_id}/urge", summary="催办 Ask for it, once a day when it is late", responses=LATER)
 async def urge(report_id: UUID, context: Ctx, ticket: Somebody, token: Token = None) -> DoneOut:
     with refusals("report", report_id):
-        async with context.database.write() as connection:
+        async with context.database.write(as_=Scope(report=report_id)) as connection:
             row = await _own(connection, report_id, ticket, token)
             await saying.hasten(connection, report_id, reporter_of(row, ticket), context.clock.now())
     return DoneOut(words=label(_DESK_TOLD))

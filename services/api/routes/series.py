@@ -86,9 +86,11 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
                 return _shown(name, curve, metric, sums, start, end, bucket_s)
         meters = await store.meters(connection, community_id, curve.kind)
         if metric.type is MetricType.COUNTER:
-            sums = await store.counter_sum(connection, meters, start, end, bucket, position, max(_LOOKBACK, bucket))
+            sums = await store.counter_sum(
+                connection, community_id, meters, start, end, bucket, position, max(_LOOKBACK, bucket)
+            )
         elif bucket % _HOUR:
-            sums = await store.gauge_sum(connection, meters, start, end, bucket, position)
+            sums = await store.gauge_sum(connection, community_id, meters, start, end, bucket, position)
         else:
             # A meter says its power each minute: sixty readings for each hour's one roll-up.
             sums = await store.gauge_hours(

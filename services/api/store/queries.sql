@@ -8,6 +8,11 @@ SELECT id, username, password_hash, display_name, role, team, community_id, stre
        leads, disabled_at IS NOT NULL AS disabled, must_change, password_until
 FROM app_user WHERE id = ANY ($1::text[])
 
+-- name: workers_by_ids
+SELECT id, username, display_name, role, team, community_id, street_id, grid_id, household_id, leads,
+       disabled_at IS NOT NULL AS disabled
+FROM app_user WHERE id = ANY ($1::text[])
+
 -- name: communities
 SELECT c.id, c.name, s.city, s.district, s.name AS street, c.street_id, c.households, c.residents, c.latitude,
        c.longitude, c.timezone
@@ -30,7 +35,7 @@ SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.f
        coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts,
        consents_now(k.vitals, k.location) AS consents
 FROM device AS d
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device_states($1) AS s ON s.device_no = d.device_no
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
@@ -49,7 +54,7 @@ SELECT d.device_no, d.id, d.community_id, d.kind, d.name, d.place, d.x, d.y, d.f
        coalesce(s.online, false) AS online, s.last_seen_at, s.vals_ts, s.vals, s.last_event, s.last_event_ts,
        consents_now(k.vitals, k.location) AS consents
 FROM device AS d
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN LATERAL device_states(d.community_id, ARRAY[d.device_no]) AS s ON true
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
@@ -219,9 +224,8 @@ ORDER BY h.version
 -- name: kpi_now
 SELECT (SELECT count(*) FROM alert WHERE community_id = $1 AND state <> 'cleared' AND NOT shadow)
            AS open_alerts,
-       count(*) AS devices, count(*) FILTER (WHERE s.online) AS devices_online
-FROM device AS d LEFT JOIN device_state AS s ON s.device_no = d.device_no
-WHERE d.community_id = $1 AND d.retired_at IS NULL
+       o.devices, o.online AS devices_online
+FROM devices_online($1) AS o
 
 -- name: outbox_head
 SELECT coalesce(max(seq), 0) FROM outbox
@@ -276,31 +280,10 @@ SELECT EXISTS (
 SELECT device_no FROM device WHERE community_id = $1 AND kind = $2
 
 -- name: gauge_sum
-SELECT bucket, sum(mean) AS value
-FROM unnest($1::integer[]) AS meter (device_no)
-CROSS JOIN LATERAL (
-    SELECT time_bucket($4::interval, r.ts) AS bucket, avg(r.vals[$5]) AS mean
-    FROM reading AS r
-    WHERE r.device_no = meter.device_no AND r.ts >= $2 AND r.ts < $3 AND r.vals[$5] IS NOT NULL
-    GROUP BY 1
-) AS by_device
-GROUP BY bucket ORDER BY bucket
+SELECT bucket, value FROM readings_mean($6, $1::integer[], $2, $3, $4, $5) ORDER BY bucket
 
 -- name: counter_sum
-SELECT bucket, sum(used) AS value
-FROM unnest($1::integer[]) AS meter (device_no)
-CROSS JOIN LATERAL (
-    SELECT time_bucket($4::interval, ts) AS bucket, sum(greatest(value - before, 0)) AS used
-    FROM (
-        SELECT r.ts, r.vals[$5] AS value, lag(r.vals[$5]) OVER (ORDER BY r.ts) AS before
-        FROM reading AS r
-        WHERE r.device_no = meter.device_no AND r.ts >= $2::timestamptz - $6::interval AND r.ts < $3
-          AND r.vals[$5] IS NOT NULL
-    ) AS steps
-    WHERE before IS NOT NULL AND ts >= $2
-    GROUP BY 1
-) AS by_device
-GROUP BY bucket ORDER BY bucket
+SELECT bucket, value FROM readings_used($7, $1::integer[], $2, $3, $4, $5, $6) ORDER BY bucket
 
 -- name: gauge_hours
 SELECT by_device.bucket, sum(by_device.mean) AS value
@@ -312,13 +295,11 @@ FROM (
 GROUP BY by_device.bucket ORDER BY by_device.bucket
 
 -- name: raw_readings
-SELECT ts AS bucket, vals[$4] AS value FROM reading
-WHERE device_no = $1 AND ts >= $2 AND ts < $3 AND vals[$4] IS NOT NULL
-ORDER BY ts LIMIT $5
+SELECT ts AS bucket, value FROM readings_of($6, $1, $4, $2, $3, $5) ORDER BY ts
 
 -- name: public_values
 SELECT d.id, d.kind, d.name, d.place, s.vals_ts, s.vals
-FROM device AS d JOIN device_state AS s ON s.device_no = d.device_no
+FROM device AS d JOIN device_states($1) AS s ON s.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL AND d.kind = ANY ($2::text[]) AND s.vals_ts IS NOT NULL
 ORDER BY d.id
 

@@ -25,14 +25,21 @@ def _sums(rows: Any) -> Sums:
 
 
 async def gauge_sum(
-    connection: Connection, devices: list[int], start: datetime, end: datetime, bucket: timedelta, position: int
+    connection: Connection,
+    community: str,
+    devices: list[int],
+    start: datetime,
+    end: datetime,
+    bucket: timedelta,
+    position: int,
 ) -> Sums:
     """Per bucket, the sum over devices of each one's average; `position` counts from 0."""
-    return _sums(await connection.fetch(Q["gauge_sum"], devices, start, end, bucket, position + 1))
+    return _sums(await connection.fetch(Q["gauge_sum"], devices, start, end, bucket, position + 1, community))
 
 
 async def counter_sum(
     connection: Connection,
+    community: str,
     devices: list[int],
     start: datetime,
     end: datetime,
@@ -44,7 +51,8 @@ async def counter_sum(
 
     A difference belongs to the bucket of its later reading; `lookback` before the start finds the first ones' earlier.
     """
-    return _sums(await connection.fetch(Q["counter_sum"], devices, start, end, bucket, position + 1, lookback))
+    found = await connection.fetch(Q["counter_sum"], devices, start, end, bucket, position + 1, lookback, community)
+    return _sums(found)
 
 
 async def gauge_hours(
@@ -62,7 +70,7 @@ async def gauge_hours(
 
 
 async def raw(
-    connection: Connection, device_no: int, start: datetime, end: datetime, position: int, limit: int
+    connection: Connection, community: str, device_no: int, start: datetime, end: datetime, position: int, limit: int
 ) -> Sums:
     """One device's readings as they came, oldest first."""
-    return _sums(await connection.fetch(Q["raw_readings"], device_no, start, end, position + 1, limit))
+    return _sums(await connection.fetch(Q["raw_readings"], device_no, start, end, position + 1, limit, community))

@@ -52,3 +52,9 @@ async def by_username(connection: Connection, username: str) -> Account | None:
 
 async def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Account]:
     return {row["id"]: account_of(row) for row in await connection.fetch(Q["users_by_ids"], list(ids))}
+
+
+async def enabled(connection: Connection, user_id: str) -> Principal | None:
+    """Who may be given work; asked within a tenant's scope, which shows no password's hash."""
+    row = await connection.fetchrow(Q["workers_by_ids"], [user_id])
+    return None if row is None or row["disabled"] else account_of({**row, "password_hash": ""}).principal
