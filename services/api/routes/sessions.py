@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 
 from services.api import cursor as cursors
-from services.api.account_models import SessionsEndedOut, PasswordIn, SessionOut, SessionPage
+from services.api.account_models import PasswordIn, SessionOut, SessionPage, SessionsEndedOut
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.database import Connection

@@ -14,9 +14,9 @@ from services.api.account_models import (
     AccountNew,
     AccountOut,
     AccountPage,
-    SessionsEndedOut,
     OneTimeOut,
     SessionPage,
+    SessionsEndedOut,
     WhyIn,
 )
 from services.api.auth import Ticket
