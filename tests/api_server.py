@@ -26,8 +26,8 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     settings.setdefault("cockpit_dir", Path("not-built"))
-    settings = {"argon2_memory_kib": 1024, "argon2_passes": 1, "secret_key": KEY} | settings
-    chosen = ApiSettings(database_url=database_url, http_port=0, **settings)
+    cheap: dict[str, Any] = {"password_memory_kib": 1024, "password_passes": 1, "secret_key": KEY}
+    chosen = ApiSettings(database_url=database_url, http_port=0, **(cheap | settings))
     service = asyncio.create_task(run(chosen, stop, ready.set_result))
     try:
         async with asyncio.timeout(60):

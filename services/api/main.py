@@ -60,7 +60,7 @@ def compose(settings: ApiSettings) -> Context:
         database,
         tokens=Tokens(settings.keys, settings.access_s),
         gate=Gate(database, Policies.of(settings.login_failures), settings.login_contact),
-        hashing=Hashing(settings.argon2_memory_kib, settings.argon2_passes),
+        hashing=Hashing(settings.password_memory_kib, settings.password_passes),
         lifetimes=lifetimes(settings.session_limits),
         check_s=settings.session_check_s,
         requests_per_min=settings.auth_requests_per_min,

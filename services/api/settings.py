@@ -45,8 +45,8 @@ class ApiSettings(EvidenceSettings):
     """Where people reach this system from outside: the way back from another place of login, and an origin of ours."""
     login_contact: str = Field(default="", max_length=100)
     """Whom somebody who is locked out can ask, as it stands on the login page: a name and a telephone number."""
-    argon2_memory_kib: int = Field(default=65536, ge=1024)
-    argon2_passes: int = Field(default=3, ge=1)
+    password_memory_kib: int = Field(default=65536, ge=1024)
+    password_passes: int = Field(default=3, ge=1)
     """What a hash of a password costs. Stored ones are made anew with these at the next login."""
     oidc_issuer: str = Field(default="", pattern=r"^$|^https://|^http://(127\.0\.0\.1|localhost)[:/]")
     """Another place of login, by OpenID Connect; empty: none."""

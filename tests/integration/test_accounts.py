@@ -1,4 +1,4 @@
-"""Sessions, tokens and accounts against running services: renewal and theft, ends across processes, lock-outs, bounds."""
+"""Sessions, tokens and accounts against running services: renewal, theft, ends across processes, lock-outs, bounds."""
 
 from __future__ import annotations
 
@@ -156,18 +156,22 @@ async def test_lock_out_outlives_the_process_holds_elsewhere_open_and_ends_when_
     async with api_server(database_url, login_contact="值班室 0792-1234567") as url, client(url) as http:
         for _ in range(5):
             assert (await http.post("/auth/login", json=body)).status_code == 401
-    async with api_server(database_url, login_contact="值班室 0792-1234567", forwarded_allow_ips="*") as url:
-        async with client(url) as http, client(url, "desk") as desk:
-            refused = await http.post("/auth/login", json=right)
-            assert refused.status_code == 429
-            assert "0792-1234567" in refused.json()["detail"]
-            assert 0 < int(refused.headers["retry-after"]) <= 61
-            elsewhere = {"X-Forwarded-For": "203.0.113.7"}
-            assert (await http.post("/auth/login", json=right, headers=elsewhere)).status_code == 200
-            listed = (await desk.get("/users", params={"q": "patrol1"})).json()["items"][0]
-            assert listed["locked_until"] is not None
-            assert (await desk.post(f"/users/{listed['id']}/free")).status_code == 204
-            assert (await http.post("/auth/login", json=right)).status_code == 200
+    contact = "值班室 0792-1234567"
+    async with (
+        api_server(database_url, login_contact=contact, forwarded_allow_ips="*") as url,
+        client(url) as http,
+        client(url, "desk") as desk,
+    ):
+        refused = await http.post("/auth/login", json=right)
+        assert refused.status_code == 429
+        assert "0792-1234567" in refused.json()["detail"]
+        assert 0 < int(refused.headers["retry-after"]) <= 61
+        elsewhere = {"X-Forwarded-For": "203.0.113.7"}
+        assert (await http.post("/auth/login", json=right, headers=elsewhere)).status_code == 200
+        listed = (await desk.get("/users", params={"q": "patrol1"})).json()["items"][0]
+        assert listed["locked_until"] is not None
+        assert (await desk.post(f"/users/{listed['id']}/free")).status_code == 204
+        assert (await http.post("/auth/login", json=right)).status_code == 200
     assert await connection.fetchval("SELECT count(*) FROM audit WHERE action = 'account.locked'") == 1
     await connection.close()
 
