@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import httpx
 import pytest
@@ -54,22 +55,24 @@ async def test_cut_of_sessions_keys_and_screens_comes_with_the_commit(database_u
     slow = {"session_check_s": 10.0, "auth_requests_per_min": 6000}
     async with api_server(database_url, **slow) as url, client(url, "admin") as admin, client(url, "desk") as desk:
         account = await service(admin, community_id="test")
-        sessions, keys, screens = [], [], []
+        sessions: list[float] = []
+        keys: list[float] = []
+        screens: list[float] = []
         for _ in range(RUNS):
             async with AsyncExitStack() as stack:
                 http = await stack.enter_async_context(client(url, "patrol1"))
-                sessions.append(await _measure(stack, http, lambda http=http: http.post("/auth/logout")))
+                sessions.append(await _measure(stack, http, partial(http.post, "/auth/logout")))
             async with AsyncExitStack() as stack:
                 made = await key(admin, account)
                 http = await stack.enter_async_context(with_key(url, made["secret"]))
                 path = f"/keys/{made['key']['id']}/revoke"
-                keys.append(await _measure(stack, http, lambda path=path: admin.post(path)))
+                keys.append(await _measure(stack, http, partial(admin.post, path)))
             async with AsyncExitStack() as stack:
                 await connection.execute("DELETE FROM display_pairing")
                 screen = await stack.enter_async_context(client(url))
                 screen.headers["X-Forwarded-For"] = f"10.0.0.{len(screens) + 1}"
                 path = f"/displays/{await pair(screen, desk)}/revoke"
-                screens.append(await _measure(stack, screen, lambda path=path: desk.post(path)))
+                screens.append(await _measure(stack, screen, partial(desk.post, path)))
     await connection.close()
     for sort, took in (("session", sessions), ("key", keys), ("screen", screens)):
         _told(sort, took)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -112,7 +112,7 @@ def operations() -> Iterator[tuple[str, str, tuple[str, ...]]]:
             yield method.upper(), path.removeprefix("/api/v1"), tuple(re.findall(r"\{(\w+)\}", path))
 
 
-def unprepared(prepared: dict[str, dict[str, str]], wanted: list[tuple[str, str, tuple[str, ...]]]) -> list[str]:
+def unprepared(prepared: dict[str, dict[str, str]], wanted: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[str]:
     """Operations that the matrix cannot ask, or whose permission nobody has decided."""
     wrong = []
     for method, path, names in wanted:
