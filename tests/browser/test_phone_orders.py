@@ -35,7 +35,7 @@ async def _order(world: World, number: int) -> dict[str, Any]:
 
 async def test_phone_works_an_alarm_in_four_taps(world: World, browser: Browser, tmp_path: Path) -> None:
     phone = await staff(browser, world, "patrol1", tmp_path)
-    await phone.page.evaluate("window.felt = 0; navigator.vibrate = () => { window.felt += 1; return true }")
+    await phone.page.evaluate("window.felt = 0; navigator.vibrate = () => { window.felt += 1; return true }; null")
     number = await _leak(world, phone)
     assert await phone.page.evaluate("window.felt") == 1
     assert (await phone.page.title()).startswith("(1)")
