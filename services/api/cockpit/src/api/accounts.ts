@@ -27,6 +27,7 @@ export const accounts = {
   free: (user: string) => call<undefined>('POST', `/users/${id(user)}/free`),
   disable: (user: string, why: string, seen: number) =>
     call<Account>('POST', `/users/${id(user)}/disable`, { body: { why }, version: seen }),
-  enable: (user: string, seen: number) => call<Account>('POST', `/users/${id(user)}/enable`, { version: seen }),
+  enable: (user: string, seen: number) =>
+    call<Account>('POST', `/users/${id(user)}/enable`, { version: seen }),
   endAll: (user: string) => call<Schemas['SessionsEndedOut']>('POST', `/users/${id(user)}/sessions/end`),
 }

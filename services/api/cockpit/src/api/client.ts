@@ -66,7 +66,11 @@ export async function call<T>(method: string, path: string, options: CallOptions
   return (await request<T>(method, path, options)).data
 }
 
-export async function request<T>(method: string, path: string, options: CallOptions = {}): Promise<Answer<T>> {
+export async function request<T>(
+  method: string,
+  path: string,
+  options: CallOptions = {},
+): Promise<Answer<T>> {
   if (BARE.has(path)) return once<T>(method, path, options)
   await keeper.fresh()
   const sentAt = keeper.until()
@@ -106,7 +110,10 @@ async function once<T>(method: string, path: string, options: CallOptions): Prom
   const text = await answer.text().catch(() => '')
   if (answer.ok) {
     const json = answer.headers.get('Content-Type')?.includes('json') ?? false
-    return { data: (text && json ? JSON.parse(text) : text || undefined) as T, etag: answer.headers.get('ETag') }
+    return {
+      data: (text && json ? JSON.parse(text) : text || undefined) as T,
+      etag: answer.headers.get('ETag'),
+    }
   }
   throw new ApiError(
     answer.status,
@@ -196,7 +203,7 @@ export const api = {
   evidence: (order: string) => call<Page<Evidence>>('GET', `/orders/${id(order)}/evidence?limit=100`),
   reports: (order: string) => call<Page<Report>>('GET', `/orders/${id(order)}/reports`),
   notices: (order: string) => call<Notice[]>('GET', `/orders/${id(order)}/notices?limit=50`),
-  elders: (community: string) =>
+  allElders: (community: string) =>
     call<components['schemas']['EldersOut']>('GET', `/communities/${id(community)}/elders?limit=1000`),
   wellbeing: (person: string, purpose: string) =>
     call<components['schemas']['ElderDetailOut']>('GET', `/people/${id(person)}/wellbeing`, { purpose }),
