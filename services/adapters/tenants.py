@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 TENANT_ROLE = "linhub_tenant"
-"""Owns nothing; sees what `tenant_enter` was told, and without that nothing (migrations/0029_separate_tenants.sql)."""
+"""Owns nothing; sees what `tenant_enter` was told, and without that nothing (migrations/0028_separate_tenants.sql)."""
 SERVICE_ROLE = "linhub_service"
 _ROUNDS = 4096
 _TRIES = 20

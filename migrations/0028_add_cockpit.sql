@@ -1,2 +1,0 @@
--- add cockpit: owned by wall/desk
-SELECT 1;
