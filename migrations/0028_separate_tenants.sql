@@ -234,6 +234,8 @@ BEGIN
             ('registry_made', 'SELECT, INSERT, UPDATE, DELETE', NULL, 'false'),
             ('device_consent', 'SELECT, INSERT, UPDATE',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_consent.device_no)', NULL),
+            ('consent', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('emergency_access', 'SELECT, INSERT', NULL, NULL),
             ('vital_baseline', 'SELECT',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = vital_baseline.device_no)', NULL),
             ('retention_mark', '',
