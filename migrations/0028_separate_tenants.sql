@@ -317,7 +317,8 @@ BEGIN
     FOR v_function IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proname IN (
-            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_export', 'states_at',
+            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_bucketed', 'readings_lines',
+            'device_events', 'states_at',
             'curve_gauge', 'curve_counter', 'curve_level')
         ORDER BY proname
     LOOP
