@@ -30,6 +30,7 @@ from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey,
 from services.api.shapes import Row, label
 from services.api.store import system
 from services.api.store.retention import kept_days, set_days
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission
 from services.domain.people.privacy import Purpose
 from services.domain.people.retention import BY_NAME, CLASSES, Retained
@@ -103,8 +104,10 @@ async def ask(
 ) -> ErasureOut:
     """`dry_run`: what would go. Else it waits for somebody else to approve it; asking again gives the same request."""
     who, now = ticket.principal, context.clock.now()
-    async with context.database.write() as connection:
+    async with context.database.read() as connection:
         row = await person_in_reach(connection, who, person_id)
+    # Counts look into telemetry and sessions, which are no tenant's to read.
+    async with context.database.write(as_=SERVICE) as connection:
         scope = await erasing.scope_of(connection, person_id)
         if body.dry_run:
             return ErasureOut(
