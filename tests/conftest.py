@@ -33,6 +33,9 @@ T = TypeVar("T")
 hypothesis.settings.register_profile("linhub", deadline=None)
 hypothesis.settings.load_profile("linhub")
 
+# Seeds and services of tests hash passwords by the dozen; what a hash costs in use is a test of its own.
+os.environ.setdefault("LINHUB_PASSWORD_MEMORY_KIB", "1024")
+os.environ.setdefault("LINHUB_PASSWORD_PASSES", "1")
 
 TEST_ACCOUNT = "svc-test"
 TEST_ACL = f"""
