@@ -68,12 +68,16 @@ BEGIN
 END
 $$;
 
--- The devices in the home that the scope is bound to. A function, so that the planner has one thing to plan and not the
+-- The devices in the home that the scope is bound to, and those of whom its account is or speaks for (监护人). A function, so that the planner has one thing to plan and not the
 -- policies of `device` once more; asked once a statement, and only where there is such a home.
 CREATE FUNCTION tenant_home_devices() RETURNS integer[] LANGUAGE sql STABLE
 SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT ARRAY(SELECT device_no FROM device WHERE household_id = current_setting('linhub.household', true)
-                 AND community_id = ANY (string_to_array(current_setting('linhub.communities', true), ',')))
+    SELECT ARRAY(SELECT device_no FROM device
+                 WHERE (household_id = current_setting('linhub.household', true)
+                        OR person_id IN (SELECT id FROM person
+                                         WHERE account_id = current_setting('linhub.account', true)
+                                            OR guardian_id = current_setting('linhub.account', true)))
+                   AND community_id = ANY (string_to_array(current_setting('linhub.communities', true), ',')))
 $$;
 
 -- Whether the connection's scope holds this community. The services' own work holds all of them. What the people of a
@@ -147,8 +151,10 @@ DO $$
 DECLARE
     v record;
     v_secret CONSTANT text[] := ARRAY['password_hash', 'secret_hash', 'refresh_hash', 'previous_hash', 'password_mark'];
-    v_own_device CONSTANT text := 'household_id IS NULL OR household_id = '
-        '(SELECT current_setting(''linhub.household'', true))';
+    v_own_device CONSTANT text := 'household_id IS NULL OR device_no = ANY ((SELECT tenant_home_devices())::integer[])';
+    v_own_person CONSTANT text := 'household_id = (SELECT current_setting(''linhub.household'', true)) '
+        'OR account_id = (SELECT current_setting(''linhub.account'', true)) '
+        'OR guardian_id = (SELECT current_setting(''linhub.account'', true))';
 BEGIN
     FOR v IN
         SELECT * FROM (VALUES
@@ -160,8 +166,9 @@ BEGIN
             ('building', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             ('unit', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             ('household', 'SELECT, INSERT, UPDATE, DELETE', NULL,
-             'id = (SELECT current_setting(''linhub.household'', true))'),
-            ('person', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+             'id = (SELECT current_setting(''linhub.household'', true)) OR EXISTS (SELECT FROM person AS one '
+             'WHERE one.household_id = household.id)'),
+            ('person', 'SELECT, INSERT, UPDATE, DELETE', NULL, v_own_person),
             ('device', 'SELECT, INSERT, UPDATE, DELETE', NULL, v_own_device),
             ('person_contact', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             -- alerts and what comes of them
@@ -319,7 +326,8 @@ BEGIN
     FOR v_function IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proname IN (
-            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_lines', 'states_at',
+            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_bucketed', 'readings_lines',
+            'device_events', 'states_at',
             'curve_gauge', 'curve_counter', 'curve_level')
         ORDER BY proname
     LOOP

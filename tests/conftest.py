@@ -43,6 +43,17 @@ structlog.configure(
     ]
 )
 
+# With the locals of every frame, as is the default, one traceback takes seconds to write.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+# Seeds and services of tests hash passwords by the dozen; what a hash costs in use is a test of its own.
+os.environ.setdefault("LINHUB_PASSWORD_MEMORY_KIB", "1024")
+os.environ.setdefault("LINHUB_PASSWORD_PASSES", "1")
 
 TEST_ACCOUNT = "svc-test"
 TEST_ACL = f"""

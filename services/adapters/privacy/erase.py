@@ -241,10 +241,12 @@ async def _forget_rows(connection: Connection, scope: Scope, now: datetime) -> N
     await connection.execute(Q["quarantine_gone"], scope.community_id, scope.device_ids)
     await connection.execute(Q["notices_gone"], scope.community_id, scope.recipients)
     await connection.execute(Q["notices_bare"], orders, alerts, words)
+    await connection.execute(Q["imports_gone"], scope.community_id, scope.names)
     await connection.execute(Q["contacts_gone"], scope.person_id)
     await connection.execute(Q["emergencies_gone"], scope.person_id)
     if scope.account_id is not None:
         await connection.execute(Q["channels_gone"], scope.account_id)
+        await connection.execute(Q["account_traces_gone"], scope.account_id)
         await connection.execute(Q["account_bare"], scope.account_id, now)
 
 

@@ -30,7 +30,7 @@ from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
-from services.api.registering import Row, occupied, outdated, refused, remember, same_as_before
+from services.api.registering import REGISTRAR, Row, occupied, outdated, refused, remember, same_as_before
 from services.api.registry_models import (
     CommunityChange,
     CommunityIn,
@@ -90,8 +90,7 @@ async def add_community(
         )
     _check_zone(body.timezone)
     street = "street-" + sha256(f"{body.city}|{body.district}|{body.street}".encode()).hexdigest()[:12]
-    # A community and its street belong to nobody while they are not there.
-    async with context.database.write(as_=SERVICE) as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         asked = body.model_dump_json()
         if await connection.fetchrow(E["community_full"], body.id) is not None:
             if await same_as_before(connection, who, body.id, key, asked) is not None:
@@ -142,7 +141,7 @@ async def change_community(
 ) -> RegisteredCommunity:
     who, seen = ticket.principal, expected_version(request)
     _check_zone(body.timezone)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         version = (await connection.fetchrow(E["lock_community"], community_id))["version"]
         if version != seen:
@@ -175,8 +174,7 @@ async def remove_community(
 ) -> None:
     """Refused while anything stands on it: places, devices, people, accounts, orders."""
     who, seen = ticket.principal, expected_version(request)
-    # What stands on it is counted whole, also what this account may not see.
-    async with context.database.write(as_=SERVICE) as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         version = (await connection.fetchrow(E["lock_community"], community_id))["version"]
         if version != seen:
@@ -278,7 +276,7 @@ async def add_place(
     key: OnceKey = None,
 ) -> PlaceOut:
     who, asked = ticket.principal, body.model_dump_json()
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         if await same_as_before(connection, who, community_id, key, asked) is None:
@@ -306,7 +304,7 @@ async def change_place(
     response: Response,
 ) -> PlaceOut:
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         before = await _one(connection, community_id, sort, place_id)
@@ -337,7 +335,7 @@ async def remove_place(
     ticket: Annotated[Ticket, needs(Permission.REGISTRY_EDIT)],
 ) -> None:
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         before = await _one(connection, community_id, sort, place_id)

@@ -59,10 +59,12 @@ async def elder(connection: Connection, person_id: str) -> Row | None:
     return row
 
 
-async def timeline(connection: Connection, devices: Sequence[int], since: datetime) -> dict[str, list[Row]]:
+async def timeline(
+    connection: Connection, community_id: str, devices: Sequence[int], since: datetime
+) -> dict[str, list[Row]]:
     """`events`, `alerts` and `answers` since then, newest first."""
     return {
-        name: list(await connection.fetch(Q[f"life_{name}"], devices, since))
+        name: list(await connection.fetch(Q[f"life_{name}"], devices, since, community_id))
         for name in ("events", "alerts", "answers")
     }
 
@@ -77,7 +79,7 @@ async def contacts(connection: Connection, person_id: str) -> list[Row]:
 
 
 async def half_hours(
-    connection: Connection, device_no: int, position: int, start: datetime, end: datetime
+    connection: Connection, community_id: str, device_no: int, position: int, start: datetime, end: datetime
 ) -> list[tuple[datetime, float]]:
-    rows = await connection.fetch(Q["half_hours"], device_no, start, end, position + 1)
+    rows = await connection.fetch(Q["half_hours"], device_no, start, end, position + 1, community_id)
     return [(row["bucket"], row["value"]) for row in rows]
