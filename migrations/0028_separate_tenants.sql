@@ -354,17 +354,6 @@ BEGIN
 END
 $$;
 
--- What devices of a community said, after `p_after`.
-CREATE FUNCTION device_events(p_community text, p_devices integer[], p_after timestamptz)
-RETURNS SETOF device_event LANGUAGE plpgsql STABLE ROWS 200
-SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
-BEGIN
-    PERFORM tenant_must_hold(p_community);
-    RETURN QUERY SELECT e.* FROM device_event e JOIN device d USING (device_no)
-                 WHERE e.device_no = ANY (p_devices) AND e.ts > p_after AND d.community_id = p_community;
-END
-$$;
-
 -- How many devices in use a community has, and how many of them are online.
 CREATE FUNCTION devices_online(p_community text, OUT devices bigint, OUT online bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
