@@ -291,7 +291,9 @@ $$;
 -- Lines of an export, a page of one device: id, time in UTC to the millisecond, and the values asked for, by commas.
 CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integer[], p_after timestamptz,
                                p_to timestamptz, p_limit integer)
-    RETURNS TABLE (line text) LANGUAGE sql STABLE AS $$
+    RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    RETURN QUERY
     SELECT d.id || ',' || to_char(r.ts AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ','
            || array_to_string(ARRAY(SELECT r.vals[s.slot] FROM unnest(p_slots) WITH ORDINALITY AS s (slot, n)
                                     ORDER BY s.n), ',', '')
@@ -302,7 +304,20 @@ CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integ
         ORDER BY x.ts LIMIT p_limit
     ) AS r
     WHERE d.device_no = p_device AND d.community_id = p_community
-    ORDER BY r.ts
+    ORDER BY r.ts;
+END
+$$;
+
+-- What devices said of themselves since a time, newest first.
+CREATE FUNCTION device_events(p_community text, p_devices integer[], p_since timestamptz, p_limit integer)
+    RETURNS TABLE (device_no integer, ts timestamptz, event text) LANGUAGE plpgsql STABLE ROWS 100
+    SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.device_no, e.ts, e.event FROM device_event e JOIN device d ON d.device_no = e.device_no
+    WHERE e.device_no = ANY (p_devices) AND d.community_id = p_community AND e.ts > p_since
+    ORDER BY e.ts DESC LIMIT p_limit;
+END
 $$;
 
 CREATE INDEX work_order_closed ON work_order (community_id, closed_at) WHERE closed_at IS NOT NULL;

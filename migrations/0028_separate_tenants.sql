@@ -62,25 +62,32 @@ BEGIN
     PERFORM set_config('linhub.communities', coalesce(v_communities, ''), false),
             set_config('linhub.street', coalesce(v_street, ''), false),
             set_config('linhub.everything', CASE WHEN p_everything THEN 'on' ELSE '' END, false),
+            set_config('linhub.above', CASE WHEN p_community IS NULL AND p_street IS NOT NULL THEN 'on' ELSE '' END, false),
             set_config('linhub.household', coalesce(p_household, ''), false),
             set_config('linhub.account', coalesce(p_account, ''), false);
 END
 $$;
 
--- The devices in the home that the scope is bound to. A function, so that the planner has one thing to plan and not the
+-- The devices in the home that the scope is bound to, and those of whom its account is or speaks for (监护人). A function, so that the planner has one thing to plan and not the
 -- policies of `device` once more; asked once a statement, and only where there is such a home.
 CREATE FUNCTION tenant_home_devices() RETURNS integer[] LANGUAGE sql STABLE
 SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    SELECT ARRAY(SELECT device_no FROM device WHERE household_id = current_setting('linhub.household', true)
-                 AND community_id = ANY (string_to_array(current_setting('linhub.communities', true), ',')))
+    SELECT ARRAY(SELECT device_no FROM device
+                 WHERE (household_id = current_setting('linhub.household', true)
+                        OR person_id IN (SELECT id FROM person
+                                         WHERE account_id = current_setting('linhub.account', true)
+                                            OR guardian_id = current_setting('linhub.account', true)))
+                   AND community_id = ANY (string_to_array(current_setting('linhub.communities', true), ',')))
 $$;
 
--- Whether the connection's scope holds this community. The services' own work holds all of them.
+-- Whether the connection's scope holds this community. The services' own work holds all of them. What the people of a
+-- street do with their own accounts belongs to no community: of that, too, they write the books.
 CREATE FUNCTION tenant_holds(p_community text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     -- Inside a SECURITY DEFINER function current_user is its owner; the setting still says who asked.
     RETURN pg_has_role(coalesce(nullif(current_setting('role'), 'none'), session_user), 'linhub_service', 'USAGE')
         OR coalesce(current_setting('linhub.everything', true) = 'on', false)
+        OR (p_community IS NULL AND coalesce(current_setting('linhub.above', true) = 'on', false))
         OR coalesce(p_community = ANY (string_to_array(current_setting('linhub.communities', true), ',')), false);
 END
 $$;
@@ -144,8 +151,10 @@ DO $$
 DECLARE
     v record;
     v_secret CONSTANT text[] := ARRAY['password_hash', 'secret_hash', 'refresh_hash', 'previous_hash', 'password_mark'];
-    v_own_device CONSTANT text := 'household_id IS NULL OR household_id = '
-        '(SELECT current_setting(''linhub.household'', true))';
+    v_own_device CONSTANT text := 'household_id IS NULL OR device_no = ANY ((SELECT tenant_home_devices())::integer[])';
+    v_own_person CONSTANT text := 'household_id = (SELECT current_setting(''linhub.household'', true)) '
+        'OR account_id = (SELECT current_setting(''linhub.account'', true)) '
+        'OR guardian_id = (SELECT current_setting(''linhub.account'', true))';
 BEGIN
     FOR v IN
         SELECT * FROM (VALUES
@@ -157,8 +166,9 @@ BEGIN
             ('building', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             ('unit', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             ('household', 'SELECT, INSERT, UPDATE, DELETE', NULL,
-             'id = (SELECT current_setting(''linhub.household'', true))'),
-            ('person', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
+             'id = (SELECT current_setting(''linhub.household'', true)) OR EXISTS (SELECT FROM person AS one '
+             'WHERE one.household_id = household.id)'),
+            ('person', 'SELECT, INSERT, UPDATE, DELETE', NULL, v_own_person),
             ('device', 'SELECT, INSERT, UPDATE, DELETE', NULL, v_own_device),
             ('person_contact', 'SELECT, INSERT, UPDATE, DELETE', NULL, NULL),
             -- alerts and what comes of them
@@ -234,6 +244,8 @@ BEGIN
             ('registry_made', 'SELECT, INSERT, UPDATE, DELETE', NULL, 'false'),
             ('device_consent', 'SELECT, INSERT, UPDATE',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_consent.device_no)', NULL),
+            ('consent', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('emergency_access', 'SELECT, INSERT', NULL, NULL),
             ('vital_baseline', 'SELECT',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = vital_baseline.device_no)', NULL),
             ('retention_mark', '',
@@ -276,6 +288,8 @@ $$;
 
 -- Without a tenant: read by all.
 GRANT SELECT ON street, catalogue_metric, ingest_ledger, worker_lease TO linhub_tenant;
+-- Made with its asker's rights: the policies of the places behind it hold.
+GRANT SELECT ON registry_place TO linhub_tenant;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO linhub_tenant;
 REVOKE ALL ON SEQUENCE outbox_seq FROM linhub_tenant;
 
@@ -312,7 +326,8 @@ BEGIN
     FOR v_function IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proname IN (
-            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_export', 'states_at',
+            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_bucketed', 'readings_lines',
+            'device_events', 'states_at',
             'curve_gauge', 'curve_counter', 'curve_level')
         ORDER BY proname
     LOOP
@@ -402,4 +417,40 @@ BEGIN
     ) AS by_device
     GROUP BY by_device.at ORDER BY by_device.at;
 END
+$$;
+
+-- Failed logins are counted by the hash of what was typed and belong to nobody: an account's own are asked by its id.
+CREATE FUNCTION account_blocked_until(p_user text) RETURNS timestamptz LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT max(f.blocked_until) FROM app_user u
+    JOIN login_failure f ON f.name = left(encode(sha256(convert_to(lower(btrim(u.username)), 'UTF8')), 'hex'), 32)
+    WHERE u.id = p_user AND f.blocked_until > now()
+$$;
+
+-- Lets the owner of an account in again, with credit against whoever goes on guessing. False where the scope does not
+-- hold the account's community.
+CREATE FUNCTION account_free(p_user text, p_credit double precision) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_name text;
+BEGIN
+    SELECT left(encode(sha256(convert_to(lower(btrim(username)), 'UTF8')), 'hex'), 32) INTO v_name
+    FROM app_user WHERE id = p_user AND tenant_holds(community_id);
+    IF v_name IS NULL THEN
+        RETURN false;
+    END IF;
+    DELETE FROM login_failure WHERE name = v_name;
+    INSERT INTO login_failure (name, network, failures, last_at) VALUES (v_name, '', -p_credit, now())
+    ON CONFLICT (name, network) DO UPDATE SET failures = excluded.failures, last_at = now(), blocked_until = NULL;
+    RETURN true;
+END
+$$;
+
+-- Every administrator by id and scope alone, locked: whether one is left is asked over all scopes, by one at a time.
+CREATE FUNCTION account_administrators() RETURNS TABLE (
+    id text, community_id text, street_id text, disabled boolean, street_of_community text
+) LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT u.id, u.community_id, u.street_id, u.disabled_at IS NOT NULL, c.street_id
+    FROM app_user u LEFT JOIN community c ON c.id = u.community_id
+    WHERE u.role = 'admin' ORDER BY u.id FOR UPDATE OF u
 $$;

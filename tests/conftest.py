@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -32,7 +33,27 @@ T = TypeVar("T")
 # How long one example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("linhub", deadline=None)
 hypothesis.settings.load_profile("linhub")
+# Drawing a traceback with all its locals takes up to a minute, in the middle of the loop that serves.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
+# With the locals of every frame, as is the default, one traceback takes seconds to write.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+# Seeds and services of tests hash passwords by the dozen; what a hash costs in use is a test of its own.
+os.environ.setdefault("LINHUB_PASSWORD_MEMORY_KIB", "1024")
+os.environ.setdefault("LINHUB_PASSWORD_PASSES", "1")
 
 TEST_ACCOUNT = "svc-test"
 TEST_ACL = f"""

@@ -21,11 +21,15 @@ from services.api.problems import ApiError, not_found
 from services.api.registry_models import RegisteredDevice, SecretOut
 from services.api.routes.common import once
 from services.api.rules import etag
+from services.api.tenancy import SERVICE
 from services.domain.access import Principal
 from services.domain.profiles.mapper import Profiles
 
 Row = Mapping[str, Any]
 SHOWN = 50
+REGISTRAR = SERVICE
+"""As whom the registry is written: names are one for the whole installation, so whether one is free cannot be asked
+within a scope, and streets and communities are nobody's rows. Every route asks for its community first."""
 
 
 @cache

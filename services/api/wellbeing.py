@@ -77,7 +77,7 @@ async def wellbeing(
     seen = known.seen
     if purpose is Purpose.EMERGENCY and await store.in_emergency(connection, person["id"], who.id):
         seen = Shown.ALL
-    vitals = await _vitals(connection, known, now) if Shown.VITALS in seen else []
+    vitals = await _vitals(connection, person["community_id"], known, now) if Shown.VITALS in seen else []
     devices = [row["device_no"] for row in known.devices]
     consents = await people_store.consents(connection, person["id"])
     zh, _, en = NO_CONSENT.partition(" · ")
@@ -88,7 +88,7 @@ async def wellbeing(
         room=person["room"],
         phone=person["phone"],
         signs=list(known.signs),
-        timeline=await _timeline(connection, devices, now, seen),
+        timeline=await _timeline(connection, person["community_id"], devices, now, seen),
         vitals=vitals,
         vitals_withheld=LabelOut(zh=zh, en=en) if has_band and Shown.VITALS not in seen else None,
         consents=[_consent(what, consents) for what in ConsentTo],
@@ -97,7 +97,7 @@ async def wellbeing(
     )
 
 
-async def _vitals(connection: Connection, known: Known, now: datetime) -> list[VitalOut]:
+async def _vitals(connection: Connection, community_id: str, known: Known, now: datetime) -> list[VitalOut]:
     band = next((row for row in known.devices if row["kind"] == "wristband"), None)
     if band is None:
         return []
@@ -110,7 +110,7 @@ async def _vitals(connection: Connection, known: Known, now: datetime) -> list[V
             continue
         own = usual.get(name)
         spread = 2 * max(own["spread"], LEAST_SPREAD[name]) if own else 0.0
-        means = await store.half_hours(connection, band["device_no"], position, now - DAY, now)
+        means = await store.half_hours(connection, community_id, band["device_no"], position, now - DAY, now)
         found.append(
             VitalOut(
                 metric=name,
@@ -126,8 +126,10 @@ async def _vitals(connection: Connection, known: Known, now: datetime) -> list[V
     return found
 
 
-async def _timeline(connection: Connection, devices: list[int], now: datetime, seen: Shown) -> list[MomentOut]:
-    found = await store.timeline(connection, devices, now - DAY)
+async def _timeline(
+    connection: Connection, community_id: str, devices: list[int], now: datetime, seen: Shown
+) -> list[MomentOut]:
+    found = await store.timeline(connection, community_id, devices, now - DAY)
     moments = [
         MomentOut(at=row["at"], of=_OF[row["kind"]], words=words)
         for row in found["events"]
@@ -136,7 +138,9 @@ async def _timeline(connection: Connection, devices: list[int], now: datetime, s
     for row in found["alerts"]:
         private = any(about_health(one) for one in (row["rule_id"], *row["active_rules"]))
         title = LabelOut(zh=row["title_zh"], en=row["title_en"])
-        moments.append(MomentOut(at=row["at"], of="alert", words=shapes.CARE if private and not seen else title))
+        moments.append(
+            MomentOut(at=row["at"], of="alert", words=shapes.CARE if private and Shown.VITALS not in seen else title)
+        )
     for row in found["answers"]:
         zh, en = (
             ("回复：平安", "Answered: all is well") if row["ok"] else ("回复：需要帮助", "Answered: help is needed")

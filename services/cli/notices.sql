@@ -1,6 +1,6 @@
 -- name: accounts_without
 SELECT u.id, u.username FROM app_user u
-WHERE u.disabled_at IS NULL AND NOT EXISTS (SELECT FROM contact_channel c WHERE c.account_id = u.id)
+WHERE u.disabled_at IS NULL AND NOT u.service AND NOT EXISTS (SELECT FROM contact_channel c WHERE c.account_id = u.id)
 ORDER BY u.id
 
 -- name: take_left

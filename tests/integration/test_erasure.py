@@ -9,6 +9,8 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
+
 from services.adapters.log_rows import pack, unpack
 from services.ingest import private
 from tests.api_data import add_readings, raise_alert, set_state
@@ -132,7 +134,23 @@ async def lived(database_url: str) -> Any:
         f"device:{number}",
         {"last": HEART},
     )
+    for encoding in ("utf-8", "gb18030"):
+        await connection.execute(
+            "INSERT INTO registry_import (id, community_id, what, removing, content, digest, report, created_by,"
+            " created_at) VALUES (gen_random_uuid(), 'test', 'devices', false, $1, sha256('x'), '{}', 'x', now())",
+            f"id,name\nx,{NAME}的手环\n".encode(encoding),
+        )
+    await connection.execute("INSERT INTO external_identity VALUES ('https://id.example', $1, 'user-resident1')", PHONE)
     return connection
+
+
+async def traces(connection: Any) -> tuple[int, int, int]:
+    """Files that name the person, logins elsewhere and sessions of their account."""
+    row = await connection.fetchrow(
+        "SELECT (SELECT count(*) FROM registry_import), (SELECT count(*) FROM external_identity),"
+        " (SELECT count(*) FROM app_session WHERE user_id = 'user-resident1')"
+    )
+    return tuple(row)
 
 
 async def figures(http: Any) -> dict[str, Any]:
@@ -154,6 +172,7 @@ async def test_erasing_leaves_nothing_of_the_person_and_every_figure_as_it_was(d
             assert NAME in json.loads(whole["person.json"])["name"]
             assert [one["name"] for one in json.loads(whole["contacts.json"])] == [KIN]
         async with client(url, "admin") as admin, client(url, "desk") as desk:
+            assert (await traces(connection))[:2] == (2, 1)
             before = await figures(desk)
             dry = (await admin.post("/people/test-p1/erase", json={"dry_run": True})).json()
             assert dry["state"] == "dry_run" and dry["counts"]["readings"] == 60 and dry["counts"]["contacts"] == 1
@@ -164,6 +183,7 @@ async def test_erasing_leaves_nothing_of_the_person_and_every_figure_as_it_was(d
             done = await desk.post(f"/erasures/{asked['id']}/approve")
             assert done.status_code == 200 and done.json()["state"] == "done", done.text
             assert await found(connection) == set()
+            assert await traces(connection) == (0, 0, 0)
             assert await figures(desk) == before
             assert (await desk.get("/people/test-p1")).status_code == 404
             listed = (await desk.get("/communities/test/erasures")).json()["items"]
@@ -206,4 +226,60 @@ async def test_retention_lets_go_of_each_class_by_its_days_and_of_nothing_else(d
     assert [(row["first"], row["north"]) for row in rows if row["id"] == BAND] == [(90.0, None), (71.0, 29.7)]
     assert len(rows) == 3
     assert await private.forget(connection) == 0
+    await connection.close()
+
+
+async def test_erasing_cannot_be_feigned(database_url: str) -> None:
+    """What only grows and what is evidence stays, whatever somebody says they do: neither as the tenants' role, nor as
+    the services' without a request that two people have approved."""
+    connection = await lived(database_url)
+    await connection.execute(
+        "INSERT INTO evidence (id, community_id, order_id, sort, sha256, original_sha256, media_type, bytes,"
+        " uploaded_at, uploaded_by, uploader_role) SELECT gen_random_uuid(), 'test', id, 'photo', sha256('x'), sha256('x'),"
+        " 'image/jpeg', 1, now(), 'x', 'staff' FROM work_order LIMIT 1"
+    )
+    await connection.execute("SELECT audit_append('x', 'admin', 'test', 'x', 'x', '{}')")
+    request = uuid.uuid4()
+    asked = (
+        "INSERT INTO erasure (id, community_id, person_id, reason, requested_by, requested_at)"
+        " VALUES ($1, 'test', 'test-p1', 'request', 'user-admin', now())"
+    )
+    await connection.execute(asked, request)
+    changes = (
+        "UPDATE audit SET actor_id = 'y'",
+        "DELETE FROM audit",
+        "UPDATE work_order_history SET reason = 'y'",
+        "DELETE FROM work_order_history",
+        "UPDATE alert_occurrence SET trigger = '{}'",
+        "DELETE FROM alert_occurrence",
+        "DELETE FROM rule_override",
+        "UPDATE evidence SET uploaded_by = 'y'",
+        "DELETE FROM evidence",
+        "DELETE FROM emergency_access",
+        "UPDATE emergency_access SET reason = 'y'",
+    )
+
+    async def refused(role: str, said: str, change: str) -> bool:
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT tenant_enter('test', NULL, false, NULL, NULL, NULL)")
+                await connection.execute("SELECT set_config('linhub.erasing', $1, true)", said)
+                await connection.execute("SELECT set_config('role', $1, true)", role)
+                await connection.execute(change)
+        except (asyncpg.RestrictViolationError, asyncpg.InsufficientPrivilegeError):
+            return True
+        return False
+
+    for said in ("person", str(uuid.uuid4()), str(request)):
+        for change in changes:
+            assert await refused("linhub_tenant", said, change), (said, change)
+        for change in changes[:9]:
+            assert await refused("linhub_service", said, change), (said, change)
+    await connection.execute("UPDATE erasure SET approved_by = 'user-desk', approved_at = now() WHERE id = $1", request)
+    for change in changes:
+        assert await refused("linhub_tenant", str(request), change), change
+    for change in ("DELETE FROM audit", "DELETE FROM work_order_history", "DELETE FROM evidence"):
+        assert await refused("linhub_service", str(request), change), change
+    # What an erasure must be able to do, it can: otherwise the lines above would say nothing.
+    assert not await refused("linhub_service", str(request), "UPDATE work_order_history SET reason = 'y'")
     await connection.close()

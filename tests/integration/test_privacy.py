@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.api.health import HEALTH_RULES
@@ -10,6 +11,7 @@ from services.api.routes import ROUTERS
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream
 from tests.factory import put_community, small_community
+from tests.ingest_kit import until
 
 BAND = "test-wristband-1"
 RULE = sorted(HEALTH_RULES)[0]
@@ -20,8 +22,6 @@ def once() -> dict[str, str]:
 
 
 async def prepared(database_url: str) -> Any:
-    from datetime import UTC, datetime, timedelta
-
     await put_community(database_url, small_community())
     connection = await connect(database_url)
     await set_state(connection, BAND, heart_rate=173, systolic=199, battery=51, latitude=29.71234, longitude=116.01234)
@@ -108,7 +108,10 @@ async def test_privacy_a_withdrawal_takes_the_values_off_an_open_stream(database
                     seen.update({one["id"]: one["values"] for one in event.data["items"]})
                 elif event.name in ("alert", "order"):
                     seen[event.data["id"]] = event.data
-                return {BAND, str(alert), str(order)} <= set(seen)
+                # What was opened with may still say what was so before.
+
+                gone = "heart_rate" not in seen.get(BAND, {"heart_rate"})
+                return gone and {str(alert), str(order)} <= set(seen)
 
             await live.until(told)
             assert "heart_rate" not in seen[BAND] and seen[BAND]["battery"] == 51
@@ -231,3 +234,73 @@ async def test_privacy_property_staff_read_no_heart_rate_by_any_route(database_u
                             walked += 1
                             assert '"heart_rate":' not in text and ":173" not in text and ":199" not in text, path
     assert walked > 300
+
+
+async def test_privacy_lists_files_and_replays_ask_for_consent_and_a_purpose(database_url: str) -> None:
+    connection = await prepared(database_url)
+    await connection.execute("UPDATE consent SET starts_at = now() - interval '1 h'")
+    await connection.execute("UPDATE device SET created_at = now() - interval '1 d'")
+    now = datetime.now(UTC)
+    span = {"from": (now - timedelta(hours=3)).isoformat(), "to": (now + timedelta(minutes=1)).isoformat()}
+    await add_readings(connection, BAND, "heart_rate", [(now - timedelta(hours=2), 173.0)])
+    many: dict[str, Any] = {
+        "url": "/communities/test/readings", "params": {"devices": BAND, "metrics": "heart_rate,battery", **span}
+    }  # fmt: skip
+    file: dict[str, Any] = {
+        "url": "/communities/test/export/readings",
+        "params": {"kind": "wristband", "metrics": "heart_rate", **span},
+    }
+    then: dict[str, Any] = {
+        "url": "/communities/test/replay",
+        "params": {"at": (now - timedelta(minutes=1)).isoformat()},
+    }
+    earlier = {"url": "/communities/test/replay", "params": {"at": (now - timedelta(minutes=100)).isoformat()}}
+    duty, emergency = {"X-Purpose": "duty"}, {"X-Purpose": "emergency"}
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        for asked in (many, file):
+            assert (await http.get(**asked)).status_code == 422
+            assert (await http.get(**asked, headers={"X-Purpose": "self"})).status_code == 422
+            given = await http.get(**asked, headers=duty)
+            assert given.status_code == 200 and "173" in given.text, given.text
+        assert given.headers["X-Left-Out"] == "0"
+        assert "173" in (await http.get(**then)).text
+        # Of a time before the consent nothing is replayed.
+        assert "173" not in (await http.get(**earlier)).text
+        assert "173" in (await http.get("/communities/test/states")).text
+        first = await http.get("/communities/test/snapshot")
+        assert "173" in first.text
+        (id,) = await consent_ids(http, "vitals")
+        assert (await http.post(f"/consents/{id}/withdraw")).status_code == 200
+        # The very next picture, for whoever has the one before as well.
+        after = await http.get("/communities/test/snapshot", headers={"If-None-Match": first.headers["ETag"]})
+        assert after.status_code == 200 and "173" not in after.text and "199" not in after.text
+        for one in (then, earlier, {"url": "/communities/test/states"}):
+            assert "173" not in (await http.get(**one)).text  # type: ignore[arg-type]
+        assert (await http.get(**many, headers=duty)).status_code == 403
+        bare = await http.get(**file, headers=duty)
+        assert bare.text.splitlines() == ["device,ts,heart_rate"] and bare.headers["X-Left-Out"] == "1"
+        assert (await http.get(**many, headers=emergency)).status_code == 403
+        stated = {"reason": "跌倒告警后无人应答", "minutes": 30}
+        assert (await http.post("/people/test-p1/emergency-access", json=stated, headers=once())).status_code == 201
+        for asked in (many, file):
+            assert "173" in (await http.get(**asked, headers=emergency)).text
+    audited = await connection.fetch("SELECT detail FROM audit WHERE action = 'health.read' ORDER BY id")
+    assert [(row["detail"]["purpose"], row["detail"]["metric"], row["detail"]["person"]) for row in audited] == [
+        (why, "heart_rate", "test-p1") for why in ("duty", "duty", "emergency", "emergency")
+    ]
+    watched = await connection.fetch("SELECT detail FROM audit WHERE action = 'health.watch'")
+    assert {row["detail"].get("what") for row in watched} == {None, "replay"}
+    await connection.close()
+
+
+async def test_privacy_a_consent_that_ends_by_its_time_leaves_the_picture_by_itself(database_url: str) -> None:
+    connection = await prepared(database_url)
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        assert "173" in (await http.get("/communities/test/snapshot")).text
+        await connection.execute("UPDATE device_consent SET vitals = '{}', location = '{}'")
+
+        async def gone() -> bool:
+            return "173" not in (await http.get("/communities/test/snapshot")).text
+
+        await until(gone)
+    await connection.close()

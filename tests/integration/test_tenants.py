@@ -27,7 +27,7 @@ EXCUSED: Mapping[str, str] = {
     "login_failure": "failed logins by hash and network; no privilege",
     "ingest_log": "telemetry: no privilege, no function",
     "device_note": "telemetry: no privilege, no function",
-    "device_event": "telemetry: no privilege, asked through states_at",
+    "device_event": "telemetry: no privilege, asked through states_at and device_events",
     "device_state": "telemetry: no privilege, asked through device_states",
     "reading": "telemetry: no privilege, asked through readings_*, states_at, curve_*, rollup_*",
     "rollup_hour": "telemetry: no privilege, asked through rollup_*",
@@ -60,7 +60,9 @@ DEFINERS: Mapping[str, str] = {
     "readings_mean": "guarded",
     "readings_used": "guarded",
     "readings_of": "guarded",
-    "readings_export": "guarded",
+    "readings_bucketed": "guarded",
+    "readings_lines": "guarded",
+    "device_events": "guarded",
     "states_at": "guarded",
     "curve_gauge": "guarded",
     "curve_counter": "guarded",
@@ -69,6 +71,9 @@ DEFINERS: Mapping[str, str] = {
     "meter_of": "guarded",
     "audit_append": "guarded",
     "outbox_append": "guarded",
+    "account_blocked_until": "a time, of an account by its id",
+    "account_free": "of an account whose community the scope holds",
+    "account_administrators": "ids and scopes of administrators",
 }
 """Every function that runs with its owner's rights. `guarded`: it needs a community, and that the asker holds it."""
 

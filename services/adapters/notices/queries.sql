@@ -223,7 +223,7 @@ SELECT coalesce(u.community_id, (SELECT min(c.id) FROM community c WHERE c.stree
 
 -- name: staff_of
 SELECT u.id, u.role FROM app_user u
-WHERE u.id = $2 AND u.disabled_at IS NULL AND u.role NOT IN ('resident', 'merchant', 'visitor')
+WHERE u.id = $2 AND u.disabled_at IS NULL AND NOT u.service AND u.role NOT IN ('resident', 'merchant', 'visitor')
     AND (u.community_id = $1 OR (u.community_id IS NULL AND u.street_id = (SELECT street_id FROM community WHERE id = $1)))
 
 -- name: lock_account

@@ -50,7 +50,7 @@ ORDER BY c.position, c.created_at, c.id
 -- name: accounts_near
 SELECT a.id, a.display_name AS name, a.role, a.team, a.grid_id, a.household_id, h.unit_id, u.building_id, h.floor
 FROM app_user a LEFT JOIN household h ON h.id = a.household_id LEFT JOIN unit u ON u.id = h.unit_id
-WHERE a.community_id = $1 AND a.disabled_at IS NULL
+WHERE a.community_id = $1 AND a.disabled_at IS NULL AND NOT a.service
     AND (a.role = ANY ($2::text[]) OR a.team = ANY ($3::text[]) OR u.building_id = $4)
 ORDER BY a.id
 

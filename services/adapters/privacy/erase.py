@@ -151,7 +151,7 @@ async def erase(connection: Connection, request_id: UUID, by: str, role: str, no
         await _forget_readings(connection, device)
     await _forget_log(connection, scope)
     async with connection.transaction():
-        await connection.execute(Q["erasing"])
+        await connection.execute(Q["erasing"], request_id)
         await _forget_rows(connection, scope, now)
         # Once more, inside: what a device sent meanwhile.
         for device in scope.devices:
@@ -241,10 +241,12 @@ async def _forget_rows(connection: Connection, scope: Scope, now: datetime) -> N
     await connection.execute(Q["quarantine_gone"], scope.community_id, scope.device_ids)
     await connection.execute(Q["notices_gone"], scope.community_id, scope.recipients)
     await connection.execute(Q["notices_bare"], orders, alerts, words)
+    await connection.execute(Q["imports_gone"], scope.community_id, scope.names)
     await connection.execute(Q["contacts_gone"], scope.person_id)
     await connection.execute(Q["emergencies_gone"], scope.person_id)
     if scope.account_id is not None:
         await connection.execute(Q["channels_gone"], scope.account_id)
+        await connection.execute(Q["account_traces_gone"], scope.account_id)
         await connection.execute(Q["account_bare"], scope.account_id, now)
 
 

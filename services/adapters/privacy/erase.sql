@@ -192,6 +192,20 @@ DELETE FROM emergency_access WHERE person_id = $1
 -- name: channels_gone
 DELETE FROM contact_channel WHERE account_id = $1
 
+-- name: imports_gone
+DELETE FROM registry_import
+WHERE community_id = $1
+  AND EXISTS (SELECT FROM unnest($2::text[]) AS word
+              WHERE position(convert_to(word, 'UTF8') IN content) > 0
+                 OR position(convert_to(word, 'GB18030') IN content) > 0 OR position(word IN report::text) > 0)
+
+-- name: account_traces_gone
+WITH sessions AS (DELETE FROM app_session WHERE user_id = $1),
+     elsewhere AS (DELETE FROM external_identity WHERE user_id = $1)
+DELETE FROM login_failure
+WHERE name = (SELECT left(encode(sha256(convert_to(lower(trim(username)), 'UTF8')), 'hex'), 32)
+              FROM app_user WHERE id = $1)
+
 -- name: account_bare
 UPDATE app_user
 SET username = 'erased-' || left(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 20), display_name = '已抹除',
@@ -205,7 +219,7 @@ SET name = '已抹除', birth_year = NULL, phone = NULL, tags = '{}', household_
 WHERE id = $1
 
 -- name: erasing
-SELECT set_config('linhub.erasing', 'person', true)
+SELECT set_config('linhub.erasing', $1::uuid::text, true)
 
 -- name: ask
 INSERT INTO erasure (id, community_id, person_id, reason, requested_by, requested_at, counts)

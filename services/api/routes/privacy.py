@@ -30,6 +30,7 @@ from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey,
 from services.api.shapes import Row, label
 from services.api.store import system
 from services.api.store.retention import kept_days, set_days
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission
 from services.domain.people.privacy import Purpose
 from services.domain.people.retention import BY_NAME, CLASSES, Retained
@@ -103,18 +104,22 @@ async def ask(
 ) -> ErasureOut:
     """`dry_run`: what would go. Else it waits for somebody else to approve it; asking again gives the same request."""
     who, now = ticket.principal, context.clock.now()
-    async with context.database.write() as connection:
+    async with context.database.read() as connection:
         row = await person_in_reach(connection, who, person_id)
+    # Counts look into telemetry and sessions, which are no tenant's to read.
+    async with context.database.write(as_=SERVICE) as connection:
         scope = await erasing.scope_of(connection, person_id)
-        if body.dry_run:
-            return ErasureOut(
-                id=None, person_id=person_id, community_id=row["community_id"], reason=body.reason, state="dry_run",
-                requested_by=who.id, requested_at=now, approved_by=None, approved_at=None, done_at=None,
-                counts=await erasing.counted(connection, scope),
-            )  # fmt: skip
-        request_id = made_id(f"{who.id}|{person_id}|erase", key)
-        asked = await erasing.ask(connection, scope, request_id, body.reason, who.id, who.role.value, now)
-    return _erasure(asked)
+        if not body.dry_run:
+            request_id = made_id(f"{who.id}|{person_id}|erase", key)
+            asked = await erasing.ask(connection, scope, request_id, body.reason, who.id, who.role.value, now)
+            return _erasure(asked)
+    # What would go lies in telemetry and in the books as well, of this person alone, who was within reach.
+    async with context.database.read(as_=SERVICE) as connection:
+        counts = await erasing.counted(connection, scope)
+    return ErasureOut(
+        id=None, person_id=person_id, community_id=row["community_id"], reason=body.reason, state="dry_run",
+        requested_by=who.id, requested_at=now, approved_by=None, approved_at=None, done_at=None, counts=counts,
+    )  # fmt: skip
 
 
 @router.post(
@@ -140,6 +145,7 @@ async def approve(
             ) from None
         except erasing.Gone:
             raise not_found("erasure", erasure_id) from None
+    context.gallery.consents_changed(done["community_id"])
     log.info("person_erased", person=done["person_id"], by=who.id)
     return _erasure(done)
 

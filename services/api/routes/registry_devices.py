@@ -18,6 +18,7 @@ from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
 from services.api.problems import ApiError, not_found
 from services.api.registering import (
+    REGISTRAR,
     Row,
     device_out,
     locked,
@@ -127,7 +128,7 @@ async def add_device(
     """It may log in at the broker within seconds. Its secret is in this answer alone."""
     who, asked = ticket.principal, body.model_dump_json()
     secrets: list[Secret] = []
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         if await same_as_before(connection, who, community_id, key, asked) is None:
             wish = body.model_dump(exclude_unset=True)
@@ -168,7 +169,7 @@ async def change_device(
     """A device that leaves its gateway gets a secret of its own, shown here."""
     who, seen = ticket.principal, expected_version(request)
     wish = body.model_dump(exclude_unset=True)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         before = await _one(connection, community_id, device_id)
         rows, secrets = await _change(connection, context, who, community_id, {device_id: wish}, {device_id: seen})
@@ -188,7 +189,7 @@ async def change_devices(
     wishes = {one.id: one.model_dump(exclude_unset=True, exclude={"id", "version"}) for one in body.items}
     if len(wishes) < len(body.items):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "同一设备出现两次 · a device stands in it twice")
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         seen = {one.id: one.version for one in body.items}
         rows, secrets = await _change(connection, context, who, community_id, wishes, seen)
@@ -206,7 +207,7 @@ async def _act(
 ) -> DeviceMade:
     seen = expected_version(request)
     secrets: list[Secret] = []
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         before = (await locked(connection, community_id, {device_id: seen}))[device_id]
         role = who.role.value

@@ -30,7 +30,7 @@ from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
 from services.api.models import Problem
 from services.api.problems import ApiError, not_found
-from services.api.registering import Row, occupied, outdated, refused, remember, same_as_before
+from services.api.registering import REGISTRAR, Row, occupied, outdated, refused, remember, same_as_before
 from services.api.registry_models import (
     CommunityChange,
     CommunityIn,
@@ -44,6 +44,7 @@ from services.api.registry_models import (
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.rules import etag, expected_version
 from services.api.store import system
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission
 from services.domain.ids import CommunityId, partition_of
 from services.domain.places import FIELDS, PlaceRow, PlaceSort, check_places
@@ -89,7 +90,7 @@ async def add_community(
         )
     _check_zone(body.timezone)
     street = "street-" + sha256(f"{body.city}|{body.district}|{body.street}".encode()).hexdigest()[:12]
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         asked = body.model_dump_json()
         if await connection.fetchrow(E["community_full"], body.id) is not None:
             if await same_as_before(connection, who, body.id, key, asked) is not None:
@@ -140,7 +141,7 @@ async def change_community(
 ) -> RegisteredCommunity:
     who, seen = ticket.principal, expected_version(request)
     _check_zone(body.timezone)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         version = (await connection.fetchrow(E["lock_community"], community_id))["version"]
         if version != seen:
@@ -173,7 +174,7 @@ async def remove_community(
 ) -> None:
     """Refused while anything stands on it: places, devices, people, accounts, orders."""
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         version = (await connection.fetchrow(E["lock_community"], community_id))["version"]
         if version != seen:
@@ -275,7 +276,7 @@ async def add_place(
     key: OnceKey = None,
 ) -> PlaceOut:
     who, asked = ticket.principal, body.model_dump_json()
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         if await same_as_before(connection, who, community_id, key, asked) is None:
@@ -303,7 +304,7 @@ async def change_place(
     response: Response,
 ) -> PlaceOut:
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         before = await _one(connection, community_id, sort, place_id)
@@ -334,7 +335,7 @@ async def remove_place(
     ticket: Annotated[Ticket, needs(Permission.REGISTRY_EDIT)],
 ) -> None:
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    async with context.database.write(as_=REGISTRAR) as connection:
         await community_in_scope(connection, who, community_id)
         await lock_places(connection, community_id)
         before = await _one(connection, community_id, sort, place_id)

@@ -24,6 +24,16 @@ async def in_emergency(connection: Connection, person_id: str, account_id: str) 
     return found
 
 
+async def opened_by_emergency(connection: Connection, account_id: str) -> frozenset[str]:
+    return frozenset(row["person_id"] for row in await connection.fetch(Q["opened_by_emergency"], account_id))
+
+
+async def consents_of(connection: Connection, community_id: str) -> dict[int, int]:
+    """What may be shown now of each device that somebody wears."""
+    rows = await connection.fetch(Q["consents_of"], community_id)
+    return {row["device_no"]: row["consents"] for row in rows}
+
+
 async def elders(connection: Connection, community_id: str, grid_id: str | None) -> list[Row]:
     """Who lives alone, and who wears a device; by id. `grid_id` None: everywhere."""
     return list(await connection.fetch(Q["elders"], community_id, ELDER_LIVING_ALONE, grid_id))
@@ -49,10 +59,12 @@ async def elder(connection: Connection, person_id: str) -> Row | None:
     return row
 
 
-async def timeline(connection: Connection, devices: Sequence[int], since: datetime) -> dict[str, list[Row]]:
+async def timeline(
+    connection: Connection, community_id: str, devices: Sequence[int], since: datetime
+) -> dict[str, list[Row]]:
     """`events`, `alerts` and `answers` since then, newest first."""
     return {
-        name: list(await connection.fetch(Q[f"life_{name}"], devices, since))
+        name: list(await connection.fetch(Q[f"life_{name}"], devices, since, community_id))
         for name in ("events", "alerts", "answers")
     }
 
@@ -67,7 +79,7 @@ async def contacts(connection: Connection, person_id: str) -> list[Row]:
 
 
 async def half_hours(
-    connection: Connection, device_no: int, position: int, start: datetime, end: datetime
+    connection: Connection, community_id: str, device_no: int, position: int, start: datetime, end: datetime
 ) -> list[tuple[datetime, float]]:
-    rows = await connection.fetch(Q["half_hours"], device_no, start, end, position + 1)
+    rows = await connection.fetch(Q["half_hours"], device_no, start, end, position + 1, community_id)
     return [(row["bucket"], row["value"]) for row in rows]

@@ -3,6 +3,14 @@ SELECT EXISTS (
     SELECT FROM emergency_access WHERE person_id = $1 AND account_id = $2 AND at <= now() AND until > now()
 )
 
+-- name: opened_by_emergency
+SELECT DISTINCT person_id FROM emergency_access WHERE account_id = $1 AND at <= now() AND until > now()
+
+-- name: consents_of
+SELECT k.device_no, consents_now(k.vitals, k.location) AS consents
+FROM device_consent AS k JOIN device AS d ON d.device_no = k.device_no
+WHERE d.community_id = $1
+
 -- name: elders
 SELECT p.id, p.name, p.birth_year, p.tags, p.away_until, p.household_id, b.id AS building_id, b.name AS building,
        b.grid_id
@@ -21,7 +29,7 @@ ORDER BY p.id
 SELECT d.device_no, d.id, d.kind, d.person_id, d.household_id, s.online, s.vals, s.vals_ts, s.last_event,
        s.last_event_ts, consents_now(k.vitals, k.location) AS consents
 FROM device AS d
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device_states($1) AS s ON s.device_no = d.device_no
 LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
   AND (d.person_id = ANY ($2::text[]) OR d.household_id = ANY ($3::text[]) AND d.kind = ANY ($4::text[]))
@@ -47,20 +55,19 @@ WHERE p.id = $1 AND p.erased_at IS NULL
 
 -- name: life_events
 SELECT e.ts AS at, d.kind, e.event
-FROM device_event AS e JOIN device AS d ON d.device_no = e.device_no
-WHERE e.device_no = ANY ($1::integer[]) AND e.ts > $2
-ORDER BY e.ts DESC LIMIT 200
+FROM device_events($3, $1::integer[], $2, 200) AS e JOIN device AS d ON d.device_no = e.device_no
+ORDER BY e.ts DESC
 
 -- name: life_alerts
 SELECT a.fired_at AS at, a.rule_id, a.active_rules, a.title_zh, a.title_en
 FROM alert AS a
-WHERE a.device_no = ANY ($1::integer[]) AND a.fired_at > $2 AND NOT a.shadow
+WHERE a.device_no = ANY ($1::integer[]) AND a.fired_at > $2 AND a.community_id = $3 AND NOT a.shadow
 ORDER BY a.fired_at DESC LIMIT 100
 
 -- name: life_answers
 SELECT n.answered_at AS at, n.ok, n.note
 FROM alert_answer AS n JOIN alert AS a ON a.id = n.alert_id
-WHERE a.device_no = ANY ($1::integer[]) AND n.answered_at > $2
+WHERE a.device_no = ANY ($1::integer[]) AND n.answered_at > $2 AND a.community_id = $3
 ORDER BY n.answered_at DESC LIMIT 100
 
 -- name: visits
@@ -76,10 +83,7 @@ WHERE c.person_id = $1
 GROUP BY c.id ORDER BY c.position, c.created_at
 
 -- name: half_hours
-SELECT time_bucket('30 minutes', r.ts) AS bucket, avg(r.vals[$4]) AS value
-FROM reading AS r
-WHERE r.device_no = $1 AND r.ts >= $2 AND r.ts < $3 AND r.vals[$4] IS NOT NULL
-GROUP BY 1 ORDER BY 1
+SELECT bucket, mean AS value FROM readings_bucketed($5, $1, $4, $2, $3, '30 minutes')
 
 -- name: bands_of_community
 SELECT d.device_no
