@@ -161,7 +161,7 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     async def seen() -> bool:
         return bool(await shown.evaluate("(image) => image.naturalWidth > 0"))
 
-    await until(seen, 10)
+    await until(seen)
     assert await page.locator("[data-testid=upload-fault]").count() == 0
     assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
     await page.click("[data-testid=moves] button[type=submit]")
@@ -222,7 +222,7 @@ async def test_cockpit_returns_to_the_login_when_the_session_ends(world: World, 
     async def at_login() -> bool:
         return await watched.page.locator("[name=password]").count() == 1
 
-    await until(at_login, 20)
+    await until(at_login)
     assert watched.page.url.startswith(f"{world.url}/login")
     await context.close()
 

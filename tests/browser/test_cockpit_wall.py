@@ -110,7 +110,7 @@ async def _look(screen: Screen, state: str) -> None:
 
             try:
                 # A chart that was just shown needs a frame to draw itself.
-                await until(sound, 4)
+                await until(sound)
             except AssertionError:
                 raise AssertionError(f"{state} {screen.size} {theme} {language} {tab}: {sound.found}") from None  # type: ignore[attr-defined]
 
@@ -154,7 +154,7 @@ async def _kpis(page: Page, world: World) -> None:
         )
         return bool(shown) and all((None if value is None else float(value)) == told[name] for name, value in shown)
 
-    await until(same, 15)
+    await until(same)
 
 
 async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: Browser) -> None:
@@ -170,7 +170,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
     for screen in screens:
         if screen.size[0] > 720:
             await screen.page.wait_for_selector("[data-testid=takeover]")
-        await until(lambda page=screen.page: _open_alerts(page, count), 20)  # type: ignore[misc]
+        await until(lambda page=screen.page: _open_alerts(page, count))  # type: ignore[misc]
         await _look(screen, "storm")
     await _kpis(wall, world)
     await _clean(wall)
@@ -185,7 +185,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
     world.api.freeze()
     try:
         for screen in screens:
-            await screen.page.wait_for_selector("[data-testid=stale-banner]", timeout=20_000)
+            await screen.page.wait_for_selector("[data-testid=stale-banner]")
             await _look(screen, "stale")
         assert await wall.locator(".tile.stale").count() >= 6
         assert "截至" in await _in_chinese(wall, ".tile.stale .age >> nth=0")
@@ -193,12 +193,12 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
         world.api.thaw()
     await world.api.kill()
     for screen in screens:
-        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=lost]", timeout=20_000)
+        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=lost]")
         await _look(screen, "disconnected")
     await world.api.start()
     for screen in screens:
-        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=live]", timeout=40_000)
-    await until(lambda: _open_alerts(wall, count), 20)
+        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=live]")
+    await until(lambda: _open_alerts(wall, count))
     for screen in screens:
         await screen.context.close()
 
@@ -266,7 +266,7 @@ async def test_cockpit_sounds_an_alarm_until_somebody_has_it(world: World, brows
         takeover = page.locator("[data-testid=takeover][data-sound=ringing]")
         return await takeover.count() == 1 and int(await takeover.get_attribute("data-rounds") or 0) >= 2
 
-    await until(rounds, 25)
+    await until(rounds)
     async with world.http("patrol1") as http:
         order = await world.get(http, f"/orders/{order_id}")
         answer = await http.post(
@@ -289,7 +289,7 @@ async def test_cockpit_shares_one_stream_among_seven_tabs(world: World, browser:
         await page.goto(world.url)
         pages.append(page)
     for page in pages:
-        await page.wait_for_selector("[data-testid=cockpit][data-status=live]", timeout=30_000)
+        await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
     connection = await connect(world.database_url)
     try:
         await raise_alert(connection, f"{world.community.id}-bin-1", severity=Severity.MINOR, team=Team.CLEANING)
