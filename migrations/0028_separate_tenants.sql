@@ -62,6 +62,7 @@ BEGIN
     PERFORM set_config('linhub.communities', coalesce(v_communities, ''), false),
             set_config('linhub.street', coalesce(v_street, ''), false),
             set_config('linhub.everything', CASE WHEN p_everything THEN 'on' ELSE '' END, false),
+            set_config('linhub.above', CASE WHEN p_community IS NULL AND p_street IS NOT NULL THEN 'on' ELSE '' END, false),
             set_config('linhub.household', coalesce(p_household, ''), false),
             set_config('linhub.account', coalesce(p_account, ''), false);
 END
@@ -75,12 +76,14 @@ SECURITY DEFINER SET search_path = public, pg_temp AS $$
                  AND community_id = ANY (string_to_array(current_setting('linhub.communities', true), ',')))
 $$;
 
--- Whether the connection's scope holds this community. The services' own work holds all of them.
+-- Whether the connection's scope holds this community. The services' own work holds all of them. What the people of a
+-- street do with their own accounts belongs to no community: of that, too, they write the books.
 CREATE FUNCTION tenant_holds(p_community text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
     -- Inside a SECURITY DEFINER function current_user is its owner; the setting still says who asked.
     RETURN pg_has_role(coalesce(nullif(current_setting('role'), 'none'), session_user), 'linhub_service', 'USAGE')
         OR coalesce(current_setting('linhub.everything', true) = 'on', false)
+        OR (p_community IS NULL AND coalesce(current_setting('linhub.above', true) = 'on', false))
         OR coalesce(p_community = ANY (string_to_array(current_setting('linhub.communities', true), ',')), false);
 END
 $$;
@@ -234,6 +237,8 @@ BEGIN
             ('registry_made', 'SELECT, INSERT, UPDATE, DELETE', NULL, 'false'),
             ('device_consent', 'SELECT, INSERT, UPDATE',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = device_consent.device_no)', NULL),
+            ('consent', 'SELECT, INSERT, UPDATE', NULL, NULL),
+            ('emergency_access', 'SELECT, INSERT', NULL, NULL),
             ('vital_baseline', 'SELECT',
              'EXISTS (SELECT FROM device AS one WHERE one.device_no = vital_baseline.device_no)', NULL),
             ('retention_mark', '',
@@ -402,4 +407,40 @@ BEGIN
     ) AS by_device
     GROUP BY by_device.at ORDER BY by_device.at;
 END
+$$;
+
+-- Failed logins are counted by the hash of what was typed and belong to nobody: an account's own are asked by its id.
+CREATE FUNCTION account_blocked_until(p_user text) RETURNS timestamptz LANGUAGE sql STABLE
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT max(f.blocked_until) FROM app_user u
+    JOIN login_failure f ON f.name = left(encode(sha256(convert_to(lower(btrim(u.username)), 'UTF8')), 'hex'), 32)
+    WHERE u.id = p_user AND f.blocked_until > now()
+$$;
+
+-- Lets the owner of an account in again, with credit against whoever goes on guessing. False where the scope does not
+-- hold the account's community.
+CREATE FUNCTION account_free(p_user text, p_credit double precision) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    v_name text;
+BEGIN
+    SELECT left(encode(sha256(convert_to(lower(btrim(username)), 'UTF8')), 'hex'), 32) INTO v_name
+    FROM app_user WHERE id = p_user AND tenant_holds(community_id);
+    IF v_name IS NULL THEN
+        RETURN false;
+    END IF;
+    DELETE FROM login_failure WHERE name = v_name;
+    INSERT INTO login_failure (name, network, failures, last_at) VALUES (v_name, '', -p_credit, now())
+    ON CONFLICT (name, network) DO UPDATE SET failures = excluded.failures, last_at = now(), blocked_until = NULL;
+    RETURN true;
+END
+$$;
+
+-- Every administrator by id and scope alone, locked: whether one is left is asked over all scopes, by one at a time.
+CREATE FUNCTION account_administrators() RETURNS TABLE (
+    id text, community_id text, street_id text, disabled boolean, street_of_community text
+) LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT u.id, u.community_id, u.street_id, u.disabled_at IS NOT NULL, c.street_id
+    FROM app_user u LEFT JOIN community c ON c.id = u.community_id
+    WHERE u.role = 'admin' ORDER BY u.id FOR UPDATE OF u
 $$;

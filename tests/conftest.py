@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -32,6 +33,15 @@ T = TypeVar("T")
 # How long one example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("linhub", deadline=None)
 hypothesis.settings.load_profile("linhub")
+# Drawing a traceback with all its locals takes up to a minute, in the middle of the loop that serves.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 TEST_ACCOUNT = "svc-test"

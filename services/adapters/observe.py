@@ -22,7 +22,9 @@ from services.adapters.wire import Wire
 def configure_logging(service: str, level: str = "INFO", json_lines: bool = True) -> None:
     """One line an event on standard error; `service` and the bound correlation id stand in each."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False) if json_lines else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if json_lines
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -31,6 +31,11 @@ async def health_allowed(
     return purpose
 
 
+async def people_in_emergency(connection: Connection, who: Principal, purpose: Purpose) -> frozenset[str]:
+    """Whose health data an emergency has opened to this account for now."""
+    return await store.opened_by_emergency(connection, who.id) if purpose is Purpose.EMERGENCY else frozenset()
+
+
 async def _emergency(connection: Connection, who: Principal, device: Row, purpose: Purpose) -> bool:
     if purpose is not Purpose.EMERGENCY or device["person_id"] is None:
         return False

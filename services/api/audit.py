@@ -35,15 +35,17 @@ class Watchers:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
-    async def watches(self, ticket: Ticket, community_id: str) -> None:
-        key = (ticket.token_id, community_id)
+    async def watches(self, ticket: Ticket, community_id: str, what: str = "live") -> None:
+        """`what`: what is happening now, or the past by its replay."""
+        key = (ticket.token_id, community_id, what)
         if key in self._seen or not reader_class(ticket.principal).health:
             return
         async with self._database.write() as connection:
             subject = f"community:{community_id}"
-            await system.audit(connection, ticket.principal, community_id, "health.watch", subject, {"purpose": "duty"})
+            detail = {"purpose": Purpose.DUTY.value} | ({"what": what} if what != "live" else {})
+            await system.audit(connection, ticket.principal, community_id, "health.watch", subject, detail)
         self._seen[key] = None
         while len(self._seen) > _KEPT:
             self._seen.popitem(last=False)

@@ -69,6 +69,9 @@ DEFINERS: Mapping[str, str] = {
     "meter_of": "guarded",
     "audit_append": "guarded",
     "outbox_append": "guarded",
+    "account_blocked_until": "a time, of an account by its id",
+    "account_free": "of an account whose community the scope holds",
+    "account_administrators": "ids and scopes of administrators",
 }
 """Every function that runs with its owner's rights. `guarded`: it needs a community, and that the asker holds it."""
 

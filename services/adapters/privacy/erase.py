@@ -151,7 +151,7 @@ async def erase(connection: Connection, request_id: UUID, by: str, role: str, no
         await _forget_readings(connection, device)
     await _forget_log(connection, scope)
     async with connection.transaction():
-        await connection.execute(Q["erasing"])
+        await connection.execute(Q["erasing"], request_id)
         await _forget_rows(connection, scope, now)
         # Once more, inside: what a device sent meanwhile.
         for device in scope.devices:

@@ -205,7 +205,7 @@ SET name = '已抹除', birth_year = NULL, phone = NULL, tags = '{}', household_
 WHERE id = $1
 
 -- name: erasing
-SELECT set_config('linhub.erasing', 'person', true)
+SELECT set_config('linhub.erasing', $1::uuid::text, true)
 
 -- name: ask
 INSERT INTO erasure (id, community_id, person_id, reason, requested_by, requested_at, counts)

@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from services.api.data import store
 from services.api.database import Database
+from services.domain.people.privacy import Shown
 
 PAGE = 50_000
 """Rows of one statement: some 3 MB of text."""
@@ -30,6 +31,10 @@ class Wanted:
     metrics: Sequence[tuple[str, int]]
     start: datetime
     end: datetime
+    health: Shown = Shown.NONE
+    """What a device's wearer must consent to, still when a page of it is read."""
+    opened: frozenset[int] = frozenset()
+    """Devices that an emergency has opened to the asker."""
 
     @property
     def header(self) -> list[str]:
@@ -65,14 +70,16 @@ _JUST_BEFORE = datetime.resolution
 
 async def _page(database: Database, wanted: Wanted, number: int, slots: list[int], after: datetime) -> bytes:
     sink = io.BytesIO()
+    needs = 0 if number in wanted.opened else int(wanted.health)
 
     async def take(data: bytes) -> None:
         sink.write(data)
 
     async with database.read() as connection:
         await connection.copy_from_query(
-            store.Q["lines"], wanted.community_id, number, slots, after, wanted.end, PAGE, output=take, format="text"
-        )
+            store.Q["lines"], wanted.community_id, number, slots, after, wanted.end, PAGE, needs,
+            output=take, format="text",
+        )  # fmt: skip
     return sink.getvalue()
 
 

@@ -70,15 +70,15 @@ def _alert(row: Row, reader: ReaderClass, at: datetime) -> AlertOut:
 
 async def _orders(connection: Connection, community_id: str, at: datetime) -> list[dict[str, Any]]:
     """Rows as they stood, newest first: today's row, with everything that its history says put back."""
-    ids = [row["id"] for row in await connection.fetch(store.Q["orders_at"], community_id, at)]
+    consents = {row["id"]: row["consents"] for row in await connection.fetch(store.Q["orders_at"], community_id, at)}
     histories: dict[UUID, list[Entry]] = defaultdict(list)
-    for line in await connection.fetch(store.Q["histories_at"], ids, at):
+    for line in await connection.fetch(store.Q["histories_at"], list(consents), at):
         histories[line["order_id"]].append(_entry(line))
     found = []
     for row in await work.orders_by_ids(connection, list(histories)):
         then = fold(histories[row["id"]])
         if then.state not in _ENDED:
-            found.append({**dict(row), **_columns(then)})
+            found.append({**dict(row), **_columns(then), "consents": consents[row["id"]]})
     names = {row["assignee_id"] for row in found if row["assignee_id"]}
     people = await work.people(connection, names)
     for row in found:

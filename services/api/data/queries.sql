@@ -153,11 +153,13 @@ FROM community AS c JOIN street AS s ON s.id = c.street_id WHERE c.open_data AND
 UPDATE community SET open_data = $2 WHERE id = $1
 
 -- name: devices_asked
-SELECT d.device_no, d.id, d.community_id, d.kind, d.interval_s, coalesce(d.grid_id, b.grid_id) AS grid_id
+SELECT d.device_no, d.id, d.community_id, d.kind, d.interval_s, d.person_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_now(k.vitals, k.location) AS consents
 FROM device AS d
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
 LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.community_id = $1 AND ($2::text[] IS NULL OR d.id = ANY ($2)) AND ($3::text IS NULL OR d.kind = $3)
 ORDER BY d.id LIMIT $4
 
@@ -173,27 +175,32 @@ FROM meter_series($1, $2, $3, $4, $5, 'hour') AS m GROUP BY 1 ORDER BY 1
 
 -- name: lines
 SELECT line FROM readings_lines($1, $2, $3, $4, $5, $6)
+WHERE $7 = 0 OR EXISTS (SELECT FROM device_consent AS k
+                        WHERE k.device_no = $2 AND consents_now(k.vitals, k.location) & $7 = $7)
 
 -- name: states_at
 SELECT d.device_no, d.id, d.kind, d.name, d.place, d.x, d.y, d.floor, b.id AS building_id, g.id AS gateway_id,
        coalesce(d.grid_id, b.grid_id) AS grid_id, d.tags, s.online, NULL::timestamptz AS last_seen_at, s.vals_ts,
-       s.vals, s.last_event, s.last_event_ts
+       s.vals, s.last_event, s.last_event_ts, consents_also_at(k.vitals, k.location, $2) AS consents
 FROM states_at($1, $2, $3, $4) AS s
 JOIN device AS d ON d.device_no = s.device_no
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN household AS h ON h.id = d.household_id
 LEFT JOIN unit AS u ON u.id = coalesce(d.unit_id, h.unit_id)
 LEFT JOIN building AS b ON b.id = coalesce(d.building_id, u.building_id)
+LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 ORDER BY d.id
 
 -- name: alerts_at
 SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_also_at(k.vitals, k.location, $2) AS consents,
        l.severity AS then_severity, l.what AS then_what, l.at AS then_at, l.trigger AS then_trigger,
        n.occurrences AS then_occurrences, w.created_at AS order_at
 FROM alert AS a
 LEFT JOIN work_order AS w ON w.id = a.order_id
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
+LEFT JOIN device_consent AS k ON k.device_no = a.device_no
 LEFT JOIN LATERAL (
     SELECT o.severity, o.what, o.at, o.trigger FROM alert_occurrence AS o
     WHERE o.alert_id = a.id AND o.at <= $2 ORDER BY o.at DESC, o.id DESC LIMIT 1
@@ -206,6 +213,9 @@ WHERE a.community_id = $1 AND NOT a.shadow AND tstzrange(a.fired_at, a.cleared_a
 ORDER BY a.fired_at DESC, a.id DESC LIMIT $3
 
 -- name: orders_at
+SELECT w.id, consents_also_at(k.vitals, k.location, $2) AS consents
+FROM work_order AS w LEFT JOIN device_consent AS k ON k.device_no = w.device_no
+WHERE w.id IN (
 SELECT o.id FROM work_order AS o
 WHERE o.community_id = $1 AND o.created_at <= $2
   AND o.state NOT IN ('closed', 'cancelled', 'false_alarm', 'merged')
@@ -215,6 +225,7 @@ UNION
 SELECT o.id FROM work_order AS o
 WHERE o.community_id = $1 AND o.created_at <= $2 AND o.state IN ('cancelled', 'false_alarm', 'merged')
   AND (SELECT max(h.at) FROM work_order_history AS h WHERE h.order_id = o.id) > $2
+)
 
 -- name: histories_at
 SELECT h.order_id, h.version, h.move, h.from_state, h.to_state, h.at, h.actor_id, h.actor_role, h.reason, h.detail,
@@ -240,27 +251,31 @@ LEFT JOIN (
 ORDER BY b.at
 
 -- name: gravest
-SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id
+SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
+       consents_also_at(k.vitals, k.location, a.fired_at) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
+LEFT JOIN device_consent AS k ON k.device_no = a.device_no
 WHERE a.community_id = $1 AND a.fired_at >= $2 AND a.fired_at < $3 AND NOT a.shadow
   AND a.severity IN ('critical', 'major')
 ORDER BY a.severity, a.fired_at DESC LIMIT $4
 
 -- name: played
 SELECT * FROM (
-    SELECT x.at, 'alert' AS what, a.id::text AS id, x.what AS state, x.severity, a.id AS alert_id, 'a' || x.id AS key
+    SELECT x.at, 'alert' AS what, a.id::text AS id, x.what AS state, x.severity, a.id AS alert_id, 'a' || x.id AS key,
+           consents_also_at(k.vitals, k.location, x.at) AS consents
     FROM alert_occurrence AS x JOIN alert AS a ON a.id = x.alert_id
+    LEFT JOIN device_consent AS k ON k.device_no = a.device_no
     WHERE a.community_id = $1 AND NOT a.shadow AND a.fired_at < $3 AND (a.cleared_at IS NULL OR a.cleared_at >= $2)
       AND x.at >= $2 AND x.at < $3
     UNION ALL
-    SELECT h.at, 'order', h.order_id::text, h.to_state, o.severity, o.alert_id, 'o' || h.order_id || h.version
+    SELECT h.at, 'order', h.order_id::text, h.to_state, o.severity, o.alert_id, 'o' || h.order_id || h.version, 0
     FROM work_order_history AS h JOIN work_order AS o ON o.id = h.order_id
     WHERE o.community_id = $1 AND o.created_at < $3 AND o.created_at >= $2::timestamptz - INTERVAL '60 days'
       AND h.at >= $2 AND h.at < $3
     UNION ALL
-    SELECT p.at, 'device', d.id, CASE WHEN p.online THEN 'online' ELSE 'offline' END, NULL, NULL, 'd' || d.id
+    SELECT p.at, 'device', d.id, CASE WHEN p.online THEN 'online' ELSE 'offline' END, NULL, NULL, 'd' || d.id, 0
     FROM device_online AS p JOIN device AS d ON d.device_no = p.device_no
     WHERE p.community_id = $1 AND p.at >= $2 AND p.at < $3
 ) AS e

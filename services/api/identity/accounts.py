@@ -178,7 +178,7 @@ async def put_password(
     if save:
         await connection.execute(Q["session_mark"], save, password_mark(hashed))
     ended = await store.end_all(connection, user_id, who.id, "password", save=save)
-    await auth.gate.free(connection, row["username"])
+    await auth.gate.free(connection, user_id)
     action = "account.password_reset" if once is not None else "account.password"
     detail = {"sessions_ended": len(ended)}
     await system.audit(connection, who, row["community_id"], action, f"user:{user_id}", detail)

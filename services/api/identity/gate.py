@@ -103,8 +103,6 @@ class Gate:
             key = (attempt.name, attempt.network)
             self._owed[key] = self._owed.get(key, 0) + 1
 
-    async def free(self, connection: Connection, username: str) -> None:
+    async def free(self, connection: Connection, user_id: str) -> None:
         """Lets the owner in again from anywhere, with credit against whoever goes on guessing meanwhile."""
-        name = name_key(username)
-        await connection.execute(Q["failures_free"], name)
-        await connection.execute(Q["failures_credit"], name, -float(self._policies.name.free))
+        await connection.execute(Q["failures_free"], user_id, self._policies.name.free)

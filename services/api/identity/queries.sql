@@ -100,11 +100,7 @@ UPDATE login_failure SET failures = failures - 1, blocked_until = CASE WHEN fail
 WHERE name = $1 AND network = $2
 
 -- name: failures_free
-DELETE FROM login_failure WHERE name = $1
-
--- name: failures_credit
-INSERT INTO login_failure (name, network, failures, last_at) VALUES ($1, '', $2, now())
-ON CONFLICT (name, network) DO UPDATE SET failures = excluded.failures, last_at = now(), blocked_until = NULL
+SELECT account_free($1, $2)
 
 -- name: failures_forget
 DELETE FROM login_failure WHERE last_at < now() - INTERVAL '2 days'
@@ -121,8 +117,7 @@ SELECT $1::timestamptz > now()
 -- name: accounts_page
 SELECT u.id, u.username, u.display_name, u.role, u.team, u.community_id, u.street_id, u.grid_id, u.household_id, u.leads,
        u.created_at, u.disabled_at, u.must_change, u.password_until, u.last_login_at, u.version, u.service,
-       (SELECT max(f.blocked_until) FROM login_failure f WHERE f.blocked_until > now()
-            AND f.name = left(encode(sha256(convert_to(lower(btrim(u.username)), 'UTF8')), 'hex'), 32)) AS blocked_until,
+       account_blocked_until(u.id) AS blocked_until,
        EXISTS (SELECT FROM external_identity e WHERE e.user_id = u.id) AS external,
        c.street_id AS street_of_community
 FROM app_user u LEFT JOIN community c ON c.id = u.community_id
@@ -167,9 +162,7 @@ WHERE id = $1
 SELECT once_key FROM app_user WHERE id = $1 FOR UPDATE
 
 -- name: admins_locked
-SELECT u.id, u.community_id, u.street_id, u.disabled_at IS NOT NULL AS disabled, c.street_id AS street_of_community
-FROM app_user u LEFT JOIN community c ON c.id = u.community_id
-WHERE u.role = 'admin' ORDER BY u.id FOR UPDATE OF u
+SELECT id, community_id, street_id, disabled, street_of_community FROM account_administrators()
 
 -- name: scope_known
 SELECT

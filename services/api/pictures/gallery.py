@@ -41,6 +41,9 @@ class _Hung:
     loaded: float = -1e9
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     refreshing: asyncio.Task[None] | None = None
+    told: int = 0
+    """How often it was said that what may be shown has changed, and how often that was so when it was last read."""
+    heeded: int = 0
     bodies: OrderedDict[object, Body] = field(default_factory=OrderedDict)
 
 
@@ -106,12 +109,19 @@ class Gallery:
         hung.bodies.move_to_end(variant)
         return body
 
+    def consents_changed(self, community_id: str) -> None:
+        """Nobody is shown what was read before this; other processes see it with the next look, within STALE_S."""
+        hung = self._hung.get(community_id)
+        if hung is not None:
+            hung.told += 1
+
     async def _current(self, hung: _Hung, head: int) -> None:
         """With every event up to `head`, and device states as fresh as promised."""
         age = self._clock() - hung.looked
-        if hung.picture.head < head or age >= STALE_S:
+        if hung.picture.head < head or age >= STALE_S or hung.heeded < hung.told:
             async with hung.turn:
-                if hung.picture.head < head or self._clock() - hung.looked >= STALE_S:
+                stale = self._clock() - hung.looked >= STALE_S
+                if hung.picture.head < head or stale or hung.heeded < hung.told:
                     await self._refresh(hung)
         elif age >= FRESH_S and hung.refreshing is None:
             hung.refreshing = asyncio.create_task(self._beside(hung))
@@ -128,16 +138,17 @@ class Gallery:
             hung.refreshing = None
 
     async def _refresh(self, hung: _Hung) -> None:
-        now, at = self._clock(), datetime.now(UTC)
+        now, at, told = self._clock(), datetime.now(UTC), hung.told
         picture = hung.picture
         async with self._database.consistent(as_=SERVICE) as connection:
             if now - hung.loaded < WHOLE_S and await picture.follow(connection, _FOLLOWED):
-                if now - hung.looked >= FRESH_S:
+                if now - hung.looked >= FRESH_S or hung.heeded < told:
                     await picture.look(connection, at - timedelta(seconds=now - hung.looked) - _OVERLAP)
-                    hung.looked = now
+                    hung.looked, hung.heeded = now, told
                 return
             await picture.load(connection)
             hung.loaded = hung.looked = now
+            hung.heeded = told
 
 
 def _gzip(body: bytes) -> bytes:

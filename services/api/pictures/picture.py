@@ -18,7 +18,7 @@ from services.api.models import BuildingOut, PlanOut
 from services.api.moves import actor_of
 from services.api.shapes import Row
 from services.api.store import communities as store
-from services.api.store import system, work
+from services.api.store import privacy, system, work
 from services.domain.access import Permission, Principal, ReaderClass, allowed, reader_class
 
 MOST = 1000
@@ -88,8 +88,22 @@ class Picture:
             before = self._devices.get(row["device_no"])
             if before is not None and any(before[name] != row[name] for name in _STATE):
                 self._devices[row["device_no"]] = {**before, **{name: row[name] for name in _STATE}}
+        self._consented(await privacy.consents_of(connection, self.community_id))
         self.at = datetime.now(UTC)
         self.version += 1
+
+    def _consented(self, now: dict[int, int]) -> None:
+        """Of everything that is about a device that somebody wears; consents end by their time alone as well."""
+        for rows in (self._devices, self._alerts, self._orders):
+            self._consented_of(rows, now)
+
+    @staticmethod
+    def _consented_of(rows: dict[Any, Row], now: dict[int, int]) -> None:
+        for id, row in rows.items():
+            # A device that nobody wears has no row of consents: nothing of its wearer may be shown.
+            consents = now.get(row["device_no"])
+            if row["consents"] != consents and (row["consents"] or consents):
+                rows[id] = {**row, "consents": consents or 0}
 
     def _moved(self, head: int) -> None:
         self.head = head

@@ -94,6 +94,7 @@ async def give(
         if made is not None:
             detail = {"what": body.what.value, "given_by": body.given_by, "how": body.how, "id": str(consent_id)}
             await _told(connection, who, row, "consent.give", detail)
+    context.gallery.consents_changed(row["community_id"])
     log.info("consent_given", person=person_id, what=body.what.value, by=who.id)
     return consent_out(shown)
 
@@ -130,6 +131,7 @@ async def withdraw(
         if (await connection.execute(Q["withdraw_consent"], consent_id, now, who.id)).endswith(" 1"):
             await _told(connection, who, row, "consent.withdraw", {"what": found["what"], "id": str(consent_id)})
         shown = await store.consent(connection, consent_id)
+    context.gallery.consents_changed(found["community_id"])
     if shown is None:
         raise not_found("consent", consent_id)
     log.info("consent_withdrawn", person=found["person_id"], what=found["what"], by=who.id)

@@ -9,18 +9,22 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
-from services.api import audit
+from services.api import audit, shapes
+from services.api.access_to_health import people_in_emergency
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.data import store
 from services.api.data.exporting import Wanted, as_csv, as_parquet
 from services.api.guard import community_in_scope, needs
+from services.api.health import asks_for
+from services.api.privacy import AskedFor, required
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.routes.rollups import From, To
 from services.api.store import system
 from services.domain.access import Permission, reader_class
 from services.domain.devices import BY_NAME
+from services.domain.people.privacy import Purpose, Shown
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["export 导出"], responses=PROBLEMS)
 
@@ -46,10 +50,12 @@ async def export(
     ] = None,
     metrics: Annotated[str | None, Query(max_length=512, description="指标；缺省全部 · all by default")] = None,
     format: Literal["csv", "parquet"] = "csv",
-    purpose: Annotated[str | None, Query(max_length=100, description="健康数据须写明 · needed for health")] = None,
+    purpose: Annotated[Purpose | None, AskedFor] = None,
 ) -> Response:
     """Columns: device, ts (UTC), the metrics. Health columns are there only for whoever may see health data, and only
-    with a purpose, which is written to the audit; without `metrics`, they are left out."""
+    with a purpose, which is written to the audit; without `metrics`, they are left out. Whoever does not consent to all
+    of the health columns asked for is left out whole, and from the moment on at which they withdraw; the header
+    X-Left-Out says of how many devices nothing is given."""
     who, reader = ticket.principal, reader_class(ticket.principal)
     known = BY_NAME.get(kind)
     if known is None:
@@ -69,14 +75,12 @@ async def export(
         for at, metric in enumerate(known.metrics)
         if (metric.name in asked if asked is not None else not metric.health)
     ]
-    private = any(metric.health for _, metric in chosen)
-    if private and not reader.health:
+    health = Shown.NONE
+    for _, metric in chosen:
+        health |= asks_for(metric)
+    if health and not reader.health:
         raise ApiError(HTTPStatus.FORBIDDEN, "无权导出健康数据 · you may not export health data")
-    if private and not (purpose or "").strip():
-        raise ApiError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "导出健康数据须用 purpose 写明用途 · say with `purpose` why you need health data",
-        )
+    why = required(purpose, who) if health else None
     wanted = [word.strip() for word in devices.split(",") if word.strip()] if devices else None
     async with context.database.write() as connection:
         await community_in_scope(connection, who, community_id)
@@ -84,21 +88,33 @@ async def export(
         missing = set(wanted or ()) - {row["id"] for row in rows}
         if missing:
             raise not_found("device", ", ".join(sorted(missing)[:5]))
-        if private:
+        found, opened = len(rows), frozenset[int]()
+        if why is not None:
+            people = await people_in_emergency(connection, who, why)
             rows = [row for row in rows if reader.sees_health(row["grid_id"])]
+            opened = frozenset(row["device_no"] for row in rows if row["person_id"] in people)
+            rows = [row for row in rows if row["device_no"] in opened or health in shapes.shown(reader, row)]
+            of = ",".join(metric.name for _, metric in chosen if metric.health)
             for row in rows:
-                await audit.health_read(connection, who, row, (purpose or "").strip(), "export")
+                await audit.health_read(connection, who, row, why, of)
         await system.audit(
             connection, who, community_id, "readings.export", f"community:{community_id}",
             {"kind": kind, "devices": len(rows), "metrics": [metric.name for _, metric in chosen], "format": format,
-             "from": start.isoformat(), "to": end.isoformat()},
+             "from": start.isoformat(), "to": end.isoformat()}
+            | ({"purpose": why.value, "left_out": found - len(rows)} if why is not None else {}),
         )  # fmt: skip
-    plan = Wanted(community_id, [row["device_no"] for row in rows], [(m.name, at) for at, m in chosen], start, end)
+    plan = Wanted(
+        community_id, [row["device_no"] for row in rows], [(m.name, at) for at, m in chosen], start, end, health, opened
+    )
     body = (as_parquet if format == "parquet" else as_csv)(context.database, plan)
     span = f"{start.astimezone(UTC):%Y%m%dT%H%MZ}-{end.astimezone(UTC):%Y%m%dT%H%MZ}"
     name = f"linhub-{community_id}-{kind}-{span}.{format}"
     return StreamingResponse(
         body,
         media_type=_TYPES[format],
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "private, no-store",
+            "X-Left-Out": str(found - len(rows)),
+        },
     )

@@ -140,6 +140,7 @@ async def approve(
             ) from None
         except erasing.Gone:
             raise not_found("erasure", erasure_id) from None
+    context.gallery.consents_changed(done["community_id"])
     log.info("person_erased", person=done["person_id"], by=who.id)
     return _erasure(done)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.api import audit, shapes
+from services.api.access_to_health import health_allowed
 from services.api.auth import Ticket
 from services.api.context import Ctx
 from services.api.data import store
@@ -18,14 +19,15 @@ from services.api.data_models import Aggregate, ReadingsCurve, ReadingsOut
 from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
 from services.api.models import Point
+from services.api.privacy import AskedFor
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS, answer
-from services.api.routes.devices import Purpose
 from services.api.routes.rollups import From, To
-from services.domain.access import Permission, ReaderClass, reader_class
+from services.domain.access import Permission, Principal
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric, MetricType
 from services.domain.lttb import downsample
+from services.domain.people.privacy import Purpose
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["series 曲线"], responses=PROBLEMS)
 
@@ -49,11 +51,11 @@ async def readings(
     aggregate: Aggregate = "raw",
     bucket_s: Annotated[int | None, Query(ge=1, le=31 * 86400, description="required unless aggregate=raw")] = None,
     points: Annotated[int, Query(ge=3, le=5000, description="raw: 每条曲线最多点数 (LTTB) · at most, a curve")] = 1000,
-    purpose: Purpose = "duty",
+    purpose: Annotated[Purpose | None, AskedFor] = None,
 ) -> Response:
     """A metric that a device's kind does not have is left out for that device. `consumption` (of counters) is metered
     exactly and needs whole hours. Raw curves are thinned out by LTTB, outages kept open."""
-    who, reader = ticket.principal, reader_class(ticket.principal)
+    who = ticket.principal
     asked, names = _words(devices), _words(metrics)
     _check(asked, names, start, end, aggregate, bucket_s)
     curves: list[ReadingsCurve] = []
@@ -66,13 +68,13 @@ async def readings(
         chosen = [(row, *one) for row in found for one in _metrics(row, names)]
         if not chosen:
             raise not_found("metric", ", ".join(names))
-        _may(chosen, reader)
+        read = await _allowed(connection, who, chosen, purpose)
         for row, position, metric in chosen:
             curves.append(
                 await _curve(connection, community_id, row, position, metric, start, end, aggregate, bucket_s, points)
             )
-        for row in {row["id"]: row for row, _, metric in chosen if metric.health}.values():
-            await audit.health_read(connection, who, row, purpose, ",".join(names))
+        for row, why, of in read:
+            await audit.health_read(connection, who, row, why, of)
     return answer(ReadingsOut(aggregate=aggregate, bucket_s=bucket_s, curves=curves))
 
 
@@ -114,11 +116,17 @@ def _metrics(row: Row, names: list[str]) -> list[tuple[int, Metric]]:
     return [(at, metric) for at, metric in enumerate(kind.metrics) if metric.name in names]
 
 
-def _may(chosen: list[tuple[Row, int, Metric]], reader: ReaderClass) -> None:
-    if any(metric.health and not reader.sees_health(row["grid_id"]) for row, _, metric in chosen):
-        raise ApiError(
-            HTTPStatus.FORBIDDEN, "健康数据仅网格员与社区值班可见 · health data is for grid members and the desk"
-        )
+async def _allowed(
+    connection: Connection, who: Principal, chosen: list[tuple[Row, int, Metric]], purpose: Purpose | None
+) -> list[tuple[Row, Purpose, str]]:
+    """What is to be audited: each device whose health data is read, why, and which metrics. Raises as health_allowed:
+    one that may not be read refuses the whole, so that nobody takes a curve that is missing for one that is empty."""
+    read: dict[str, tuple[Row, Purpose, list[str]]] = {}
+    for row, _, metric in chosen:
+        if metric.health:
+            why = await health_allowed(connection, who, row, metric, purpose)
+            read.setdefault(row["id"], (row, why, []))[2].append(metric.name)
+    return [(row, why, ",".join(of)) for row, why, of in read.values()]
 
 
 async def _curve(

@@ -16,12 +16,14 @@ from services.api.context import Ctx
 from services.api.data import past, store
 from services.api.data_models import Density, Mark, MarksOut, ReplayEvent, ReplayEventsOut, ReplayOut
 from services.api.guard import community_in_scope, needs
+from services.api.models import LabelOut
 from services.api.problems import ApiError
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
 from services.api.routes.devices import Instant
 from services.api.routes.rollups import From, To
+from services.api.shapes import Row
 from services.api.store import work
-from services.domain.access import Permission, reader_class
+from services.domain.access import Permission, ReaderClass, reader_class
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["replay 回放"], responses=PROBLEMS)
 
@@ -45,7 +47,7 @@ async def replay(
     async with context.database.consistent() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
         shown = await past.picture(connection, community_id, reader_class(ticket.principal), at)
-    await context.watchers.watches(ticket, community_id)
+    await context.watchers.watches(ticket, community_id, "replay")
     return Response(to_json(shown), media_type="application/json", headers={"Cache-Control": "private, no-store"})
 
 
@@ -69,6 +71,7 @@ async def marks(
         await community_in_scope(connection, ticket.principal, community_id)
         rows = await connection.fetch(store.Q["density"], community_id, start, end, timedelta(seconds=bucket_s))
         gravest = await connection.fetch(store.Q["gravest"], community_id, start, end, _MARKS)
+    await context.watchers.watches(ticket, community_id, "replay")
     alerts = [shapes.alert(row, reader) for row in gravest]
     return answer(
         MarksOut(
@@ -117,7 +120,8 @@ async def events(
         args = (community_id, start, end, begun, key[1] if key else None, limit + 1)
         rows = await connection.fetch(store.Q["played"], *args)
         ids = {row["alert_id"] for row in rows if row["what"] == "alert"}
-        alerts = {row["id"]: shapes.alert(row, reader) for row in await work.alerts_by_ids(connection, list(ids))}
+        alerts = {row["id"]: row for row in await work.alerts_by_ids(connection, list(ids))}
+    await context.watchers.watches(ticket, community_id, "replay")
     page = rows[:limit]
     more = cursor.encode(page[-1]["at"].isoformat(), page[-1]["key"]) if len(rows) > limit else None
     items = [
@@ -127,8 +131,13 @@ async def events(
             id=row["id"],
             state=row["state"],
             severity=row["severity"],
-            title=alerts[row["alert_id"]].title if row["what"] == "alert" else None,
+            title=_title(alerts[row["alert_id"]], row, reader) if row["what"] == "alert" else None,
         )
         for row in page
     ]
     return answer(ReplayEventsOut(items=items, next=more))
+
+
+def _title(alert: Row, then: Row, reader: ReaderClass) -> LabelOut:
+    """As of today's consents and of those of its time."""
+    return shapes.alert({**alert, "consents": then["consents"]}, reader).title

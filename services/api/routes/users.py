@@ -219,7 +219,7 @@ async def free(user_id: str, context: Ctx, ticket: Helper) -> None:
     async with context.database.write() as connection:
         row = await accounts.one(connection, who, user_id)
         accounts.check_help(who, row)
-        await context.auth.gate.free(connection, row["username"])
+        await context.auth.gate.free(connection, user_id)
         await system.audit(connection, who, row["community_id"], "account.free", f"user:{user_id}", {})
 
 

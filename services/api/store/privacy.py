@@ -24,6 +24,16 @@ async def in_emergency(connection: Connection, person_id: str, account_id: str) 
     return found
 
 
+async def opened_by_emergency(connection: Connection, account_id: str) -> frozenset[str]:
+    return frozenset(row["person_id"] for row in await connection.fetch(Q["opened_by_emergency"], account_id))
+
+
+async def consents_of(connection: Connection, community_id: str) -> dict[int, int]:
+    """What may be shown now of each device that somebody wears."""
+    rows = await connection.fetch(Q["consents_of"], community_id)
+    return {row["device_no"]: row["consents"] for row in rows}
+
+
 async def elders(connection: Connection, community_id: str, grid_id: str | None) -> list[Row]:
     """Who lives alone, and who wears a device; by id. `grid_id` None: everywhere."""
     return list(await connection.fetch(Q["elders"], community_id, ELDER_LIVING_ALONE, grid_id))

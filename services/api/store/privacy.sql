@@ -3,6 +3,14 @@ SELECT EXISTS (
     SELECT FROM emergency_access WHERE person_id = $1 AND account_id = $2 AND at <= now() AND until > now()
 )
 
+-- name: opened_by_emergency
+SELECT DISTINCT person_id FROM emergency_access WHERE account_id = $1 AND at <= now() AND until > now()
+
+-- name: consents_of
+SELECT k.device_no, consents_now(k.vitals, k.location) AS consents
+FROM device_consent AS k JOIN device AS d ON d.device_no = k.device_no
+WHERE d.community_id = $1
+
 -- name: elders
 SELECT p.id, p.name, p.birth_year, p.tags, p.away_until, p.household_id, b.id AS building_id, b.name AS building,
        b.grid_id
