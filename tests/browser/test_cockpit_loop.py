@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,10 @@ async def _leak(world: World, *watching: Watched) -> int:
         await one.page.evaluate("window.neverReloaded = true")
         assert await one.page.locator("[data-testid=orders] [data-severity=critical]").count() == 0
     device = f"{world.community.id}-gas_alarm-1"
-    started = time.monotonic()
     await world.publish(device, "event", {"id": "leak-1", "ts": now_ms(), "event": "alarm", "data": {"lel": 18.5}})
     for one in watching:
         await one.page.wait_for_selector("[data-testid=orders] [data-severity=critical]", state="attached")
         assert await one.page.evaluate("window.neverReloaded") is True
-    assert time.monotonic() - started < 15
     number = await watching[0].page.get_attribute("[data-testid=orders] [data-severity=critical]", "data-order")
     return int(number or 0)
 

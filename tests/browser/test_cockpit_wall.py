@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page
 
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.answers import TILES
+from tests.browser.history import fill_tiles
 from tests.browser.kit import COCKPIT, World, new_context, open_page, until
 
 ALL_LOOKS = (("dark", "zh"), ("light", "en"), ("light", "zh"), ("dark", "en"))
@@ -158,12 +157,13 @@ async def _kpis(page: Page, world: World) -> None:
 
 
 async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: Browser) -> None:
+    await fill_tiles(world)
     screens = await _open(browser, world)
     wall = screens[0].page
     for screen in screens:
         await _look(screen, "empty")
     assert await wall.locator("[data-testid=all-well]").count() == 1
-    await _tiles_are_told(wall)
+    await _tiles_are_told(wall, world)
     await _clean(wall)
 
     count = await _storm(world)
@@ -216,19 +216,28 @@ async def _in_chinese(page: Page, selector: str) -> str:
     return await page.inner_text(selector)
 
 
-async def _tiles_are_told(page: Page) -> None:
-    """The small tiles say what the API answered, a curve how far off yesterday's forecast was, or why there is none."""
-    figures: dict[str, Any] = {
-        name: await page.inner_text(f"[data-tile={name}] strong >> nth=0")
-        for name in ("parking", "bins", "environment", "facilities")
+async def _tiles_are_told(page: Page, world: World) -> None:
+    """The small tiles say what the API answers, a curve how far off yesterday's forecast was, or why there is none."""
+    place = f"/communities/{world.community.id}"
+    async with world.http("desk") as http:
+        told = await world.get(http, f"{place}/tiles")
+        power = await world.get(http, f"{place}/forecasts/power")
+        solar = await world.get(http, f"{place}/forecasts/pv")
+    expected = {
+        "parking": str(told["parking"]["left"]),
+        "bins": str(told["bins"]["full"]),
+        "facilities": str(told["facilities"]["inside"]),
     }
-    assert figures == {
-        "parking": str(TILES["parking"]["left"]),
-        "bins": str(TILES["bins"]["full"]),
-        "environment": str(TILES["environment"]["air"]["aqi"]),
-        "facilities": str(TILES["facilities"]["inside"]),
-    }
-    assert "6.1%" in await page.inner_text("[data-curve=power] .foot")
+    assert expected == {"parking": "1", "bins": "1", "facilities": "38"}
+
+    async def shown() -> bool:
+        figures = {name: await page.inner_text(f"[data-tile={name}] strong >> nth=0") for name in expected}
+        return figures == expected
+
+    await until(shown)
+    assert power["status"] == "ready" and solar["status"] == "not_enough_history"
+    wrong = f"{power['yesterday']['wape'] * 100:.3g}"
+    assert f"{wrong}%" in (await page.inner_text("[data-curve=power] .foot")).replace(" ", "")
     assert "14" in await page.inner_text("[data-curve=pv] .foot")
 
 
