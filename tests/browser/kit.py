@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import asyncpg
 import httpx
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -25,7 +26,6 @@ from services.alerts.main import run as run_alerts
 from services.alerts.settings import AlertSettings
 from services.domain.registry import Community
 from tests.api_server import KEY
-from tests.browser.answers import answer_for_data
 from tests.conftest import Mqtt
 from tests.factory import PASSWORD, put_community, secret_of, small_community
 from tests.ingest_kit import ingest
@@ -60,7 +60,7 @@ async def launch(playwright: Playwright) -> Browser:
     return await playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
 
 
-async def until(question: Callable[[], Awaitable[T]], within_s: float = 20) -> T:
+async def until(question: Callable[[], Awaitable[T]], within_s: float = 60) -> T:
     """The first true answer; fails with the last one."""
     end = time.monotonic() + within_s
     while not (answer := await question()):
@@ -106,7 +106,7 @@ class ApiProcess:
                     return int(json.loads(line)["port"])
             return 0
 
-        self.port = await until(ready, 30)
+        self.port = await until(ready, 120)
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -118,6 +118,12 @@ class ApiProcess:
         self._signal(signal.SIGKILL)
         assert self._process is not None
         await self._process.wait()
+
+    async def ensure(self) -> None:
+        """Running and thawed, whatever the test before left behind."""
+        if self._process is None or self._process.returncode is not None:
+            await self.start()
+        self.thaw()
 
     async def stop(self) -> None:
         if self._process is None or self._process.returncode is not None:
@@ -165,7 +171,7 @@ class World:
     @asynccontextmanager
     async def http(self, username: str) -> AsyncIterator[httpx.AsyncClient]:
         """The API as this person, by bearer token."""
-        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=60) as http:
             answer = await http.post("/auth/login", json={"username": username, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             http.cookies.clear()
@@ -192,18 +198,42 @@ async def _alerts(database_url: str) -> AsyncIterator[None]:
         await asyncio.wait_for(task, 30)
 
 
+_STEP_ASIDE = """
+UPDATE app_user SET username = username || ' of ' || community_id WHERE community_id IS NOT NULL AND username !~ ' of '
+"""
+"""User names are global: the accounts of the tests before give theirs up to the ones of the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Everything that runs, for one community after the other."""
+
+    api: ApiProcess
+    mqtt: Mqtt
+    database_url: str
+
+    async def community(self) -> World:
+        """A new small one, known to all services."""
+        community = small_community(f"web{uuid4().hex[:8]}")
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            await connection.execute(_STEP_ASIDE)
+        finally:
+            await connection.close()
+        await put_community(self.database_url, community)
+        return World(community, self.api, self.mqtt, self.database_url)
+
+
 @asynccontextmanager
-async def living_world(database_url: str, mqtt: Mqtt, folder: Path, **api: str) -> AsyncIterator[World]:
-    """Ingest and alerts in this process, the API in one of its own, on a community that nobody else has."""
-    community = small_community(f"web{uuid4().hex[:8]}")
-    await put_community(database_url, community)
+async def living_product(database_url: str, mqtt: Mqtt, folder: Path, **api: str) -> AsyncIterator[Product]:
+    """Ingest and alerts in this process, the API in one of its own."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(ingest(database_url, mqtt.url))
         await stack.enter_async_context(_alerts(database_url))
         process = ApiProcess(database_url, folder / "api.log", **api)
         stack.push_async_callback(process.stop)
         await process.start()
-        yield World(community, process, mqtt, database_url)
+        yield Product(process, mqtt, database_url)
 
 
 @dataclass
@@ -254,5 +284,6 @@ async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> 
         has_touch=phone,
         reduced_motion="reduce",
     )
-    await answer_for_data(context)
+    # A loaded machine is no fault of the page.
+    context.set_default_timeout(60_000)
     return context

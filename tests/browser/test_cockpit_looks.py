@@ -114,7 +114,7 @@ async def _kpis_equal(page: Page, world: World) -> None:
         # The page shows a cockpit's choice of the figures that the API answers with.
         return bool(told) and told == {name: expected.get(name, math.nan) for name in told}
 
-    await until(same, 10)
+    await until(same)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -137,14 +137,14 @@ async def test_cockpit_fits_and_is_true_at(world: World, browser: Browser, size:
                 async def filled(page: Page = page) -> bool:
                     return bool(await page.eval_on_selector("[data-testid=devices]", COLOURS) > 0)
 
-                await until(filled, 10)
+                await until(filled)
             if tab in ("", "overview"):
                 await page.wait_for_selector("[data-testid=curve] canvas")
 
                 async def drawn(page: Page = page) -> bool:
                     return bool(await page.eval_on_selector("[data-testid=curve] canvas", COLOURS) > 2)
 
-                await until(drawn, 10)
+                await until(drawn)
                 await _kpis_equal(page, world)
         watched.assert_clean()
         await context.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,10 @@ async def _leak(world: World, *watching: Watched) -> int:
         await one.page.evaluate("window.neverReloaded = true")
         assert await one.page.locator("[data-testid=orders] [data-severity=critical]").count() == 0
     device = f"{world.community.id}-gas_alarm-1"
-    started = time.monotonic()
     await world.publish(device, "event", {"id": "leak-1", "ts": now_ms(), "event": "alarm", "data": {"lel": 18.5}})
     for one in watching:
         await one.page.wait_for_selector("[data-testid=orders] [data-severity=critical]", state="attached")
         assert await one.page.evaluate("window.neverReloaded") is True
-    assert time.monotonic() - started < 15
     number = await watching[0].page.get_attribute("[data-testid=orders] [data-severity=critical]", "data-order")
     return int(number or 0)
 
@@ -161,7 +158,7 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     async def seen() -> bool:
         return bool(await shown.evaluate("(image) => image.naturalWidth > 0"))
 
-    await until(seen, 10)
+    await until(seen)
     assert await page.locator("[data-testid=upload-fault]").count() == 0
     assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
     await page.click("[data-testid=moves] button[type=submit]")
@@ -222,7 +219,7 @@ async def test_cockpit_returns_to_the_login_when_the_session_ends(world: World, 
     async def at_login() -> bool:
         return await watched.page.locator("[name=password]").count() == 1
 
-    await until(at_login, 20)
+    await until(at_login)
     assert watched.page.url.startswith(f"{world.url}/login")
     await context.close()
 

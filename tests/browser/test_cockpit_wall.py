@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page
 
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.answers import TILES
+from tests.browser.history import fill_tiles
 from tests.browser.kit import COCKPIT, World, new_context, open_page, until
 
 ALL_LOOKS = (("dark", "zh"), ("light", "en"), ("light", "zh"), ("dark", "en"))
@@ -110,7 +109,7 @@ async def _look(screen: Screen, state: str) -> None:
 
             try:
                 # A chart that was just shown needs a frame to draw itself.
-                await until(sound, 4)
+                await until(sound)
             except AssertionError:
                 raise AssertionError(f"{state} {screen.size} {theme} {language} {tab}: {sound.found}") from None  # type: ignore[attr-defined]
 
@@ -154,23 +153,24 @@ async def _kpis(page: Page, world: World) -> None:
         )
         return bool(shown) and all((None if value is None else float(value)) == told[name] for name, value in shown)
 
-    await until(same, 15)
+    await until(same)
 
 
 async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: Browser) -> None:
+    await fill_tiles(world)
     screens = await _open(browser, world)
     wall = screens[0].page
     for screen in screens:
         await _look(screen, "empty")
     assert await wall.locator("[data-testid=all-well]").count() == 1
-    await _tiles_are_told(wall)
+    await _tiles_are_told(wall, world)
     await _clean(wall)
 
     count = await _storm(world)
     for screen in screens:
         if screen.size[0] > 720:
             await screen.page.wait_for_selector("[data-testid=takeover]")
-        await until(lambda page=screen.page: _open_alerts(page, count), 20)  # type: ignore[misc]
+        await until(lambda page=screen.page: _open_alerts(page, count))  # type: ignore[misc]
         await _look(screen, "storm")
     await _kpis(wall, world)
     await _clean(wall)
@@ -185,7 +185,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
     world.api.freeze()
     try:
         for screen in screens:
-            await screen.page.wait_for_selector("[data-testid=stale-banner]", timeout=20_000)
+            await screen.page.wait_for_selector("[data-testid=stale-banner]")
             await _look(screen, "stale")
         assert await wall.locator(".tile.stale").count() >= 6
         assert "截至" in await _in_chinese(wall, ".tile.stale .age >> nth=0")
@@ -193,12 +193,12 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
         world.api.thaw()
     await world.api.kill()
     for screen in screens:
-        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=lost]", timeout=20_000)
+        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=lost]")
         await _look(screen, "disconnected")
     await world.api.start()
     for screen in screens:
-        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=live]", timeout=40_000)
-    await until(lambda: _open_alerts(wall, count), 20)
+        await screen.page.wait_for_selector("[data-testid=cockpit][data-status=live]")
+    await until(lambda: _open_alerts(wall, count))
     for screen in screens:
         await screen.context.close()
 
@@ -216,19 +216,28 @@ async def _in_chinese(page: Page, selector: str) -> str:
     return await page.inner_text(selector)
 
 
-async def _tiles_are_told(page: Page) -> None:
-    """The small tiles say what the API answered, a curve how far off yesterday's forecast was, or why there is none."""
-    figures: dict[str, Any] = {
-        name: await page.inner_text(f"[data-tile={name}] strong >> nth=0")
-        for name in ("parking", "bins", "environment", "facilities")
+async def _tiles_are_told(page: Page, world: World) -> None:
+    """The small tiles say what the API answers, a curve how far off yesterday's forecast was, or why there is none."""
+    place = f"/communities/{world.community.id}"
+    async with world.http("desk") as http:
+        told = await world.get(http, f"{place}/tiles")
+        power = await world.get(http, f"{place}/forecasts/power")
+        solar = await world.get(http, f"{place}/forecasts/pv")
+    expected = {
+        "parking": str(told["parking"]["left"]),
+        "bins": str(told["bins"]["full"]),
+        "facilities": str(told["facilities"]["inside"]),
     }
-    assert figures == {
-        "parking": str(TILES["parking"]["left"]),
-        "bins": str(TILES["bins"]["full"]),
-        "environment": str(TILES["environment"]["air"]["aqi"]),
-        "facilities": str(TILES["facilities"]["inside"]),
-    }
-    assert "6.1%" in await page.inner_text("[data-curve=power] .foot")
+    assert expected == {"parking": "1", "bins": "1", "facilities": "38"}
+
+    async def shown() -> bool:
+        figures = {name: await page.inner_text(f"[data-tile={name}] strong >> nth=0") for name in expected}
+        return figures == expected
+
+    await until(shown)
+    assert power["status"] == "ready" and solar["status"] == "not_enough_history"
+    wrong = f"{power['yesterday']['wape'] * 100:.3g}"
+    assert f"{wrong}%" in (await page.inner_text("[data-curve=power] .foot")).replace(" ", "")
     assert "14" in await page.inner_text("[data-curve=pv] .foot")
 
 
@@ -266,7 +275,7 @@ async def test_cockpit_sounds_an_alarm_until_somebody_has_it(world: World, brows
         takeover = page.locator("[data-testid=takeover][data-sound=ringing]")
         return await takeover.count() == 1 and int(await takeover.get_attribute("data-rounds") or 0) >= 2
 
-    await until(rounds, 25)
+    await until(rounds)
     async with world.http("patrol1") as http:
         order = await world.get(http, f"/orders/{order_id}")
         answer = await http.post(
@@ -289,7 +298,7 @@ async def test_cockpit_shares_one_stream_among_seven_tabs(world: World, browser:
         await page.goto(world.url)
         pages.append(page)
     for page in pages:
-        await page.wait_for_selector("[data-testid=cockpit][data-status=live]", timeout=30_000)
+        await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
     connection = await connect(world.database_url)
     try:
         await raise_alert(connection, f"{world.community.id}-bin-1", severity=Severity.MINOR, team=Team.CLEANING)

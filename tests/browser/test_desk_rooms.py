@@ -95,7 +95,7 @@ async def test_desk_changes_a_rule_line_by_line_and_sees_what_it_would_have_done
     assert "Line " in faults and "limt" in faults
     await text.fill(before.replace("limit: 3.125", "limit: 2.5"))
     await page.click("[data-testid=whatif-run]")
-    await page.wait_for_selector("[data-testid=whatif-sums]", timeout=60_000)
+    await page.wait_for_selector("[data-testid=whatif-sums]")
     await _accessible(page, "rule")
     await page.fill("[data-testid=rule-note]", "smaller pipes here")
     await page.click("[data-testid=rule-save]")

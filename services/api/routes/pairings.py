@@ -58,7 +58,7 @@ async def ask(request: Request, context: Ctx) -> PairingOut:
     if wait_s:
         raise _too_many(wait_s)
     id, secret = uuid4(), new_secret()
-    # A code that a screen shows belongs to nobody yet.
+    # A screen that nobody has paired yet belongs to no community.
     async with context.database.write(as_=SERVICE) as connection:
         if await access.open_pairings(connection) >= MOST_OPEN:
             raise _too_many(60)
@@ -83,7 +83,7 @@ async def claim(pairing_id: UUID, body: ClaimIn, request: Request, response: Res
     """By the screen that asked, with its secret. `paired` sets its cookie; asked again within the ten minutes, it sets
     another, for an answer may be lost with the power."""
     address = address_of(request)
-    # What the screen knows, its secret, is its only ticket.
+    # Whose screen it has become, only the row says that its secret opens.
     async with context.database.write(as_=SERVICE) as connection:
         row = await access.pairing(connection, pairing_id)
         if row is None or not hmac.compare_digest(row["secret_hash"], hashed(body.secret)):

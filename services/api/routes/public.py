@@ -56,7 +56,7 @@ async def communities(request: Request, context: Ctx) -> Response:
     _admit(request, context)
 
     async def compute() -> bytes:
-        # Which communities have opened their data is told to anybody.
+        # Kept for everybody who asks, so in nobody's scope; it names only those that opened their data.
         async with context.database.read(as_=SERVICE) as connection:
             rows = await connection.fetch(store.Q["open_communities"])
         return _MANY.dump_json([PublicCommunity(**dict(row)) for row in rows])

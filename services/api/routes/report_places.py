@@ -83,7 +83,7 @@ class ToldPage(Model):
 
 @router.get("/report-communities", summary="可上报的社区 Where one can report", dependencies=[open_to_all()])
 async def report_communities(context: Ctx, response: Response) -> list[ReportCommunityOut]:
-    # Which communities there are is told to anybody, whatever their own is.
+    # Whoever asks is nobody yet; which communities there are, is no secret.
     async with context.database.read(as_=SERVICE) as connection:
         rows = await store.communities(connection)
     response.headers["Cache-Control"] = "public, max-age=600"
@@ -121,7 +121,7 @@ async def told(
     nothing that a sensor told."""
     asked, now = category_named(category), context.clock.now()
     found: dict[object, ToldOut] = {}
-    # What the neighbours told is looked for, so the asker's own home is no bound here.
+    # What neighbours told is looked for, so the reader's own home is no bound; what is told of it names nobody.
     async with context.database.consistent(as_=Scope(community=community_id)) as connection:
         await community_of(connection, ticket, community_id)
         if asked.within in _PRIVATE:
