@@ -3,6 +3,7 @@ import '../styles/tokens.css'
 import '../styles/base.css'
 import './phone.css'
 import Phone from './Phone.vue'
+import { stayLoggedIn } from '../api/session'
 import { bringGlyphs } from './lib/glyphs'
 import { register } from './lib/update'
 
@@ -10,4 +11,5 @@ import { register } from './lib/update'
 if (location.pathname === '/m') history.replaceState(history.state, '', `/m/${location.search}`)
 createApp(Phone).mount('#app')
 bringGlyphs()
+stayLoggedIn()
 void register()

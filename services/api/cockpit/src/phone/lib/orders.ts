@@ -79,6 +79,8 @@ const parts = computed(() => {
 async function put(order: OrderDetail): Promise<void> {
   const who = session.user.value
   if (!who) return
+  // Answers overtake each other on a slow line: what an older one says, is over.
+  if ((known.value.get(order.id)?.version ?? 0) > order.version) return
   const next = new Map(known.value)
   next.set(order.id, order)
   known.value = next

@@ -3,6 +3,7 @@ import { call } from '../../api/client'
 import type { CallOptions } from '../../api/client'
 import type { components } from '../../api/schema'
 import { idempotencyKey } from '../../api/key'
+import { keeper } from '../../api/session'
 import { store } from '../outbox/outbox'
 
 export type Followed = components['schemas']['ReportOut']
@@ -49,6 +50,7 @@ export const withdraw = (id: string) => asked<components['schemas']['DoneOut']>(
 /** As an address for an image: the token goes into a header, which an image of itself cannot send. */
 export async function photo(id: string, photoId: string): Promise<string | null> {
   const token = await tokenOf(id)
+  if (token === null) await keeper.fresh()
   const answer = await fetch(`/api/v1${path(id, `/photos/${encodeURIComponent(photoId)}?small=true`)}`, {
     headers: token ? { 'X-Report-Token': token } : {},
   }).catch(() => null)

@@ -75,9 +75,12 @@ async function begin(): Promise<void> {
   // The cockpit and this page share their cookie: whoever is logged in there need not do it again.
   if (localStorage.getItem('linhub.known') !== null) {
     try {
-      await remember(await api.me())
-      await learn()
-      return
+      const now = await api.me()
+      if (!now.must_change) {
+        await remember(now)
+        await learn()
+        return
+      }
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
     }
@@ -98,11 +101,17 @@ async function confirm(): Promise<void> {
   }
 }
 
-/** Raises ApiError. */
-async function login(username: string, password: string): Promise<void> {
-  const session = await api.login(username, password)
+/** Somebody who must choose a password of their own first, and is let in by `enter` then. Raises ApiError. */
+async function login(username: string, password: string): Promise<User | null> {
+  const { user: now } = await api.login(username, password)
+  if (now.must_change) return now
+  await enter(now)
+  return null
+}
+
+async function enter(now: User): Promise<void> {
   localStorage.setItem('linhub.known', '1')
-  await remember(session.user)
+  await remember(now)
   await learn()
   void kick()
 }
@@ -141,5 +150,5 @@ if (typeof addEventListener !== 'undefined') {
 }
 
 export function useSession() {
-  return { user, community, standing, begin, login, logout, expire, confirm }
+  return { user, community, standing, begin, login, enter, logout, expire, confirm }
 }
