@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from services.api import cursor
+from services.api.auth import unauthorised
 from services.api.models import Problem
 from services.api.problems import ApiError
 from services.domain.access import Principal
@@ -57,8 +58,10 @@ AsAccount = Annotated[
 
 
 def meant_by(account: str | None, who: Principal | None) -> None:
-    """Raises ApiError 412."""
-    if account is not None and (who is None or account != who.id):
+    """Raises ApiError 401 where nobody is logged in: a renewed session sends it yet; 412 where somebody else is."""
+    if account is not None and who is None:
+        raise unauthorised("登录已过期，请重新登录后发送 · the login has ended; log in again to send it")
+    if account is not None and who is not None and account != who.id:
         raise ApiError(
             HTTPStatus.PRECONDITION_FAILED,
             "这是另一个账号的操作，请用该账号登录后再发送 · another account did this; log in as that one to send it",

@@ -21,6 +21,7 @@ from services.api.pairing import new_code, qr, shown
 from services.api.problems import ApiError, not_found
 from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.store import access
+from services.api.tenancy import SERVICE
 
 router = APIRouter(prefix=f"{PREFIX}/displays", tags=["displays 屏幕"], responses=PROBLEMS)
 
@@ -57,7 +58,8 @@ async def ask(request: Request, context: Ctx) -> PairingOut:
     if wait_s:
         raise _too_many(wait_s)
     id, secret = uuid4(), new_secret()
-    async with context.database.write() as connection:
+    # A screen that nobody has paired yet belongs to no community.
+    async with context.database.write(as_=SERVICE) as connection:
         if await access.open_pairings(connection) >= MOST_OPEN:
             raise _too_many(60)
         until = None
@@ -81,7 +83,8 @@ async def claim(pairing_id: UUID, body: ClaimIn, request: Request, response: Res
     """By the screen that asked, with its secret. `paired` sets its cookie; asked again within the ten minutes, it sets
     another, for an answer may be lost with the power."""
     address = address_of(request)
-    async with context.database.write() as connection:
+    # Whose screen it has become, only the row says that its secret opens.
+    async with context.database.write(as_=SERVICE) as connection:
         row = await access.pairing(connection, pairing_id)
         if row is None or not hmac.compare_digest(row["secret_hash"], hashed(body.secret)):
             raise not_found("pairing", pairing_id)

@@ -18,6 +18,7 @@ from services.api.reports import category_named, title_of
 from services.api.routes.common import PREFIX, PROBLEMS
 from services.api.shapes import label
 from services.api.store import communities as store
+from services.api.tenancy import SERVICE, Scope, public
 from services.domain.orders import Source
 from services.domain.reports import Spot, Step, same, stage
 from services.domain.reports.categories import Within
@@ -82,7 +83,8 @@ class ToldPage(Model):
 
 @router.get("/report-communities", summary="可上报的社区 Where one can report", dependencies=[open_to_all()])
 async def report_communities(context: Ctx, response: Response) -> list[ReportCommunityOut]:
-    async with context.database.read() as connection:
+    # Whoever asks is nobody yet; which communities there are, is no secret.
+    async with context.database.read(as_=SERVICE) as connection:
         rows = await store.communities(connection)
     response.headers["Cache-Control"] = "public, max-age=600"
     return [ReportCommunityOut(**{name: row[name] for name in ReportCommunityOut.model_fields}) for row in rows]
@@ -91,7 +93,7 @@ async def report_communities(context: Ctx, response: Response) -> list[ReportCom
 @router.get("/communities/{community_id}/report-places", summary="上报用平面图 The plan to point at")
 async def report_places(community_id: str, context: Ctx, ticket: Somebody) -> ReportPlacesOut:
     """Buildings and ground, as anybody sees them who walks through: no devices, homes or people."""
-    async with context.database.read() as connection:
+    async with context.database.read(as_=public(community_id)) as connection:
         community = await community_of(connection, ticket, community_id)
         drawn, buildings = await store.plan(connection, community_id)
     fields = ReportBuildingOut.model_fields
@@ -119,7 +121,8 @@ async def told(
     nothing that a sensor told."""
     asked, now = category_named(category), context.clock.now()
     found: dict[object, ToldOut] = {}
-    async with context.database.consistent() as connection:
+    # What neighbours told is looked for, so the reader's own home is no bound; what is told of it names nobody.
+    async with context.database.consistent(as_=Scope(community=community_id)) as connection:
         await community_of(connection, ticket, community_id)
         if asked.within in _PRIVATE:
             return ToldPage(items=[])

@@ -24,7 +24,7 @@ import type {
   Snapshot,
   User,
 } from './types'
-import { keeper } from './session'
+import { keeper, lifeOf } from './session'
 
 export const BASE = '/api/v1'
 
@@ -44,6 +44,8 @@ export class ApiError extends Error {
 export interface Answer<T> {
   data: T
   etag: string | null
+  /** The server's clock, as HTTP writes it. */
+  date: string | null
 }
 
 export interface CallOptions {
@@ -78,8 +80,12 @@ export async function request<T>(
     return await once<T>(method, path, options)
   } catch (error) {
     // Once, and only where the server has not taken anything in: a 401 comes before everything else.
-    const ended = error instanceof ApiError && error.status === 401 && sentAt !== null
-    if (!ended || !(await keeper.again(sentAt).catch(() => false))) throw error
+    if (!(error instanceof ApiError) || error.status !== 401 || !keeper.mayBeEnd(sentAt)) throw error
+    const renewed = await keeper.again(sentAt).catch((failure: unknown) => {
+      // Not asked is not refused: whoever cannot reach the server is not thrown out by that.
+      throw new ApiError(0, { title: 'unreachable', status: 0, detail: String(failure) })
+    })
+    if (!renewed) throw error
     return once<T>(method, path, options)
   }
 }
@@ -113,6 +119,7 @@ async function once<T>(method: string, path: string, options: CallOptions): Prom
     return {
       data: (text && json ? JSON.parse(text) : text || undefined) as T,
       etag: answer.headers.get('ETag'),
+      date: answer.headers.get('Date'),
     }
   }
   throw new ApiError(
@@ -144,11 +151,14 @@ const id = encodeURIComponent
 
 export const api = {
   login: async (username: string, password: string) => {
-    const session = await call<Session>('POST', '/auth/login', { body: { username, password } })
-    keeper.learn(session.expires_at)
-    return session
+    const answer = await request<Session>('POST', '/auth/login', { body: { username, password } })
+    keeper.learn(lifeOf(answer.data.expires_at, answer.date))
+    return answer.data
   },
-  logout: () => call<undefined>('POST', '/auth/logout'),
+  logout: async () => {
+    await call<undefined>('POST', '/auth/logout')
+    keeper.forget()
+  },
   me: () => call<User>('GET', '/auth/me'),
   catalogue: () => call<Catalogue>('GET', '/catalogue'),
   communities: async () => {

@@ -9,48 +9,86 @@ const UNTIL = 'linhub.until'
 const AHEAD_MS = 60_000
 const LIMIT_MS = 20_000
 
+/** The end of the access cookie by this machine's clock, epoch ms, and how long one lives. */
+export interface Known {
+  until: number
+  life: number
+}
+
 /** What the page of the world around it needs here; tests put others in. */
 export interface Ports {
   now(): number
   get(key: string): string | null
-  set(key: string, value: string): void
-  /** Runs alone among all tabs. */
+  /** null: forgotten. */
+  set(key: string, value: string | null): void
+  /** Runs alone among all tabs and the worker. */
   alone<T>(work: () => Promise<T>): Promise<T>
-  /** The new end, epoch ms; null: the session is over. Throws where there was no answer. */
+  /** How long the new access cookie lives, ms; null: the session is over. Throws where there was no answer. */
   renew(): Promise<number | null>
 }
 
 export class Keeper {
-  constructor(private readonly ports: Ports) {}
+  constructor(
+    private readonly ports: Ports,
+    /** A service worker cannot see what the tabs know: it tries after a 401, whatever it knows itself. */
+    private readonly blind = false,
+  ) {}
 
-  /** The server has just said when the access cookie ends. */
-  learn(expires_at: string): void {
-    this.ports.set(UNTIL, `${Date.parse(expires_at)}`)
+  /** The server has just set an access cookie that lives so long. Its own clock and this one may differ. */
+  learn(life: number): void {
+    this.ports.set(UNTIL, `${this.ports.now() + life}/${life}`)
+  }
+
+  /** Logged out: there is nothing to renew. */
+  forget(): void {
+    this.ports.set(UNTIL, null)
   }
 
   /** Before a call: renews what is about to end. No answer is no harm, the call itself will tell. */
   async fresh(): Promise<void> {
-    const until = this.until()
-    if (until === null || this.ports.now() < until - AHEAD_MS) return
-    await this.again(until).catch(() => false)
+    const known = this.known()
+    if (known === null || !this.ending(known)) return
+    await this.again(known.until).catch(() => false)
   }
 
-  /** After a 401: whether there is something new to try with. `sentAt`: the end that was known when the call was sent. */
+  /** Whether a 401 may be only the end of the access cookie. `sentAt`: the end that was known when it was sent. */
+  mayBeEnd(sentAt: number | null): boolean {
+    return this.blind || sentAt !== null
+  }
+
+  /** After a 401: whether there is something new to try with. Throws where the server gave no answer to that. */
   async again(sentAt: number | null): Promise<boolean> {
     return this.ports.alone(async () => {
-      const until = this.until()
+      const known = this.known()
       // Another tab has renewed while this one waited for its turn.
-      if (until !== null && until !== sentAt && this.ports.now() < until - AHEAD_MS) return true
-      const renewed = await this.ports.renew()
-      if (renewed === null) return false
-      this.ports.set(UNTIL, `${renewed}`)
+      if (known !== null && known.until !== sentAt && !this.ending(known)) return true
+      // Another tab was told that it is over: asking once more would only be refused once more.
+      if (known === null && sentAt !== null) return false
+      const life = await this.ports.renew()
+      if (life === null) {
+        // Somebody may have logged in while this was asked.
+        if (this.until() !== (known?.until ?? null)) return true
+        this.forget()
+        return false
+      }
+      this.learn(life)
       return true
     })
   }
 
   until(): number | null {
-    const known = Number(this.ports.get(UNTIL))
-    return known > 0 ? known : null
+    return this.known()?.until ?? null
+  }
+
+  private known(): Known | null {
+    const [until = 0, life = 0] = (this.ports.get(UNTIL) ?? '').split('/').map(Number)
+    return until > 0 ? { until, life: life > 0 ? life : 10 * AHEAD_MS } : null
+  }
+
+  /** A minute before the end, or a third of its life where that is less. A clock put back must not keep it for ever. */
+  private ending({ until, life }: Known): boolean {
+    const left = until - this.ports.now()
+    return left <= Math.min(AHEAD_MS, life / 3) || left > life + AHEAD_MS
   }
 }
 
@@ -66,24 +104,45 @@ function alone<T>(work: () => Promise<T>): Promise<T> {
   return next
 }
 
-export const keeper = new Keeper({
-  now: Date.now,
-  get: (key) => localStorage.getItem(key),
-  set: (key, value) => localStorage.setItem(key, value),
-  alone,
-  renew: async () => {
-    const answer = await fetch('/api/v1/auth/refresh', {
-      method: 'POST',
-      headers: { 'X-LinHub': '1', Accept: 'application/json' },
-      credentials: 'same-origin',
-      cache: 'no-store',
-      signal: AbortSignal.timeout(LIMIT_MS),
-    })
-    if (answer.status === 401) return null
-    if (!answer.ok) throw new Error(`renewal answered ${answer.status}`)
-    return Date.parse(((await answer.json()) as { expires_at: string }).expires_at)
+/** How long what the server has just given lives, by the server's own clock where it tells it. */
+export function lifeOf(expires_at: string, date: string | null): number {
+  const end = Date.parse(expires_at)
+  const told = date === null ? NaN : Date.parse(date)
+  return end - (Number.isFinite(told) ? told : Date.now())
+}
+
+/** Tabs share it by the browser's storage, which workers have not. */
+const shared = typeof localStorage === 'undefined' ? null : localStorage
+const own = new Map<string, string>()
+
+export const keeper = new Keeper(
+  {
+    now: Date.now,
+    get: (key) => (shared ? shared.getItem(key) : (own.get(key) ?? null)),
+    set: (key, value) => {
+      if (value === null) {
+        shared?.removeItem(key)
+        own.delete(key)
+      } else if (shared) shared.setItem(key, value)
+      else own.set(key, value)
+    },
+    alone,
+    renew: async () => {
+      const answer = await fetch('/api/v1/auth/refresh', {
+        method: 'POST',
+        headers: { 'X-LinHub': '1', Accept: 'application/json' },
+        credentials: 'same-origin',
+        cache: 'no-store',
+        signal: AbortSignal.timeout(LIMIT_MS),
+      })
+      if (answer.status === 401) return null
+      if (!answer.ok) throw new Error(`renewal answered ${answer.status}`)
+      const { expires_at } = (await answer.json()) as { expires_at: string }
+      return lifeOf(expires_at, answer.headers.get('Date'))
+    },
   },
-})
+  shared === null,
+)
 
 /** Renews in time for as long as the page is open, and right after waking: walls stay logged in by this. */
 export function stayLoggedIn(): () => void {
