@@ -43,6 +43,9 @@ structlog.configure(
     ]
 )
 
+# Seeds and services of tests hash passwords by the dozen; what a hash costs in use is a test of its own.
+os.environ.setdefault("LINHUB_PASSWORD_MEMORY_KIB", "1024")
+os.environ.setdefault("LINHUB_PASSWORD_PASSES", "1")
 
 TEST_ACCOUNT = "svc-test"
 TEST_ACL = f"""

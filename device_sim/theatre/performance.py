@@ -67,6 +67,11 @@ class Performance:
     witness: str
     began: datetime
     outcome: Outcome
+    patience: float = 1.0
+
+    def limit(self, seconds: float) -> float:
+        """How long the system may take for what a story gives it so many seconds for."""
+        return seconds * self.patience
 
     def check(self, what: str, ok: bool, found: object = "", *, vital: bool = False) -> None:
         self.outcome.checks.append(Check(what, ok, str(found)))
@@ -87,7 +92,7 @@ class Performance:
 
     async def alert(self, device: str | None, rules: frozenset[str], since: float) -> Json:
         """The alert that must come, within the story's time from `since`."""
-        within = self.story.expected.within_s
+        within = self.limit(self.story.expected.within_s)
 
         async def look() -> Json | None:
             return next((a for a in await self.alerts_of(device) if a["rule_id"] in rules), None)
@@ -123,9 +128,9 @@ class Performance:
                 return []
             return [await self.api.get(f"orders/{alert['order_id']}", as_user=self.witness)]
 
-        found = await until(asyncio.get_running_loop().time() + ORDER_S, look)
+        found = await until(asyncio.get_running_loop().time() + self.limit(ORDER_S), look)
         if not found and alert["held"] == ["settling"]:
-            found = await until(asyncio.get_running_loop().time() + SETTLING_S, look)
+            found = await until(asyncio.get_running_loop().time() + self.limit(SETTLING_S), look)
         why = f", held: {', '.join(alert['held'])}" if alert["held"] else ""
         what = found[0]["number"] if found else f"none was opened{why}"
         self.check(f"{alert['rule_id']}: an order", bool(found), what, vital=True)
@@ -143,9 +148,10 @@ class Performance:
                 ]
                 return bool(found) and found == ["done"] * len(found)
 
-            done = await until(asyncio.get_running_loop().time() + COMMAND_S, look)
+            within = self.limit(COMMAND_S)
+            done = await until(asyncio.get_running_loop().time() + within, look)
             said = ", ".join(f"{c['device_id']} {c['name']}: {c['state']}" for c in await self.commands(alert))
-            self.check(f"{device}: {name} is carried out within {COMMAND_S:g} s", bool(done), said or "no command")
+            self.check(f"{device}: {name} is carried out within {within:g} s", bool(done), said or "no command")
 
     async def commands(self, alert: Json) -> list[Json]:
         """Of every run of a plan that the alert set off."""
@@ -229,7 +235,7 @@ class Performance:
             found = await self.orders()
             return found if [item["id"] for item in found] == [order["id"]] else []
 
-        await until(asyncio.get_running_loop().time() + ORDER_S, look)
+        await until(asyncio.get_running_loop().time() + self.limit(ORDER_S), look)
         found = await self.orders()
         numbers = ", ".join(f"{item['number']} ({item['kind']})" for item in found)
         self.check("exactly one open order", [item["id"] for item in found] == [order["id"]], numbers or "none")
@@ -253,7 +259,7 @@ class Performance:
             now = await self.shared(order)
             return any(now[alert] > was for alert, was in before.items() if alert in now)
 
-        seen = await until(asyncio.get_running_loop().time() + JOIN_S, look)
+        seen = await until(asyncio.get_running_loop().time() + self.limit(JOIN_S), look)
         self.check("the repeat joins", bool(seen), "yes" if seen else "occurrences and last_at stand still")
         now = await self.shared(order)
         self.check("no further alert", set(now) == set(before), f"{len(before)} before, {len(now)} now")
@@ -324,9 +330,19 @@ def witness_of(accounts: Mapping[str, AccountInfo]) -> str:
 
 
 async def perform(
-    api: Api, story: Story, community: str, broker: Broker, credentials: Mapping[str, str], held: Held | None = None
+    api: Api,
+    story: Story,
+    community: str,
+    broker: Broker,
+    credentials: Mapping[str, str],
+    held: Held | None = None,
+    *,
+    patience: float = 1.0,
 ) -> Outcome:
-    """One performance, start to end. Raises Unreachable; what went wrong otherwise is in the outcome."""
+    """One performance, start to end. Raises Unreachable; what went wrong otherwise is in the outcome.
+
+    `patience`: every limit of time is so many times longer, for machines that do much else.
+    """
     outcome = Outcome(story.name)
     stage: WireStage | None = None
     try:
@@ -335,10 +351,17 @@ async def perform(
         began = datetime.fromtimestamp(time.time()).astimezone()
         outcome.devices = chosen.ids
         stage = WireStage(
-            broker, community, credentials, chosen.gateways, held, kinds=chosen.kinds, with_status=story.need.status
+            broker,
+            community,
+            credentials,
+            chosen.gateways,
+            held,
+            kinds=chosen.kinds,
+            with_status=story.need.status,
+            patience=patience,
         )
         await stage.open(chosen.ids)
-        await Performance(api, story, chosen, stage, witness, began, outcome).play()
+        await Performance(api, story, chosen, stage, witness, began, outcome, patience).play()
     except Stopped:
         pass
     except ApiRefused as error:

@@ -35,10 +35,12 @@ class WireStage:
         *,
         kinds: Mapping[str, str] | None = None,
         with_status: bool = False,
+        patience: float = 1.0,
     ) -> None:
         self._broker, self._community, self._credentials = broker, community, credentials
         self._gateways, self._held, self._with_status = gateways, held, with_status
         self._kinds = kinds or {}
+        self._ack_s = ACK_S * patience
         self._uplinks: dict[str, Uplink] = {}
         self._ticking: asyncio.Task[None] | None = None
 
@@ -116,10 +118,10 @@ class WireStage:
         items: dict[str, Any] | list[dict[str, Any]] = body if speaker == device else [{"device": device, **body}]
         message_id = uplink.send(channel, items, urgent=channel == "event")
         try:
-            stored = await uplink.stored(message_id, ACK_S)
+            stored = await uplink.stored(message_id, self._ack_s)
         except TimeoutError:
             raise StoryError(
-                f"{device}: {channel} was not acknowledged within {ACK_S:g} s; is services/ingest running?"
+                f"{device}: {channel} was not acknowledged within {self._ack_s:g} s; is services/ingest running?"
             ) from None
         if not stored:
             raise StoryError(f"{device}: {channel} was rejected: {uplink.rejections.get(message_id, '')}")

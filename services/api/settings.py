@@ -9,9 +9,10 @@ from pydantic import Field, SecretStr, field_validator
 from services.api.evidence_settings import EvidenceSettings
 from services.api.identity.lifetimes import lifetimes
 from services.api.identity.tokens import MOST_ACCESS_S
+from services.api.password_settings import PasswordSettings
 
 
-class ApiSettings(EvidenceSettings):
+class ApiSettings(EvidenceSettings, PasswordSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
     forwarded_allow_ips: str = "127.0.0.1"
@@ -45,9 +46,6 @@ class ApiSettings(EvidenceSettings):
     """Where people reach this system from outside: the way back from another place of login, and an origin of ours."""
     login_contact: str = Field(default="", max_length=100)
     """Whom somebody who is locked out can ask, as it stands on the login page: a name and a telephone number."""
-    password_memory_kib: int = Field(default=65536, ge=1024)
-    password_passes: int = Field(default=3, ge=1)
-    """What a hash of a password costs. Stored ones are made anew with these at the next login."""
     oidc_issuer: str = Field(default="", pattern=r"^$|^https://|^http://(127\.0\.0\.1|localhost)[:/]")
     """Another place of login, by OpenID Connect; empty: none."""
     oidc_client_id: str = ""

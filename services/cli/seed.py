@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -17,9 +16,6 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
-from pwdlib.hashers.argon2 import Argon2Hasher
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +28,9 @@ from services.adapters.plans.store import take_over_defaults
 from services.adapters.queries import Queries
 from services.adapters.registry import RegistryError, import_community
 from services.adapters.rosters import horizon, make_shifts, patterns, put_pattern, zone_of
+from services.adapters.settings import from_environment
+from services.api.identity.hashing import Hashing
+from services.api.password_settings import PasswordSettings
 from services.cli.home import database_url as database_of
 from services.cli.home import find_home
 from services.domain.ids import DeviceId
@@ -193,18 +192,18 @@ def fits(secret: str, hashed: str) -> bool:
 
 
 async def _password_hashes(connection: asyncpg.Connection[Any], passwords: Mapping[str, str]) -> dict[str, str]:
-    hasher = PasswordHash((Argon2Hasher(),))
+    """The stored hash where it fits the password, whatever it cost."""
+    cost = from_environment(PasswordSettings)
+    hashing = Hashing(cost.password_memory_kib, cost.password_passes)
     rows = await connection.fetch(Q["stored_passwords"], list(passwords))
     stored: dict[str, str] = {row["username"]: row["password_hash"] for row in rows}
 
-    def hashed(username: str, password: str) -> str:
-        with contextlib.suppress(UnknownHashError, KeyError):
-            if hasher.verify(password, stored[username]):
-                return stored[username]
-        return hasher.hash(password)
+    async def hashed(name: str, password: str) -> str:
+        fits_it = name in stored and (await hashing.matches(password, stored[name]))[0]
+        return stored[name] if fits_it else await hashing.hash(password)
 
     # One after the other: each takes 64 MiB while it lasts.
-    return {name: await asyncio.to_thread(hashed, name, password) for name, password in passwords.items()}
+    return {name: await hashed(name, password) for name, password in passwords.items()}
 
 
 def _read(path: Path) -> dict[str, str]:

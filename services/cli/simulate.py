@@ -35,8 +35,13 @@ from services.cli.home import find_home
 PASSED, FAILED, CANNOT = 0, 1, 2
 
 
-async def play(places: Places, stories: Sequence[Story], home: Path | None, console: Console) -> list[Outcome]:
-    """One after the other, each on a line as it ends. Raises Unreachable, ApiRefused, StoryError."""
+async def play(
+    places: Places, stories: Sequence[Story], home: Path | None, console: Console, *, patience: float = 1.0
+) -> list[Outcome]:
+    """One after the other, each on a line as it ends, with `patience` times its limits of time.
+
+    Raises Unreachable, ApiRefused, StoryError.
+    """
     try:
         broker = Broker.at(places.mqtt_url)
     except ValueError as error:
@@ -46,7 +51,9 @@ async def play(places: Places, stories: Sequence[Story], home: Path | None, cons
     async with Api(places.api_url, places.accounts) as api:
         for story in stories:
             with console.status(f"{story.label.zh} {story.label.en}"):
-                outcome = await perform(api, story, places.community, broker, places.credentials, held)
+                outcome = await perform(
+                    api, story, places.community, broker, places.credentials, held, patience=patience
+                )
             outcomes.append(outcome)
             passed = outcome.failed is None
             seconds = f"alert after {outcome.alert_s * 1000:.0f} ms" if outcome.alert_s is not None else ""

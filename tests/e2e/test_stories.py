@@ -37,6 +37,8 @@ from tests.ingest_kit import client_prefix
 
 SCALE = 0.05
 START_S = 60.0
+PATIENCE = 4.0
+"""What must come is held to here; how fast it comes is measured where nothing else runs."""
 SECRET_KEY = "a-key-of-more-than-thirty-two-characters"
 
 Run = Callable[[asyncio.Event, Callable[[int], None]], Coroutine[Any, Any, None]]
@@ -94,7 +96,7 @@ async def fleet(places: Places, home: Path) -> AsyncIterator[Fleet]:
     settings = SimSettings(mqtt_url=places.mqtt_url, home=home, preset=places.community, scale=SCALE)
     life = asyncio.create_task(simulator.run(settings, stop, set_out.set_result))
     try:
-        living: Fleet = await asyncio.wait_for(set_out, 10)
+        living: Fleet = await asyncio.wait_for(set_out, START_S)
         async with asyncio.timeout(START_S):
             while living.progress.traffic.connected < living.progress.stations or living.spooled > 5:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
@@ -120,7 +122,7 @@ async def valve_of_that_flat_is_closed(places: Places, alarm: str) -> None:
             device = await api.get(f"devices/{meter}", as_user=desk)
             return bool(device["kind"] == "gas_meter" and device["values"].get("valve") == 1.0)
 
-        assert await until(asyncio.get_running_loop().time() + 10, closed)
+        assert await until(asyncio.get_running_loop().time() + START_S, closed)
 
 
 BESIDE = frozenset({"elder_fall", "sos", "vitals_high", "band_removed", "bin_overflow", "manhole_open", "ebike_in_lift",
@@ -137,7 +139,7 @@ async def told(places: Places, stories: Sequence[Story], home: Path) -> tuple[li
     """Their outcomes, and what is printed of them."""
     said = io.StringIO()
     console = Console(file=said, width=160)
-    outcomes = await play(places, [shortened(story) for story in stories], home, console)
+    outcomes = await play(places, [shortened(story) for story in stories], home, console, patience=PATIENCE)
     show_failures(outcomes, console)
     return outcomes, said.getvalue()
 
@@ -168,7 +170,7 @@ async def test_stories_beside_a_living_fleet_each_cause_the_alert_and_the_order_
 async def test_story_told_again_chooses_another_device(database_url: str, mqtt: Mqtt, home: Path) -> None:
     said = Console(file=io.StringIO(), width=160)
     async with system(database_url, mqtt, home) as places:
-        outcomes = await play(places, [BY_NAME["sos"]] * 3, home, said)
+        outcomes = await play(places, [BY_NAME["sos"]] * 3, home, said, patience=PATIENCE)
     assert [outcome.failed for outcome in outcomes] == [None] * 3
     assert len({outcome.devices[0] for outcome in outcomes}) == 3
 

@@ -26,6 +26,9 @@ from tests.contract.compose import OURS, environment, interpolate, load, stage
 
 SERVICES: dict[str, Any] = load()["services"]
 VALUES = {name: new_secret() for name in SECRETS} | {"LINHUB_SIM_SCALE": "0.01"}
+CHEAP = {name: value for name, value in os.environ.items() if name.startswith("LINHUB_PASSWORD_")}
+API_LOGIN = f"linhub_api_{new_secret()[:12].lower()}"
+"""Logins belong to the cluster, which other tests share."""
 LASTING = ("ingest", "alerts", "api")
 
 
@@ -66,6 +69,11 @@ class Machine:
             assert bool(broker.username) == (name not in {"simulator", "identity"})
             anonymous = f"mqtt://{self._mqtt.host}:{port}"
             replaced["LINHUB_MQTT_URL"] = self._mqtt.account_url(broker.username) if broker.username else anonymous
+        if "LINHUB_API_DATABASE_URL" in told:
+            api, server = urlsplit(told["LINHUB_API_DATABASE_URL"]), urlsplit(self._database_url)
+            assert (api.username, api.hostname, api.path) == ("linhub_api", "database", "/linhub")
+            here = f"{API_LOGIN}:{api.password}@{server.hostname}:{server.port}"
+            replaced["LINHUB_API_DATABASE_URL"] = server._replace(netloc=here).geturl()
         return told | {variable: value for variable, value in replaced.items() if variable in told}
 
     def start(self, name: str, port: int = 0) -> subprocess.Popen[bytes]:
@@ -74,7 +82,7 @@ class Machine:
         program, *arguments = [interpolate(word, VALUES) for word in service["command"]]
         assert program == "python"
         arguments = [str(self.passwords) if word == "/mosquitto/identity/passwords" else word for word in arguments]
-        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self._image), "PYTHONDONTWRITEBYTECODE": "1"}
+        clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self._image), "PYTHONDONTWRITEBYTECODE": "1"} | CHEAP
         with self.log(name).open("wb") as sink:
             process = subprocess.Popen(
                 [sys.executable, *arguments],

@@ -40,10 +40,10 @@ async def storm(performance: Performance) -> None:
         await p.stage.event(cover, "displaced", {"tilt": TILT}, p.stage.now_ms())
     call_s, seen_s, call = await _call(p, button)
     await falling
-    alerts = await _raised(p, {*meters, *covers}, since + GRACE_S + SPREAD_S + RAISED_S)
+    alerts = await _raised(p, {*meters, *covers}, since + GRACE_S + SPREAD_S + p.limit(RAISED_S))
     _nothing_lost(p, alerts, meters, covers)
     orders = await _orders(p, alerts, {*gateways, *meters, *covers})
-    within_s = p.story.expected.within_s
+    within_s = p.limit(p.story.expected.within_s)
     p.check(
         f"the call for help in the middle of {len(alerts)} alerts has its order within {within_s:g} s",
         call_s <= within_s,
@@ -163,7 +163,7 @@ async def _back(
     async def look() -> bool:
         return not ids & {alert["id"] for alert in await _alerts(p)}
 
-    done = await until(asyncio.get_running_loop().time() + CLEAR_S, look)
+    done = await until(asyncio.get_running_loop().time() + p.limit(CLEAR_S), look)
     left = len(ids & {alert["id"] for alert in await _alerts(p)})
     p.check(f"{len(ids)} alerts clear when the bus is back", bool(done), f"{left} left")
     states = Counter([(await p.api.get(f"orders/{id}", as_user=p.witness))["state"] for id in orders])
