@@ -291,7 +291,9 @@ $$;
 -- Lines of an export, a page of one device: id, time in UTC to the millisecond, and the values asked for, by commas.
 CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integer[], p_after timestamptz,
                                p_to timestamptz, p_limit integer)
-    RETURNS TABLE (line text) LANGUAGE sql STABLE AS $$
+    RETURNS TABLE (line text) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
     SELECT d.id || ',' || to_char(r.ts AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ','
            || array_to_string(ARRAY(SELECT r.vals[s.slot] FROM unnest(p_slots) WITH ORDINALITY AS s (slot, n)
                                     ORDER BY s.n), ',', '')
@@ -302,7 +304,8 @@ CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integ
         ORDER BY x.ts LIMIT p_limit
     ) AS r
     WHERE d.device_no = p_device AND d.community_id = p_community
-    ORDER BY r.ts
+    ORDER BY r.ts;
+END
 $$;
 
 CREATE INDEX work_order_closed ON work_order (community_id, closed_at) WHERE closed_at IS NOT NULL;

@@ -281,6 +281,8 @@ $$;
 
 -- Without a tenant: read by all.
 GRANT SELECT ON street, catalogue_metric, ingest_ledger, worker_lease TO linhub_tenant;
+-- Made with its asker's rights: the policies of the places behind it hold.
+GRANT SELECT ON registry_place TO linhub_tenant;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO linhub_tenant;
 REVOKE ALL ON SEQUENCE outbox_seq FROM linhub_tenant;
 
@@ -317,7 +319,7 @@ BEGIN
     FOR v_function IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proname IN (
-            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_export', 'states_at',
+            'audit_append', 'outbox_append', 'rollup_of', 'meter_of', 'readings_of', 'readings_lines', 'states_at',
             'curve_gauge', 'curve_counter', 'curve_level')
         ORDER BY proname
     LOOP
@@ -341,6 +343,17 @@ BEGIN
         RETURN QUERY SELECT s.* FROM device d JOIN device_state s USING (device_no)
                      WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community;
     END IF;
+END
+$$;
+
+-- What devices of a community said, after `p_after`.
+CREATE FUNCTION device_events(p_community text, p_devices integer[], p_after timestamptz)
+RETURNS SETOF device_event LANGUAGE plpgsql STABLE ROWS 200
+SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    PERFORM tenant_must_hold(p_community);
+    RETURN QUERY SELECT e.* FROM device_event e JOIN device d USING (device_no)
+                 WHERE e.device_no = ANY (p_devices) AND e.ts > p_after AND d.community_id = p_community;
 END
 $$;
 

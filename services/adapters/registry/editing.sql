@@ -37,7 +37,7 @@ SELECT (SELECT count(*) FROM compound WHERE community_id = $1)::integer AS compo
        (SELECT count(*) FROM device WHERE community_id = $1 AND retired_at IS NOT NULL)::integer AS retired,
        (SELECT count(*) FROM device WHERE community_id = $1 AND retired_at IS NULL AND x = 0 AND y = 0)::integer
            AS unplaced,
-       (SELECT count(*) FROM device AS d LEFT JOIN device_state AS s ON s.device_no = d.device_no
+       (SELECT count(*) FROM device AS d LEFT JOIN device_states($1) AS s ON s.device_no = d.device_no
         WHERE d.community_id = $1 AND d.retired_at IS NULL AND s.online IS NOT TRUE)::integer AS offline
 
 -- name: community_full
@@ -188,7 +188,7 @@ FROM device AS d
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN building AS b ON b.id = d.building_id
 LEFT JOIN device_credential AS c ON c.device_no = d.device_no
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device_states($1) AS s ON s.device_no = d.device_no
 WHERE d.community_id = $1
   AND ($2::text IS NULL OR d.id > $2)
   AND ($3::text[] IS NULL OR d.id = ANY ($3))
@@ -209,7 +209,7 @@ SELECT count(*)::integer
 FROM device AS d
 LEFT JOIN device AS g ON g.device_no = d.gateway_no
 LEFT JOIN building AS b ON b.id = d.building_id
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device_states($1) AS s ON s.device_no = d.device_no
 WHERE d.community_id = $1
   AND ($2::text IS NULL OR d.kind = $2)
   AND ($3::text IS NULL OR d.building_id = $3)

@@ -73,14 +73,18 @@ ORDER BY bucket
 -- name: states_of_kinds
 SELECT d.device_no, d.id, d.kind, d.name, d.place, d.tags, coalesce(s.online, false) AS online, s.last_seen_at, s.vals,
        s.vals_ts, s.last_event, s.last_event_ts
-FROM device AS d LEFT JOIN device_state AS s ON s.device_no = d.device_no
+FROM device AS d
+LEFT JOIN device_states($1, ARRAY(SELECT one.device_no FROM device AS one
+                                  WHERE one.community_id = $1 AND one.kind = ANY ($2::text[]))) AS s
+    ON s.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL AND d.kind = ANY ($2::text[])
 ORDER BY d.id
 
 -- name: sum_now
 SELECT sum(s.vals[metric_slot($2, $3)]) AS total, max(s.vals_ts) AS ts, count(*) AS heard
-FROM device AS d JOIN device_state AS s ON s.device_no = d.device_no
-WHERE d.community_id = $1 AND d.kind = $2 AND d.retired_at IS NULL AND s.online AND s.vals_ts >= $4
+FROM device_states($1, ARRAY(SELECT d.device_no FROM device AS d
+                             WHERE d.community_id = $1 AND d.kind = $2 AND d.retired_at IS NULL)) AS s
+WHERE s.online AND s.vals_ts >= $4
   AND s.vals[metric_slot($2, $3)] IS NOT NULL
 
 -- name: quarters_sum

@@ -44,6 +44,7 @@ from services.api.registry_models import (
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.rules import etag, expected_version
 from services.api.store import system
+from services.api.tenancy import SERVICE
 from services.domain.access import Permission
 from services.domain.ids import CommunityId, partition_of
 from services.domain.places import FIELDS, PlaceRow, PlaceSort, check_places
@@ -89,7 +90,8 @@ async def add_community(
         )
     _check_zone(body.timezone)
     street = "street-" + sha256(f"{body.city}|{body.district}|{body.street}".encode()).hexdigest()[:12]
-    async with context.database.write() as connection:
+    # A community and its street belong to nobody while they are not there.
+    async with context.database.write(as_=SERVICE) as connection:
         asked = body.model_dump_json()
         if await connection.fetchrow(E["community_full"], body.id) is not None:
             if await same_as_before(connection, who, body.id, key, asked) is not None:
@@ -173,7 +175,8 @@ async def remove_community(
 ) -> None:
     """Refused while anything stands on it: places, devices, people, accounts, orders."""
     who, seen = ticket.principal, expected_version(request)
-    async with context.database.write() as connection:
+    # What stands on it is counted whole, also what this account may not see.
+    async with context.database.write(as_=SERVICE) as connection:
         await community_in_scope(connection, who, community_id)
         version = (await connection.fetchrow(E["lock_community"], community_id))["version"]
         if version != seen:

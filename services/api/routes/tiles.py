@@ -16,6 +16,7 @@ from services.api.forecast_models import ForecastOut, ForecastsOut
 from services.api.guard import community_in_scope, needs
 from services.api.problems import not_found
 from services.api.routes.common import PREFIX, PROBLEMS, tagged
+from services.api.tenancy import Scope
 from services.api.tile_models import TilesOut
 from services.domain.access import Permission
 
@@ -31,7 +32,8 @@ async def all_tiles(
         await community_in_scope(connection, ticket.principal, community_id)
 
     async def compute() -> bytes:
-        async with context.database.consistent() as connection:
+        # Shared with all who ask: in no narrower scope than the community's, whoever was first.
+        async with context.database.consistent(as_=Scope(community=community_id)) as connection:
             return (await tiles.tiles(connection, community_id, datetime.now(UTC))).model_dump_json().encode()
 
     return tagged(request, await context.tiles.get(("tiles", community_id), compute))
@@ -47,7 +49,8 @@ async def forecasts(
 
     async def compute() -> bytes:
         now = datetime.now(UTC)
-        async with context.database.consistent() as connection:
+        # Shared with all who ask: in no narrower scope than the community's, whoever was first.
+        async with context.database.consistent(as_=Scope(community=community_id)) as connection:
             items = [
                 await forecasting.shown(connection, community_id, curve.name, now, points=False) for curve in CURVES
             ]
@@ -67,7 +70,8 @@ async def forecast(
         raise not_found("forecast", name)
 
     async def compute() -> bytes:
-        async with context.database.consistent() as connection:
+        # Shared with all who ask: in no narrower scope than the community's, whoever was first.
+        async with context.database.consistent(as_=Scope(community=community_id)) as connection:
             found = await forecasting.shown(connection, community_id, name, datetime.now(UTC), points=True)
         return found.model_dump_json().encode()
 

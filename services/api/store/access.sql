@@ -113,7 +113,7 @@ RETURNING id
 -- name: displays
 SELECT d.id, d.community_id, d.name, d.place, d.version, d.paired_at, u.display_name AS paired_by, d.last_seen_at,
        host(d.last_seen_from) AS address, d.build, d.expires_at, d.revoked_at, r.display_name AS revoked_by,
-       d.secret_hash IS NULL AS waiting
+       d.last_seen_at IS NULL AS waiting
 FROM display AS d LEFT JOIN app_user AS u ON u.id = d.paired_by LEFT JOIN app_user AS r ON r.id = d.revoked_by
 WHERE d.community_id = $1 AND ($2 OR d.revoked_at IS NULL)
   AND ($3::timestamptz IS NULL OR (d.paired_at, d.id) < ($3, $4::uuid))
@@ -123,7 +123,7 @@ LIMIT $5
 -- name: display
 SELECT d.id, d.community_id, d.name, d.place, d.version, d.paired_at, u.display_name AS paired_by, d.last_seen_at,
        host(d.last_seen_from) AS address, d.build, d.expires_at, d.revoked_at, r.display_name AS revoked_by,
-       d.secret_hash IS NULL AS waiting, d.user_id
+       d.last_seen_at IS NULL AS waiting, d.user_id
 FROM display AS d LEFT JOIN app_user AS u ON u.id = d.paired_by LEFT JOIN app_user AS r ON r.id = d.revoked_by
 WHERE d.id = $1
 

@@ -29,7 +29,11 @@ ORDER BY p.id
 SELECT d.device_no, d.id, d.kind, d.person_id, d.household_id, s.online, s.vals, s.vals_ts, s.last_event,
        s.last_event_ts, consents_now(k.vitals, k.location) AS consents
 FROM device AS d
-LEFT JOIN device_state AS s ON s.device_no = d.device_no
+LEFT JOIN device_states($1, ARRAY(
+    SELECT one.device_no FROM device AS one
+    WHERE one.community_id = $1
+      AND (one.person_id = ANY ($2::text[]) OR one.household_id = ANY ($3::text[]) AND one.kind = ANY ($4::text[]))
+)) AS s ON s.device_no = d.device_no
 LEFT JOIN device_consent AS k ON k.device_no = d.device_no
 WHERE d.community_id = $1 AND d.retired_at IS NULL
   AND (d.person_id = ANY ($2::text[]) OR d.household_id = ANY ($3::text[]) AND d.kind = ANY ($4::text[]))
@@ -55,8 +59,9 @@ WHERE p.id = $1 AND p.erased_at IS NULL
 
 -- name: life_events
 SELECT e.ts AS at, d.kind, e.event
-FROM device_event AS e JOIN device AS d ON d.device_no = e.device_no
-WHERE e.device_no = ANY ($1::integer[]) AND e.ts > $2
+FROM (SELECT DISTINCT community_id FROM device WHERE device_no = ANY ($1::integer[])) AS c
+CROSS JOIN LATERAL device_events(c.community_id, $1::integer[], $2) AS e
+JOIN device AS d ON d.device_no = e.device_no
 ORDER BY e.ts DESC LIMIT 200
 
 -- name: life_alerts
@@ -84,10 +89,10 @@ WHERE c.person_id = $1
 GROUP BY c.id ORDER BY c.position, c.created_at
 
 -- name: half_hours
-SELECT time_bucket('30 minutes', r.ts) AS bucket, avg(r.vals[$4]) AS value
-FROM reading AS r
-WHERE r.device_no = $1 AND r.ts >= $2 AND r.ts < $3 AND r.vals[$4] IS NOT NULL
-GROUP BY 1 ORDER BY 1
+SELECT r.bucket, r.value
+FROM device AS d
+CROSS JOIN LATERAL readings_mean(d.community_id, ARRAY[d.device_no], $2, $3, interval '30 minutes', $4) AS r
+WHERE d.device_no = $1 ORDER BY 1
 
 -- name: bands_of_community
 SELECT d.device_no
