@@ -165,7 +165,7 @@ class ServiceProcess:
         return await self.exit_code()
 
     async def exit_code(self) -> int:
-        code = await asyncio.wait_for(self._running.wait(), 20)
+        code = await asyncio.wait_for(self._running.wait(), 60)
         if self._reading is not None:
             await self._reading
         return code
