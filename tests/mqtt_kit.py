@@ -53,7 +53,7 @@ class Running:
         except AssertionError:
             raise AssertionError(f"{self.subscriber.waiting} of {count} have arrived: {self.said}") from None
 
-    async def collect(self, count: int, within_s: float = 15.0) -> list[Inbound]:
+    async def collect(self, count: int, within_s: float = 60.0) -> list[Inbound]:
         """The next `count`, not acknowledged."""
         got: list[Inbound] = []
         async with asyncio.timeout(within_s):

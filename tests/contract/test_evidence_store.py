@@ -39,8 +39,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
-        httpx.post(f"{address}/moto-api/reset", trust_env=False)
-        assert httpx.put(f"{address}/evidence", trust_env=False).status_code == 200
+        httpx.post(f"{address}/moto-api/reset", trust_env=False, timeout=60)
+        assert httpx.put(f"{address}/evidence", trust_env=False, timeout=60).status_code == 200
     return open_store(url, tmp_path / "spool")
 
 

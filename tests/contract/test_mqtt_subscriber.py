@@ -81,9 +81,9 @@ async def test_receive_takes_at_most_the_limit_and_lingers_for_it(
         assert numbers(await one.subscriber.receive(3)) == [3, 4]
         lingering = asyncio.create_task(one.subscriber.receive(4, linger_s=60))
         await say(wire, f"{home}/d", 4, first=5)
-        assert numbers(await asyncio.wait_for(lingering, 15)) == [5, 6, 7, 8]
+        assert numbers(await asyncio.wait_for(lingering, 60)) == [5, 6, 7, 8]
         await say(wire, f"{home}/d", 1, first=9)
-        assert numbers(await asyncio.wait_for(one.subscriber.receive(4, linger_s=0.05), 15)) == [9]
+        assert numbers(await asyncio.wait_for(one.subscriber.receive(4, linger_s=0.05), 60)) == [9]
         assert one.subscriber.take(10) == []
 
 
@@ -297,7 +297,7 @@ async def test_held_bytes_pause_reading_longer_than_a_keepalive_and_lose_nothing
         assert one.subscriber.waiting == held, "nothing is read"
         got: list[Inbound] = []
         while len(got) < count:
-            more = await asyncio.wait_for(one.subscriber.receive(5), 15)
+            more = await asyncio.wait_for(one.subscriber.receive(5), 60)
             assert one.subscriber.ack(more) == 0
             got += more
         assert numbers(got) == list(range(count))
@@ -318,7 +318,7 @@ async def test_publish_reaches_others_and_close_sends_what_is_left(
         await one.subscriber.close()
         assert numbers(await other.collect(500)) == list(range(500))
         assert one.task is not None
-        await asyncio.wait_for(one.task, 5)
+        await asyncio.wait_for(one.task, 60)
         assert not one.subscriber.ready
 
 
@@ -437,7 +437,7 @@ async def test_close_says_goodbye_and_keeps_the_session(make: Factory, mqtt: Mqt
         await one.ready()
         await one.subscriber.close()
         assert one.task is not None
-        await asyncio.wait_for(one.task, 5)
+        await asyncio.wait_for(one.task, 60)
         assert one.said == [(True, "")]
     await say(wire, f"{home}/d", 3)
     async with subscribing(make, mqtt.url, f"{home}/#", client_id=client_id) as two:
@@ -458,7 +458,7 @@ async def test_session_taken_over_ends_the_run(make: Factory, mqtt: Mqtt, home: 
         async with subscribing(make, mqtt.url, f"{home}/#", client_id=client_id) as two:
             await two.ready()
             with pytest.raises(SessionTakenOver, match=client_id):
-                await asyncio.wait_for(asyncio.shield(one.task), 10)
+                await asyncio.wait_for(asyncio.shield(one.task), 60)
             one.task = None
             assert not one.subscriber.ready
 
