@@ -44,7 +44,6 @@ from services.api.registry_models import (
 from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.rules import etag, expected_version
 from services.api.store import system
-from services.api.tenancy import SERVICE
 from services.domain.access import Permission
 from services.domain.ids import CommunityId, partition_of
 from services.domain.places import FIELDS, PlaceRow, PlaceSort, check_places
