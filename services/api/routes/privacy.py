@@ -109,17 +109,15 @@ async def ask(
     # Counts look into telemetry and sessions, which are no tenant's to read.
     async with context.database.write(as_=SERVICE) as connection:
         scope = await erasing.scope_of(connection, person_id)
-        if not body.dry_run:
-            request_id = made_id(f"{who.id}|{person_id}|erase", key)
-            asked = await erasing.ask(connection, scope, request_id, body.reason, who.id, who.role.value, now)
-            return _erasure(asked)
-    # What would go lies in telemetry and in the books as well, of this person alone, who was within reach.
-    async with context.database.read(as_=SERVICE) as connection:
-        counts = await erasing.counted(connection, scope)
-    return ErasureOut(
-        id=None, person_id=person_id, community_id=row["community_id"], reason=body.reason, state="dry_run",
-        requested_by=who.id, requested_at=now, approved_by=None, approved_at=None, done_at=None, counts=counts,
-    )  # fmt: skip
+        if body.dry_run:
+            return ErasureOut(
+                id=None, person_id=person_id, community_id=row["community_id"], reason=body.reason, state="dry_run",
+                requested_by=who.id, requested_at=now, approved_by=None, approved_at=None, done_at=None,
+                counts=await erasing.counted(connection, scope),
+            )  # fmt: skip
+        request_id = made_id(f"{who.id}|{person_id}|erase", key)
+        asked = await erasing.ask(connection, scope, request_id, body.reason, who.id, who.role.value, now)
+    return _erasure(asked)
 
 
 @router.post(
