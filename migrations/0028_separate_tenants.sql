@@ -276,6 +276,8 @@ $$;
 
 -- Without a tenant: read by all.
 GRANT SELECT ON street, catalogue_metric, ingest_ledger, worker_lease TO linhub_tenant;
+-- A view that asks as its reader: what lies under it is separated.
+GRANT SELECT ON registry_place TO linhub_tenant;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO linhub_tenant;
 REVOKE ALL ON SEQUENCE outbox_seq FROM linhub_tenant;
 
