@@ -235,8 +235,8 @@ async def test_erasing_cannot_be_feigned(database_url: str) -> None:
     connection = await lived(database_url)
     await connection.execute(
         "INSERT INTO evidence (id, community_id, order_id, sort, sha256, original_sha256, media_type, bytes,"
-        " uploaded_at, uploaded_by, uploader_role) SELECT gen_random_uuid(), 'test', id, 'photo', sha256('x'), sha256('x'),"
-        " 'image/jpeg', 1, now(), 'x', 'staff' FROM work_order LIMIT 1"
+        " uploaded_at, uploaded_by, uploader_role) SELECT gen_random_uuid(), 'test', id, 'photo', sha256('x'),"
+        " sha256('x'), 'image/jpeg', 1, now(), 'x', 'staff' FROM work_order LIMIT 1"
     )
     await connection.execute("SELECT audit_append('x', 'admin', 'test', 'x', 'x', '{}')")
     request = uuid.uuid4()
