@@ -258,7 +258,11 @@ async def test_privacy_lists_files_and_replays_ask_for_consent_and_a_purpose(dat
         "url": "/communities/test/replay",
         "params": {"at": (now - timedelta(minutes=1)).isoformat()},
     }
-    earlier = {"url": "/communities/test/replay", "params": {"at": (now - timedelta(minutes=100)).isoformat()}}
+    live: dict[str, Any] = {"url": "/communities/test/states"}
+    earlier: dict[str, Any] = {
+        "url": "/communities/test/replay",
+        "params": {"at": (now - timedelta(minutes=100)).isoformat()},
+    }
     duty, emergency = {"X-Purpose": "duty"}, {"X-Purpose": "emergency"}
     async with api_server(database_url) as url, client(url, "desk") as http:
         for asked in (many, file):
@@ -278,8 +282,8 @@ async def test_privacy_lists_files_and_replays_ask_for_consent_and_a_purpose(dat
         # The very next picture, for whoever has the one before as well.
         after = await http.get("/communities/test/snapshot", headers={"If-None-Match": first.headers["ETag"]})
         assert after.status_code == 200 and "173" not in after.text and "199" not in after.text
-        for one in (then, earlier, {"url": "/communities/test/states"}):
-            assert "173" not in (await http.get(**one)).text  # type: ignore[arg-type]
+        for one in (then, earlier, live):
+            assert "173" not in (await http.get(**one)).text
         assert (await http.get(**many, headers=duty)).status_code == 403
         bare = await http.get(**file, headers=duty)
         assert bare.text.splitlines() == ["device,ts,heart_rate"] and bare.headers["X-Left-Out"] == "1"
