@@ -116,7 +116,7 @@ async def test_export_is_whole_in_both_formats_and_keeps_health_behind_a_purpose
         assert table["power"].to_pylist()[119] == 1.5 * 119 + 1 and table["ts"].to_pylist()[0] == START
         vital = {"kind": "wristband", "metrics": "heart_rate", **SPAN}
         assert (await http.get(path, params=vital)).status_code == 422
-        given = await http.get(path, params={**vital, "purpose": "医生复查"})
+        given = await http.get(path, params={**vital, "purpose": "visit"})
         assert given.text.splitlines()[1] == "test-wristband-1,2026-11-01T16:00:00.000Z,71"
         plain = await http.get(path, params={"kind": "wristband", **SPAN})
         assert "heart_rate" not in plain.text.splitlines()[0]
@@ -124,7 +124,7 @@ async def test_export_is_whole_in_both_formats_and_keeps_health_behind_a_purpose
         "SELECT action, detail ->> 'purpose' AS why FROM audit WHERE action LIKE '%.%' ORDER BY id"
     )
     await connection.close()
-    assert ("health.read", "医生复查") in {(row["action"], row["why"]) for row in kinds}
+    assert ("health.read", "visit") in {(row["action"], row["why"]) for row in kinds}
     assert sum(row["action"] == "readings.export" for row in kinds) == 4
 
 

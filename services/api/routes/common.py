@@ -88,6 +88,9 @@ def tagged(request: Request, body: bytes, *, public_s: int = 0) -> Response:
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     caching = f"public, max-age={public_s}" if public_s else "private, no-cache"
     headers = {"ETag": tag, "Cache-Control": caching}
+    if not public_s:
+        # A machine at the desk has several users and one cache.
+        headers["Vary"] = "Authorization, Cookie, X-API-Key"
     if tag in request.headers.get("If-None-Match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
