@@ -24,7 +24,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture("cockpit-1920", (1920, 1080), "?view=wall&theme=dark&lang=zh"),
+    Picture("cockpit-wall-1920", (1920, 1080), "?view=wall&theme=dark&lang=zh"),
     Picture("cockpit-390", (390, 844), "?theme=light&lang=zh"),
     Picture("cockpit-390-order", (390, 844), "?theme=light&lang=zh", order=True),
 )
