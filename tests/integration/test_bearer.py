@@ -19,7 +19,7 @@ ACCESS_S = 1.5
 async def _sessions(database_url: str) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(database_url)
     try:
-        return await connection.fetch("SELECT id FROM app_session WHERE ended_at IS NULL")
+        return await connection.fetch("SELECT id FROM app_session WHERE revoked_at IS NULL")
     finally:
         await connection.close()
 
