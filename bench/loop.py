@@ -21,6 +21,8 @@ import paho.mqtt.client as paho
 import typer
 from paho.mqtt.enums import CallbackAPIVersion
 
+from device_sim.bearer import Bearer
+
 _EVENT = "alarm"
 _WAIT_S = 15.0
 _GAP_S = 0.05
@@ -71,11 +73,9 @@ async def measure(
     lets one connection in per device. Raises TimeoutError when nothing of the loop answers.
     """
     connection = await asyncpg.connect(database_url)
-    async with httpx.AsyncClient(base_url=f"{api_url}/api/v1", trust_env=False, timeout=10) as http:
-        answer = await http.post("/auth/login", json={"username": username, "password": password})
-        answer.raise_for_status()
-        http.cookies.clear()
-        http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    base = f"{api_url}/api/v1"
+    login = Bearer(f"{base}/auth/token", username, password)
+    async with httpx.AsyncClient(base_url=base, auth=login, trust_env=False, timeout=10) as http:
         await _end_open_orders(http, community, device_id)
         try:
             async with (

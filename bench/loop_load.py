@@ -28,6 +28,7 @@ from bench.ingest import AHEAD, KIND, METRICS, publishers
 from bench.publish import Load, generate, mqtt_connect, mqtt_packet, mqtt_string
 from bench.servers import BenchServers
 from bench.system import community, database, free_port, put, service
+from device_sim.bearer import Bearer
 from services.adapters.mqtt import Address
 from services.adapters.registry import import_community
 from services.domain.ids import DeviceId
@@ -111,21 +112,20 @@ async def system(servers: BenchServers, calls: int, homes: tuple[Community, ...]
         for one in ("ingest", "alerts"):
             await stack.enter_context(service(one, common)).ready()
         api = stack.enter_context(service("api", common))
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=10) as http:
-            token = None
-            while token is None:
+        base = f"http://127.0.0.1:{port}/api/v1"
+        login = Bearer(f"{base}/auth/token", home.accounts[0].username, password)
+        async with httpx.AsyncClient(base_url=base, auth=login, trust_env=False, timeout=10) as http:
+            while not await _let_in(http):
                 api.check()
-                try:
-                    answer = await http.post(
-                        "/auth/login", json={"username": home.accounts[0].username, "password": password}
-                    )
-                    token = answer.json().get("access_token") if answer.status_code == 200 else None
-                except httpx.TransportError:
-                    pass
                 await asyncio.sleep(0.05)
-            http.cookies.clear()
-            http.headers["Authorization"] = f"Bearer {token}"
             yield _System(servers, connection, url, http, home)
+
+
+async def _let_in(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/auth/me")).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @dataclass

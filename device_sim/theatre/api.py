@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import httpx
 
+from device_sim.bearer import Bearer
+
 Json = dict[str, Any]
 
 
@@ -38,13 +40,13 @@ class AccountInfo:
 
 
 class Api:
-    """One connection pool, one token an account. Raises Unreachable and ApiRefused."""
+    """One connection pool, one session an account, renewed while it is used. Raises Unreachable and ApiRefused."""
 
     def __init__(self, base_url: str, accounts: Mapping[str, AccountInfo]) -> None:
         self.base_url = base_url.rstrip("/")
         self.accounts = accounts
         self._client = httpx.AsyncClient(base_url=f"{self.base_url}/api/v1/", timeout=15.0)
-        self._tokens: dict[str, str] = {}
+        self._logins: dict[str, Bearer] = {}
 
     async def __aenter__(self) -> Api:
         return self
@@ -57,29 +59,29 @@ class Api:
     async def _send(self, method: str, path: str, **more: Any) -> Json:
         try:
             answer = await self._client.request(method, path, **more)
+        except httpx.HTTPStatusError as error:
+            raise _refused("POST", "auth/token", error.response) from None
         except httpx.HTTPError as error:
             raise Unreachable(
                 f"the API at {self.base_url} does not answer ({type(error).__name__}: {error}); "
                 "is services/api running?"
             ) from error
         if answer.is_error:
-            said = _detail(answer)
-            raise ApiRefused(f"{method} {path} said {answer.status_code}: {said}", answer.status_code, said)
+            raise _refused(method, path, answer)
         body = answer.json() if answer.content else {}
         return body if isinstance(body, dict) else {"items": body}
 
-    async def _token(self, username: str) -> str:
-        if username not in self._tokens:
+    def _login(self, username: str) -> Bearer:
+        if username not in self._logins:
             account = self.accounts.get(username)
             if account is None:
                 raise ApiRefused(f"there is no account {username} in accounts.json; run `linhub seed`")
-            login = {"username": username, "password": account.password}
-            self._tokens[username] = (await self._send("POST", "auth/login", json=login))["access_token"]
-        return self._tokens[username]
+            self._logins[username] = Bearer(f"{self.base_url}/api/v1/auth/token", username, account.password)
+        return self._logins[username]
 
     async def get(self, path: str, *, as_user: str, **params: Any) -> Json:
-        headers = {"Authorization": f"Bearer {await self._token(as_user)}"}
-        return await self._send("GET", path, headers=headers, params={k: v for k, v in params.items() if v is not None})
+        asked = {name: value for name, value in params.items() if value is not None}
+        return await self._send("GET", path, auth=self._login(as_user), params=asked)
 
     async def pages(self, path: str, *, as_user: str, **params: Any) -> list[Json]:
         """All items of a list, page by page."""
@@ -105,10 +107,10 @@ class Api:
     ) -> Json:
         """Anything else; `key` is the Idempotency-Key, a fresh one where none is given, `seen` the version that is
         changed (0: there is none yet)."""
-        headers = {"Authorization": f"Bearer {await self._token(as_user)}", "Idempotency-Key": key or str(uuid4())}
+        headers = {"Idempotency-Key": key or str(uuid4())}
         if seen is not None:
             headers |= {"If-Match": f'"{seen}"'} if seen else {"If-None-Match": "*"}
-        return await self._send(method, path, headers=headers, json=json, **more)
+        return await self._send(method, path, auth=self._login(as_user), headers=headers, json=json, **more)
 
     async def move(self, order_id: str, move: str, *, as_user: str, note: str | None = None, **fields: Any) -> Json:
         """One move as a person makes it: who is told that the order has changed meanwhile, looks again."""
@@ -136,11 +138,14 @@ class Api:
         return await self.call("POST", f"orders/{order_id}/moves", as_user=as_user, json=body, key=key)
 
 
-def _detail(answer: httpx.Response) -> str:
+def _refused(method: str, path: str, answer: httpx.Response) -> ApiRefused:
+    said = answer.text[:200]
     try:
-        return str(answer.json().get("detail", answer.text[:200]))
+        body = answer.json()
+        said = str(body.get("detail") or body.get("error_description") or said)
     except ValueError:
-        return answer.text[:200]
+        pass
+    return ApiRefused(f"{method} {path} said {answer.status_code}: {said}", answer.status_code, said)
 
 
 POLL_S = 0.1

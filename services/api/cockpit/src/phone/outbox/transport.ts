@@ -36,7 +36,11 @@ export async function deliver(db: Db, entry: Entry, version: number): Promise<Se
       const query = new URLSearchParams({ sort: act.sort, phase: act.phase })
       const path = `/orders/${id(act.order)}/evidence?${query}`
       await call<Evidence>('POST', path, { body: form, key, headers, limit_s: FILE_LIMIT_S })
-      return {}
+      // A picture is a new version of the order: what waits behind it should not have to be refused to learn that.
+      const order = await call<Order>('GET', `/orders/${id(act.order)}`, { limit_s: LIMIT_S }).catch(
+        () => null,
+      )
+      return order ? { order } : {}
     }
     case 'report': {
       const form = new FormData()
