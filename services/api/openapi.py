@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from services.api import openapi_links
 from services.api.guard import COOKIE, KEY_HEADER, Maybe, Open, Requires
+from services.api.routes import ROUTERS
 from services.api.routes.common import PREFIX
 from services.domain.access import Permission
 
@@ -46,15 +50,32 @@ def _guards(dependant: Dependant) -> Iterator[Requires | Open]:
 
 
 class Application(FastAPI):
-    """FastAPI whose schema says who may do what."""
+    """FastAPI whose schema says who may do what, and is made once, beside what else is going on."""
+
+    _publishing: asyncio.Lock
+
+    def setup(self) -> None:
+        url, self.openapi_url = self.openapi_url, None
+        super().setup()
+        self.openapi_url = url
+        self._publishing = asyncio.Lock()
+        if url:
+            self.add_route(url, self._published, include_in_schema=False)
+
+    async def _published(self, request: Request) -> Response:
+        """In a thread: it takes seconds of a slow machine, in which every stream would stand still."""
+        async with self._publishing:
+            return JSONResponse(await asyncio.to_thread(self.openapi))
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             schema = super().openapi()
             schema.setdefault("components", {})["securitySchemes"] = _schemes()
-            for route in self.routes:
-                if isinstance(route, APIRoute) and route.include_in_schema:
-                    self._secure(schema, route)
+            # Not of `self.routes`: what was included stands there as a router, not as its routes.
+            for router in ROUTERS:
+                for route in router.routes:
+                    if isinstance(route, APIRoute) and route.include_in_schema:
+                        self._secure(schema, route)
             openapi_links.finish(schema)
             return schema
         return self.openapi_schema
