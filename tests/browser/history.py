@@ -30,7 +30,7 @@ async def fill_tiles(world: World) -> None:
         await set_state(connection, f"{id}-parking_sensor-1", occupied=1)
         await set_state(connection, f"{id}-parking_sensor-2", occupied=0)
         await set_state(connection, f"{id}-bin-1", fill=94)
-        await set_state(connection, f"{id}-people_counter-1", **{"in": 240, "out": 202, "inside": 38})
+        await set_state(connection, f"{id}-people_counter-1", **{"in": 240.0, "out": 202.0, "inside": 38.0})  # type: ignore[arg-type]
         await set_state(connection, f"{id}-pv_inverter-1", power=10_000, grid_export=4_000)
         await connection.execute("DELETE FROM forecast_made WHERE community_id = $1", id)
         await connection.execute("DELETE FROM curve_hour WHERE community_id = $1 AND curve = 'power'", id)

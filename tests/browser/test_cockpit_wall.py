@@ -207,7 +207,7 @@ async def _open_alerts(page: Page, count: int) -> bool:
     counts = await page.eval_on_selector_all(
         "[data-testid=severity-counts] .count", "(items) => items.map((item) => Number(item.textContent))"
     )
-    return sum(counts) == count
+    return bool(sum(counts) == count)
 
 
 async def _in_chinese(page: Page, selector: str) -> str:

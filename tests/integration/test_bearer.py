@@ -19,7 +19,7 @@ ACCESS_S = 1.5
 async def _sessions(database_url: str) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(database_url)
     try:
-        return await connection.fetch("SELECT id FROM app_session WHERE revoked_at IS NULL")
+        return list(await connection.fetch("SELECT id FROM app_session WHERE revoked_at IS NULL"))
     finally:
         await connection.close()
 
@@ -30,7 +30,7 @@ async def test_bearer_outlives_its_tokens_in_one_session(database_url: str) -> N
         base = f"{url}/api/v1"
         login = Bearer(f"{base}/auth/token", "desk", PASSWORD)
         async with httpx.AsyncClient(base_url=base, auth=login, trust_env=False, timeout=60) as http:
-            tokens = set()
+            tokens: set[str] = set()
             while len(tokens) < 3:
                 # Ten at once whenever the token has run out: one renews, and all of them are let in.
                 answers = await asyncio.gather(*(http.get("/auth/me") for _ in range(10)))
