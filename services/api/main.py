@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -139,16 +139,30 @@ async def _work(context: Context, port: int, on_ready: Callable[[int], None]) ->
     async with asyncio.TaskGroup() as group:
         group.create_task(context.hub.run())
         group.create_task(context.clock.keep())
-        group.create_task(context.proofs.run())
-        group.create_task(context.forgetting.run())
-        group.create_task(Anchoring(context.database, context.settings.audit_anchor_s).run())
-        group.create_task(context.upkeep.run())
-        group.create_task(CurveKeeper(context.database, context.settings.curves_every_s).run())
-        group.create_task(Forecaster(context.database, context.settings.curves_every_s).run())
-        group.create_task(Baselines(context.database, context.clock).run())
+        for name, run in (
+            ("proofs", context.proofs.run),
+            ("forgetting", context.forgetting.run),
+            ("anchoring", Anchoring(context.database, context.settings.audit_anchor_s).run),
+            ("upkeep", context.upkeep.run),
+            ("curves", CurveKeeper(context.database, context.settings.curves_every_s).run),
+            ("forecasts", Forecaster(context.database, context.settings.curves_every_s).run),
+            ("baselines", Baselines(context.database, context.clock).run),
+        ):
+            group.create_task(_beside(name, run))
         await context.hub.started.wait()
         log.info("api_ready", port=port)
         on_ready(port)
+
+
+async def _beside(name: str, run: Callable[[], Awaitable[None]], again_s: float = 30.0) -> None:
+    """Work that nobody waits for. What goes wrong in it is said, and it begins anew: requests and streams go on."""
+    while True:
+        try:
+            await run()
+            return
+        except Exception:
+            log.exception("work_failed", work=name, again_in_s=again_s)
+        await asyncio.sleep(again_s)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -113,13 +113,20 @@ def _set_cookie(request: Request, response: Response, token: str) -> None:
     )
 
 
+def _screen(ticket: Ticket) -> UUID:
+    """Raises ApiError 403 for an account of the screens' role that came in by a password."""
+    id = display_of(ticket)
+    if id is None:
+        raise ApiError(HTTPStatus.FORBIDDEN, "只有已配对的屏幕可用 · only a paired screen may ask for this")
+    return id
+
+
 @router.post("/me/refresh", summary="续期 Renew this screen's session")
 async def refresh(
     body: RefreshIn, request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, of_screen()]
 ) -> RefreshOut:
     """A screen asks by itself, daily, and says which build it shows; none: it has just loaded the page."""
-    id = display_of(ticket)
-    assert id is not None  # noqa: S101 - only screens get here
+    id = _screen(ticket)
     idle = timedelta(days=context.settings.display_idle_days)
     async with context.database.write() as connection:
         build = body.build or context.cockpit.build()
@@ -137,8 +144,7 @@ async def refresh(
 @router.post("/me/logout", status_code=204, summary="断开本屏 Cut this screen off")
 async def logout(request: Request, response: Response, context: Ctx, ticket: Annotated[Ticket, of_screen()]) -> None:
     """It falls back to its pairing page."""
-    id = display_of(ticket)
-    assert id is not None  # noqa: S101 - only screens get here
+    id = _screen(ticket)
     async with context.database.write() as connection:
         await access.revoke_display(connection, id, ticket.principal.id)
     response.delete_cookie(
