@@ -115,7 +115,7 @@ async def _fill(world: World) -> None:
     things |= {
         "community_id": "test", "device_id": "test-wristband-1", "alert_id": str(alert), "order_id": str(order),
         "name": "power", "rule_id": "wristband.heart_rate_high", "person_id": "test-p1", "plan_id": "gas_leak",
-        "user_id": "user-patrol1", "rota_id": "probe", "sort": "building", "place_id": "test-b1",
+        "user_id": "user-desk", "rota_id": "probe", "sort": "building", "place_id": "test-b1",
     }  # fmt: skip
     await _plan_run(connection, things, alert)
     await _notices(connection, things)
