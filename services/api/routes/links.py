@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from html import escape
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Path, Request
@@ -28,6 +28,12 @@ router = APIRouter(tags=["notices 通知"])
 
 Token = Annotated[str, Path(max_length=64)]
 _TOKEN = re.compile(r"^[A-Za-z0-9_-]{22}$")
+_A_PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+_PAGES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "网页 A page for people"},
+    404: {"description": "链接无效或已过期 · not valid, or not any more", **_A_PAGE},
+    429: {"description": "尝试过多 · too many attempts", **_A_PAGE},
+}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -77,7 +83,13 @@ _DONE = "<p>✓ 已确认知悉。接单请在系统中操作。</p><p class=en>
 _ASK = "<form method=post><button>我已知悉 · I know</button></form>"
 
 
-@router.get("/n/{token}", summary="通知链接 What a notice is about", dependencies=[open_to_all()])
+@router.get(
+    "/n/{token}",
+    summary="通知链接 What a notice is about",
+    dependencies=[open_to_all()],
+    responses=_PAGES,
+    response_class=HTMLResponse,
+)
 async def look(token: Token, request: Request, context: Ctx) -> HTMLResponse:
     """Changes nothing."""
     if limited := _limited(request, context):
@@ -91,7 +103,13 @@ async def look(token: Token, request: Request, context: Ctx) -> HTMLResponse:
     return _page(_shown(row) + (_DONE if row["acknowledged_at"] else _ASK))
 
 
-@router.post("/n/{token}", summary="确认知悉 Say that one knows", dependencies=[open_to_all()])
+@router.post(
+    "/n/{token}",
+    summary="确认知悉 Say that one knows",
+    dependencies=[open_to_all()],
+    responses=_PAGES,
+    response_class=HTMLResponse,
+)
 async def say(token: Token, request: Request, context: Ctx) -> HTMLResponse:
     """Doing it again changes nothing. It does not accept the order."""
     if limited := _limited(request, context):

@@ -70,6 +70,7 @@ async def export(
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "导出的用途为 self 或 export · for a copy: self or export")
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it was sent
     try:
+        # Readings and events are no tenant's to read; whose they are, and who asks, was judged above.
         async with context.database.hold() as connection:
             counts = await write_export(connection, person_id, file)
             detail = {"purpose": asked.value, "person": person_id, "what": "export", "counts": counts}
