@@ -46,6 +46,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("POST", "/users/{user_id}/enable"): P.USERS,
     ("POST", "/users/{user_id}/password"): P.USERS_HELP,
     ("POST", "/users/{user_id}/free"): P.USERS_HELP,
+    ("POST", "/users/{user_id}/external-identity"): P.USERS,
     ("GET", "/users/{user_id}/sessions"): P.USERS,
     ("DELETE", "/users/{user_id}/sessions/{session_id}"): P.USERS,
     ("POST", "/users/{user_id}/sessions/end"): P.USERS,
