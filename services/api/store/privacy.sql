@@ -7,7 +7,7 @@ SELECT EXISTS (
 SELECT DISTINCT person_id FROM emergency_access WHERE account_id = $1 AND at <= now() AND until > now()
 
 -- name: consents_of
-SELECT k.device_no, consents_now(k.vitals, k.location) AS consents
+SELECT k.device_no, consents_now(k.vitals, k.location) AS consents, nullif(k.worn_since, '-infinity') AS worn_since
 FROM device_consent AS k JOIN device AS d ON d.device_no = k.device_no
 WHERE d.community_id = $1
 
