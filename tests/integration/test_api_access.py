@@ -285,6 +285,7 @@ NOT_DONE = {
     ("POST", "/users/{user_id}/enable"): 412,
     ("POST", "/users/{user_id}/password"): 400,
     ("POST", "/users/{user_id}/free"): 204,
+    ("POST", "/users/{user_id}/external-identity"): 422,
     ("DELETE", "/users/{user_id}/sessions/{session_id}"): 404,
     ("POST", "/communities"): 422,
     ("POST", "/communities/{community_id}/places"): 422,

@@ -17,7 +17,6 @@ from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
 from tests.oidc_provider import CLIENT, SECRET, Provider, provider, symmetric, unsigned
 
-
 OUTSIDE = "https://linhub.test"
 
 

@@ -367,7 +367,10 @@ async def test_privacy_a_band_that_changes_hands_shows_its_new_wearer_nothing_of
         for path in (*of_band, "/people/test-p9/wellbeing", f"/alerts/{alert}", f"/orders/{order}"):
             answer = await http.get(path)
             assert answer.status_code == 200, (path, answer.text)
-            assert not any(one in answer.text for one in ("173.4375", "199.4375", "29.71234", RULE)), (path, answer.text[:500])
+            assert not any(one in answer.text for one in ("173.4375", "199.4375", "29.71234", RULE)), (
+                path,
+                answer.text[:500],
+            )
         assert not any(curve["points"] for curve in (await http.get(counted)).json()["curves"])
         assert not await connection.fetchval(
             "SELECT count(*) FROM device_states('test') AS s JOIN device AS d USING (device_no) "
