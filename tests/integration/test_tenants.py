@@ -45,12 +45,10 @@ READ_BY_ALL = {"catalogue_metric", "street", "ingest_ledger", "worker_lease"}
 CLOSED = {"notice_link", "retention_mark"}
 """Under policies, and without any privilege all the same."""
 OF_A_HOME = {
-    "audit",
-    "outbox",
     "household", "person", "device", "person_contact", "alert", "alert_answer", "alert_occurrence", "resident_report",
     "report_note", "notice", "notice_attempt", "contact_channel", "app_user", "staff_position", "device_credential",
     "app_session", "external_identity", "api_key", "display", "display_pairing", "registry_import", "registry_made",
-    "consent", "device_consent", "emergency_access", "erasure", "vital_baseline", "device_online",
+    "consent", "device_consent", "emergency_access", "erasure", "vital_baseline", "device_online", "audit", "outbox",
 }  # fmt: skip
 """What somebody who is bound to no home sees nothing of; the tables of branches that are not there are left out."""
 DEFINERS: Mapping[str, str] = {
