@@ -1,4 +1,4 @@
-"""One fire told by two detectors, on a wall: one takeover that leads to the one order; the ways to and from it, and its start without a server."""
+"""One fire told by two detectors, on a wall: one takeover with its one order; deep links; a start without a server."""
 
 from __future__ import annotations
 
