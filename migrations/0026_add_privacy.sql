@@ -65,16 +65,37 @@ CREATE TABLE device_consent (
     device_no  integer PRIMARY KEY REFERENCES device ON DELETE CASCADE,
     vitals     tstzmultirange NOT NULL,
     location   tstzmultirange NOT NULL,
+    worn_since timestamptz NOT NULL DEFAULT '-infinity',
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON COLUMN device_consent.worn_since IS
+    'since when the present wearer has it; -infinity: nobody is known to have worn it before. What is older is of somebody '
+    'else, whom no consent of the present wearer speaks for';
 COMMENT ON TABLE device_consent IS
     'of devices that somebody wears: when their wearer''s vitals and position may be shown; kept by triggers';
+
+-- From when on what a device said may be shown at all. Asked by every function over telemetry.
+CREATE FUNCTION worn_since(p_device integer) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT k.worn_since FROM device_consent AS k WHERE k.device_no = p_device), '-infinity')
+$$;
+
+-- Of a latest state only what is of the present wearer.
+CREATE FUNCTION vals_since(vals float8[], ts timestamptz, at bigint[], since timestamptz) RETURNS float8[]
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN since IS NULL OR since = '-infinity' THEN vals
+                WHEN ts IS NULL OR ts < since THEN '{}'
+                WHEN at IS NULL THEN vals
+                ELSE ARRAY(SELECT CASE WHEN at[i] >= epoch_ms(since) THEN vals[i] END
+                           FROM generate_subscripts(vals, 1) AS i ORDER BY i) END
+$$;
 
 CREATE FUNCTION device_consent_renew(p_devices integer[]) RETURNS void LANGUAGE sql AS $$
     INSERT INTO device_consent AS k (device_no, vitals, location)
     SELECT d.device_no,
-           coalesce(range_agg(consent_period(c)) FILTER (WHERE c.what = 'vitals'), '{}'),
-           coalesce(range_agg(consent_period(c)) FILTER (WHERE c.what = 'location'), '{}')
+           coalesce(range_agg(consent_period(c) * tstzrange(worn_since(d.device_no), NULL))
+                        FILTER (WHERE c.what = 'vitals'), '{}'),
+           coalesce(range_agg(consent_period(c) * tstzrange(worn_since(d.device_no), NULL))
+                        FILTER (WHERE c.what = 'location'), '{}')
     FROM device AS d LEFT JOIN consent AS c ON c.person_id = d.person_id
     WHERE d.device_no = ANY (p_devices) AND (d.person_id IS NOT NULL
           OR EXISTS (SELECT FROM device_consent AS had WHERE had.device_no = d.device_no))
@@ -87,6 +108,12 @@ $$;
 -- 1: vitals may be shown now; 2: position; 3: both. Inlined wherever it is asked.
 CREATE FUNCTION consents_now(vitals tstzmultirange, location tstzmultirange) RETURNS integer LANGUAGE sql STABLE AS $$
     SELECT coalesce((vitals @> now())::integer, 0) + 2 * coalesce((location @> now())::integer, 0)
+$$;
+
+-- The same for what happened at p_at, such as an alert: nothing where somebody else wore it then.
+CREATE FUNCTION consents_now(vitals tstzmultirange, location tstzmultirange, worn_since timestamptz, p_at timestamptz)
+RETURNS integer LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN p_at < worn_since THEN 0 ELSE consents_now(vitals, location) END
 $$;
 
 -- The same, of what they consented to at a time past as well: a withdrawal hides the past too, and a consent opens none
@@ -109,6 +136,11 @@ CREATE TRIGGER consent_changed AFTER INSERT OR UPDATE OR DELETE ON consent
 
 CREATE FUNCTION wearer_told() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        INSERT INTO device_consent AS k (device_no, vitals, location, worn_since)
+        VALUES (NEW.device_no, '{}', '{}', clock_timestamp())
+        ON CONFLICT (device_no) DO UPDATE SET worn_since = excluded.worn_since, changed_at = excluded.worn_since;
+    END IF;
     PERFORM device_consent_renew(ARRAY[NEW.device_no]);
     RETURN NULL;
 END

@@ -231,14 +231,17 @@ BEGIN
                           FROM generate_series(1, k.width) AS i (slot)
                           CROSS JOIN (SELECT x.ts, x.vals FROM reading x
                                       WHERE x.device_no = d.device_no AND x.ts <= r.ts AND x.ts > p_at - p_back
+                                        AND x.ts >= coalesce(w.worn_since, '-infinity')
                                       ORDER BY x.ts DESC LIMIT p_deep) AS g
                           GROUP BY i.slot) AS f) END,
            r.ts, coalesce(o.online, false), e.event, e.ts
     FROM device d
     LEFT JOIN (SELECT c.kind, count(*)::integer AS width FROM catalogue_metric c GROUP BY c.kind) AS k ON k.kind = d.kind
+    LEFT JOIN device_consent AS w ON w.device_no = d.device_no
     LEFT JOIN LATERAL (
         SELECT x.ts, x.vals FROM reading x
         WHERE x.device_no = d.device_no AND x.ts <= p_at AND x.ts > p_at - p_back
+          AND x.ts >= coalesce(w.worn_since, '-infinity')
         ORDER BY x.ts DESC LIMIT 1
     ) AS r ON true
     LEFT JOIN LATERAL (
@@ -248,6 +251,7 @@ BEGIN
     LEFT JOIN LATERAL (
         SELECT x.event, x.ts FROM device_event x
         WHERE x.device_no = d.device_no AND x.ts <= p_at AND x.ts > p_at - INTERVAL '90 days'
+          AND x.ts >= coalesce(w.worn_since, '-infinity')
         ORDER BY x.ts DESC LIMIT 1
     ) AS e ON true
     WHERE d.community_id = p_community AND d.created_at <= p_at AND (d.retired_at IS NULL OR d.retired_at > p_at);
@@ -259,13 +263,15 @@ CREATE FUNCTION readings_of(p_community text, p_device integer, p_slot integer, 
                             p_limit integer)
     RETURNS TABLE (ts timestamptz, value float8) LANGUAGE plpgsql STABLE ROWS 1000
     SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_from timestamptz := greatest(p_from, worn_since(p_device));
 BEGIN
     IF NOT EXISTS (SELECT FROM device d WHERE d.device_no = p_device AND d.community_id = p_community) THEN
         RETURN;
     END IF;
     RETURN QUERY
     SELECT r.ts, r.vals[p_slot] FROM reading r
-    WHERE r.device_no = p_device AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_slot] IS NOT NULL
+    WHERE r.device_no = p_device AND r.ts >= v_from AND r.ts < p_to AND r.vals[p_slot] IS NOT NULL
     ORDER BY r.ts LIMIT p_limit;
 END
 $$;
@@ -275,6 +281,8 @@ CREATE FUNCTION readings_bucketed(p_community text, p_device integer, p_slot int
                                   p_to timestamptz, p_bucket interval)
     RETURNS TABLE (bucket timestamptz, n bigint, mean float8, low float8, high float8, total float8, newest float8)
     LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_from timestamptz := greatest(p_from, worn_since(p_device));
 BEGIN
     IF NOT EXISTS (SELECT FROM device d WHERE d.device_no = p_device AND d.community_id = p_community) THEN
         RETURN;
@@ -283,7 +291,7 @@ BEGIN
     SELECT time_bucket(p_bucket, r.ts), count(*), avg(r.vals[p_slot]), min(r.vals[p_slot]), max(r.vals[p_slot]),
            sum(r.vals[p_slot]), public.last(r.vals[p_slot], r.ts)
     FROM reading r
-    WHERE r.device_no = p_device AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_slot] IS NOT NULL
+    WHERE r.device_no = p_device AND r.ts >= v_from AND r.ts < p_to AND r.vals[p_slot] IS NOT NULL
     GROUP BY 1 ORDER BY 1;
 END
 $$;
@@ -292,6 +300,8 @@ $$;
 CREATE FUNCTION readings_lines(p_community text, p_device integer, p_slots integer[], p_after timestamptz,
                                p_to timestamptz, p_limit integer)
     RETURNS TABLE (line text) LANGUAGE plpgsql STABLE ROWS 1000 SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    v_since timestamptz := worn_since(p_device);
 BEGIN
     RETURN QUERY
     SELECT d.id || ',' || to_char(r.ts AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || ','
@@ -300,7 +310,7 @@ BEGIN
     FROM device d
     CROSS JOIN LATERAL (
         SELECT x.ts, x.vals FROM reading x
-        WHERE x.device_no = d.device_no AND x.ts > p_after AND x.ts < p_to
+        WHERE x.device_no = d.device_no AND x.ts > p_after AND x.ts >= v_since AND x.ts < p_to
         ORDER BY x.ts LIMIT p_limit
     ) AS r
     WHERE d.device_no = p_device AND d.community_id = p_community
@@ -316,7 +326,36 @@ BEGIN
     RETURN QUERY
     SELECT e.device_no, e.ts, e.event FROM device_event e JOIN device d ON d.device_no = e.device_no
     WHERE e.device_no = ANY (p_devices) AND d.community_id = p_community AND e.ts > p_since
+      AND e.ts >= worn_since(e.device_no)
     ORDER BY e.ts DESC LIMIT p_limit;
+END
+$$;
+
+-- Of a device that somebody wears, roll-ups begin with its present wearer: a bucket in which it changed hands is nobody's.
+ALTER FUNCTION rollup_of(text, text, integer[], text, timestamptz, timestamptz, text) RENAME TO rollup_of_whole;
+CREATE FUNCTION rollup_of(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
+                          p_to timestamptz, p_bucket text)
+    RETURNS TABLE (device_no integer, bucket timestamptz, n bigint, low float8, high float8, mean float8, last float8)
+    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.* FROM rollup_of_whole(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket) AS s
+    LEFT JOIN device_consent AS k ON k.device_no = s.device_no
+    WHERE k.device_no IS NULL OR s.bucket >= k.worn_since
+    ORDER BY s.device_no, s.bucket;
+END
+$$;
+
+ALTER FUNCTION meter_of(text, text, integer[], text, timestamptz, timestamptz, text) RENAME TO meter_of_whole;
+CREATE FUNCTION meter_of(p_community text, p_kind text, p_devices integer[], p_metric text, p_from timestamptz,
+                         p_to timestamptz, p_bucket text)
+    RETURNS TABLE (device_no integer, bucket timestamptz, used float8, breaks bigint)
+    LANGUAGE plpgsql STABLE ROWS 500 AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.* FROM meter_of_whole(p_community, p_kind, p_devices, p_metric, p_from, p_to, p_bucket) AS s
+    LEFT JOIN device_consent AS k ON k.device_no = s.device_no
+    WHERE k.device_no IS NULL OR s.bucket >= k.worn_since;
 END
 $$;
 

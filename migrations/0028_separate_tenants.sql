@@ -220,8 +220,12 @@ BEGIN
              'account_id = (SELECT current_setting(''linhub.account'', true)) '
              'OR EXISTS (SELECT FROM person_contact AS one WHERE one.id = contact_channel.contact_id)'),
             -- the books: written by functions alone
-            ('audit', 'SELECT', NULL, NULL),
-            ('outbox', 'SELECT', NULL, NULL),
+            -- who read of them, whoever lives at home is told, and what they did themselves
+            ('audit', 'SELECT', NULL,
+             'actor_id = (SELECT current_setting(''linhub.account'', true)) OR action = ''health.watch'' '
+             'OR action LIKE ''health.%'' AND EXISTS (SELECT FROM person AS one WHERE one.id = audit.detail ->> ''person'' '
+             'OR audit.subject = ''person:'' || one.id)'),
+            ('outbox', 'SELECT', NULL, 'false'),
             ('quarantine', 'SELECT', NULL, NULL),
             -- credentials: the API makes and ends them, and never reads the secret back
             ('device_credential', 'SELECT, INSERT, UPDATE',
@@ -229,7 +233,7 @@ BEGIN
             -- who comes in: sessions and keys are looked up before there is a scope, which is the services' work
             ('app_session', 'SELECT, UPDATE', 'EXISTS (SELECT FROM app_user AS one WHERE one.id = app_session.user_id)',
              'user_id = (SELECT current_setting(''linhub.account'', true))'),
-            ('external_identity', 'SELECT, DELETE',
+            ('external_identity', 'SELECT, INSERT, DELETE',
              'EXISTS (SELECT FROM app_user AS one WHERE one.id = external_identity.user_id)',
              'user_id = (SELECT current_setting(''linhub.account'', true))'),
             ('api_key', 'SELECT, INSERT, UPDATE', NULL, 'false'),
@@ -346,11 +350,16 @@ SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_c
 BEGIN
     PERFORM tenant_must_hold(p_community);
     IF p_devices IS NULL THEN
-        RETURN QUERY SELECT s.* FROM device d JOIN device_state s USING (device_no) WHERE d.community_id = p_community;
-    ELSE
-        RETURN QUERY SELECT s.* FROM device d JOIN device_state s USING (device_no)
-                     WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community;
+        p_devices := ARRAY(SELECT d.device_no FROM device d WHERE d.community_id = p_community);
     END IF;
+    -- What somebody else measured who wore it before is not of this device any more.
+    RETURN QUERY
+    SELECT s.device_no, s.online, s.session, s.online_since, s.last_seen_at,
+           vals_since(s.vals, s.vals_ts, s.vals_at, k.worn_since), CASE WHEN s.vals_ts < k.worn_since THEN NULL ELSE s.vals_ts END,
+           CASE WHEN s.last_event_ts < k.worn_since THEN NULL ELSE s.last_event END,
+           CASE WHEN s.last_event_ts < k.worn_since THEN NULL ELSE s.last_event_ts END, s.clock_offset_ms, s.vals_at
+    FROM device d JOIN device_state s USING (device_no) LEFT JOIN device_consent k USING (device_no)
+    WHERE d.device_no = ANY (p_devices) AND d.community_id = p_community;
 END
 $$;
 
@@ -382,7 +391,8 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT time_bucket(p_bucket, r.ts) AS at, avg(r.vals[p_position]) AS mean
         FROM reading AS r
-        WHERE r.device_no = meter.no AND r.ts >= p_from AND r.ts < p_to AND r.vals[p_position] IS NOT NULL
+        WHERE r.device_no = meter.no AND r.ts >= greatest(p_from, worn_since(meter.no)) AND r.ts < p_to
+          AND r.vals[p_position] IS NOT NULL
         GROUP BY 1
     ) AS by_device
     GROUP BY by_device.at ORDER BY by_device.at;
@@ -409,7 +419,7 @@ BEGIN
         FROM (
             SELECT r.ts, r.vals[p_position] AS now, lag(r.vals[p_position]) OVER (ORDER BY r.ts) AS before
             FROM reading AS r
-            WHERE r.device_no = meter.no AND r.ts >= p_from - p_before AND r.ts < p_to
+            WHERE r.device_no = meter.no AND r.ts >= greatest(p_from - p_before, worn_since(meter.no)) AND r.ts < p_to
               AND r.vals[p_position] IS NOT NULL
         ) AS steps
         WHERE steps.before IS NOT NULL AND steps.ts >= p_from

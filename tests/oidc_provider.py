@@ -50,7 +50,7 @@ class Provider:
 
     url: str = ""
     subject: str = "subject-1"
-    username: str = "desk"
+    username: str = "patrol1"
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "one"}))
     published: ECKey | None = None
     change: Change = lambda claims: None

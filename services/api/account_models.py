@@ -130,6 +130,14 @@ class WhyIn(Model):
     why: str = Field(min_length=1, max_length=200, examples=["离职"])
 
 
+class ExternalIdentityIn(Model):
+    """Who somebody is at the other place of login, as that place's administrator names them."""
+
+    issuer: str = Field(min_length=1, max_length=500, examples=["https://sso.example"])
+    subject: str = Field(min_length=1, max_length=255, examples=["f3a1c9"])
+    """The claim `sub`: never given away again, unlike names."""
+
+
 class AccountOut(Model):
     id: str
     username: str

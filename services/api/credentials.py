@@ -259,6 +259,7 @@ def inet(address: str | None) -> str | None:
     if address is None:
         return None
     try:
-        return str(ipaddress.ip_address(address.partition("%")[0]))
+        found = ipaddress.ip_address(address.partition("%")[0])
+        return str(getattr(found, "ipv4_mapped", None) or found)
     except ValueError:
         return None

@@ -67,6 +67,11 @@ async def kpis(connection: Connection, community_id: str) -> KpisOut:
     return KpisOut(at=now, items=[out(kpi) for kpi in (*there, *made(counted, COCKPIT))])
 
 
+def sees_people(who: Principal) -> bool:
+    """Whether figures are told apart by who worked. Of a key, only where it was given the rosters: names are there."""
+    return who.role in SEES_PEOPLE and who.may(Permission.ROSTERS)
+
+
 def days_asked(first: date | None, last: date | None, timezone: str, now: datetime) -> Days:
     """Both days included; without them the last 30 days to today. Raises ApiError 422."""
     today = now.astimezone(ZoneInfo(timezone)).date()
@@ -84,7 +89,7 @@ def days_asked(first: date | None, last: date | None, timezone: str, now: dateti
 
 def asked(who: Principal, community: Row, days: Days, now: datetime, filters: Mapping[str, str]) -> Asked:
     """Raises ApiError 403 where somebody else's figures are asked for by one who may see their own alone."""
-    if "person" in filters and who.role not in SEES_PEOPLE and filters["person"] != who.id:
+    if "person" in filters and not sees_people(who) and filters["person"] != who.id:
         raise ApiError(HTTPStatus.FORBIDDEN, "只能查看本人的指标 · you may see your own figures only")
     start, end = days.bounds(community["timezone"])
     # 网格员 see health data of their own 网格 alone, and figures are of all: they read like everybody else here.
@@ -112,7 +117,7 @@ async def report(
 
 async def _groups(connection: Connection, who: Principal, question: Asked, by: str) -> list[KpiGroupOut]:
     found = await tallies(connection, question, by)
-    if by == "person" and who.role not in SEES_PEOPLE:
+    if by == "person" and not sees_people(who):
         found = {key: one for key, one in found.items() if key == who.id}
     names = await names_of(connection, question.community_id, by, list(found))
     return [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.api.evidence_settings import EvidenceSettings
 from services.api.identity.lifetimes import lifetimes
@@ -55,6 +56,9 @@ class ApiSettings(EvidenceSettings, PasswordSettings):
     oidc_name: str = Field(default="", max_length=40)
     """What the button says; empty: the issuer's host."""
     oidc_scope: str = "openid profile"
+    oidc_link: Literal["none", "by_name"] = "none"
+    """Whether an account that is here already is bound at the first login by the claim. Only where nobody chooses that
+    claim themselves; never of those who watch over others: an administrator links them."""
     oidc_role: str = Field(default="", pattern=r"^$|^(visitor|staff)$")
     """Role of accounts made at a first login from there; empty: none are made."""
     oidc_community: str = ""
@@ -102,6 +106,16 @@ class ApiSettings(EvidenceSettings, PasswordSettings):
     def _unset(cls, url: str | None) -> str | None:
         """Compose passes a variable on that nobody set as an empty one."""
         return url or None
+
+    @model_validator(mode="after")
+    def _way_back(self) -> Self:
+        """The way back from another place of login is ours to say; a caller's Host header is not believed."""
+        if self.oidc_issuer and self.oidc_client_id and not self.public_url:
+            raise ValueError(
+                "LINHUB_PUBLIC_URL is missing: login elsewhere (LINHUB_OIDC_ISSUER) needs the address that people come "
+                "back to, such as https://linhub.example · 配置统一登录时必须设置 LINHUB_PUBLIC_URL"
+            )
+        return self
 
     @property
     def keys(self) -> tuple[str, ...]:

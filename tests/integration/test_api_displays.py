@@ -172,3 +172,22 @@ async def test_display_revoked_falls_back_and_the_code_of_another_community_is_o
 def test_display_role_has_nothing_that_changes_or_tells_of_people() -> None:
     private = {Permission.HEALTH, Permission.PEOPLE, Permission.HOUSEHOLD, Permission.AUDIT, Permission.EVIDENCE}
     assert not PERMISSIONS[Role.DISPLAY] & private
+
+
+async def test_display_codes_of_one_network_leave_room_for_another_s(database_url: str) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    fill = (
+        "INSERT INTO display_pairing (id, code, secret_hash, address, expires_at) "
+        "SELECT gen_random_uuid(), $1 || n, sha256(($1 || n)::bytea), $2::text::inet, now() + interval '9 min' "
+        "FROM generate_series(1, $3::integer) AS n"
+    )
+    async with api_server(database_url, public_url="https://linhub.test") as url, client(url) as screen:
+        await connection.execute(fill, "A", "203.0.113.7", 600)
+        asked = await screen.post("/displays/pairings", headers={"Host": "evil.example"})
+        assert asked.status_code == 201, "a flood from elsewhere is not this network's affair"
+        assert asked.json()["address"] == "https://linhub.test/displays"
+        await connection.execute(fill, "B", "127.0.0.1", 30)
+        full = await screen.post("/displays/pairings")
+        assert full.status_code == 429 and int(full.headers["Retry-After"]) > 0
+    await connection.close()

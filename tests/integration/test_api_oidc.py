@@ -8,12 +8,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from pydantic import ValidationError
 
-from tests.api_server import api_server, connect
+from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
 from tests.oidc_provider import CLIENT, SECRET, Provider, provider, symmetric, unsigned
+
+OUTSIDE = "https://linhub.test"
 
 
 @asynccontextmanager
@@ -21,7 +25,13 @@ async def world(database_url: str, **settings: Any) -> AsyncIterator[tuple[str, 
     """A community, its API, and the provider that it believes."""
     await put_community(database_url, small_community())
     async with provider() as one:
-        chosen = {"oidc_issuer": one.url, "oidc_client_id": CLIENT, "oidc_client_secret": SECRET}
+        chosen = {
+            "oidc_issuer": one.url,
+            "oidc_client_id": CLIENT,
+            "oidc_client_secret": SECRET,
+            "oidc_link": "by_name",
+            "public_url": OUTSIDE,
+        }
         async with api_server(database_url, auth_requests_per_min=6000, **(chosen | settings)) as url:
             yield url, one
 
@@ -41,7 +51,9 @@ async def there(http: httpx.AsyncClient) -> str:
     assert begun.status_code == 303, begun.text
     back = await http.get(begun.headers["Location"])
     assert back.status_code == 302, back.text
-    return str(back.headers["Location"])
+    location = str(back.headers["Location"])
+    assert location.startswith(OUTSIDE), "the way back is what the settings say, whatever the Host header is"
+    return str(http.base_url.copy_with(path="")).rstrip("/") + location.removeprefix(OUTSIDE)
 
 
 def browser(url: str) -> httpx.AsyncClient:
@@ -59,24 +71,24 @@ async def test_oidc_login_is_a_session_of_the_account_and_is_bound_to_its_subjec
         async with browser(url) as http:
             begun = await http.get("/auth/oidc/start")
             asked = parse_qs(urlsplit(begun.headers["Location"]).query)
-            assert asked["code_challenge_method"] == ["S256"] and asked["redirect_uri"][0].startswith(url)
+            assert asked["code_challenge_method"] == ["S256"] and asked["redirect_uri"][0].startswith(OUTSIDE)
             cookie = begun.headers["set-cookie"].lower()
             assert "httponly" in cookie and "samesite=lax" in cookie and asked["state"][0] not in cookie
             assert outcome(await http.get(await there(http))) == "ok"
-            assert (await http.get("/auth/me")).json()["username"] == "desk"
+            assert (await http.get("/auth/me")).json()["username"] == "patrol1"
             mine = (await http.get("/auth/sessions")).json()["items"]
             assert len(mine) == 1
         bound = await connection.fetch("SELECT issuer, subject, user_id FROM external_identity")
-        assert [tuple(row) for row in bound] == [(one.url, "subject-1", "user-desk")]
+        assert [tuple(row) for row in bound] == [(one.url, "subject-1", "user-patrol1")]
         assert await connection.fetchval("SELECT count(*) FROM audit WHERE action = 'account.link'") == 1
-        # From now on the subject counts: another name is still desk, and the name with another subject is nobody.
+        # From now on the subject counts: another name is still patrol1, and the name with another subject is nobody.
         one.username = "admin"
         assert await login(url) == "ok"
-        one.subject, one.username = "subject-2", "desk"
+        one.subject, one.username = "subject-2", "patrol1"
         assert await login(url) == "unknown", "names are given away again, subjects are not"
         one.subject, one.username = "subject-3", "nobody-here"
         assert await login(url) == "unknown"
-        await connection.execute("UPDATE app_user SET disabled_at = now() WHERE username = 'desk'")
+        await connection.execute("UPDATE app_user SET disabled_at = now() WHERE username = 'patrol1'")
         one.subject = "subject-1"
         assert await login(url) == "disabled"
         assert await connection.fetchval("SELECT count(*) FROM app_user WHERE username = 'nobody-here'") == 0
@@ -166,10 +178,72 @@ async def test_oidc_provider_that_is_away_or_signs_with_keys_of_its_own_is_told(
         assert await login(url) == "token"
     async with (
         api_server(
-            database_url, oidc_issuer="http://127.0.0.1:9/", oidc_client_id=CLIENT, oidc_client_secret=SECRET
+            database_url,
+            oidc_issuer="http://127.0.0.1:9/",
+            oidc_client_id=CLIENT,
+            oidc_client_secret=SECRET,
+            public_url=OUTSIDE,
         ) as url,
         browser(url) as http,
     ):
         assert outcome(await http.get("/auth/oidc/start")) == "away"
         login_by_password = await http.post("/auth/login", json={"username": "desk", "password": "wrong"})
         assert login_by_password.status_code == 401, "the other way in stays open"
+
+
+async def test_oidc_name_opens_no_account_that_an_administrator_has_not_linked(database_url: str) -> None:
+    connection = await connect(database_url)
+    async with world(database_url, oidc_link="none", oidc_role="visitor", oidc_community="test") as (url, one):
+        for one.username in ("patrol1", "resident1", "desk", "admin"):
+            assert await login(url) == "unknown", one.username
+        one.username = "newcomer"
+        assert await login(url) == "ok", "accounts that are made at a first login are no one else's"
+        assert await connection.fetchval("SELECT role FROM app_user WHERE username = 'newcomer'") == "visitor"
+    async with world(database_url) as (url, one):
+        for one.username in ("desk", "street", "admin", "platform"):
+            assert await login(url) == "unknown", f"{one.username} watches over others"
+        one.username, one.subject = "patrol1", "subject-p"
+        assert await login(url) == "ok"
+
+        link = "/users/user-desk/external-identity"
+        body = {"issuer": one.url, "subject": "subject-desk"}
+        async with client(url, "admin") as admin:
+            assert (await admin.post(link, json=body | {"issuer": "https://id.example"})).status_code == 422
+            done = await admin.post(link, json=body)
+            assert done.status_code == 200 and done.json()["external"], done.text
+            assert (await admin.post(link, json=body)).status_code == 200, "said again, it changes nothing"
+            assert (await admin.post(link, json=body | {"subject": "another"})).status_code == 409
+            assert (await admin.post(link, json=body | {"subject": "subject-p"})).status_code == 409
+            own = await admin.post("/users/user-admin/external-identity", json=body | {"subject": "subject-admin"})
+            assert own.status_code == 403
+        assert (
+            await connection.fetchval(
+                "SELECT count(*) FROM audit WHERE action = 'account.link' AND subject = 'user:user-desk'"
+            )
+            == 1
+        )
+        one.username, one.subject = "whatever", "subject-desk"
+        async with browser(url) as http:
+            assert outcome(await http.get(await there(http))) == "ok"
+            assert (await http.get("/auth/me")).json()["username"] == "desk"
+    await connection.close()
+
+
+async def test_oidc_link_is_for_administrators_of_that_scope(database_url: str) -> None:
+    connection = await connect(database_url)
+    await put_community(database_url, small_community("other", "o-"))
+    async with world(database_url) as (url, one):
+        await connection.execute("UPDATE app_user SET community_id = 'other' WHERE username = 'o-admin'")
+        body = {"issuer": one.url, "subject": "subject-x"}
+        for username, status in (("o-admin", 404), ("desk", 403), ("grid1", 403)):
+            async with client(url, username) as http:
+                answer = await http.post("/users/user-patrol1/external-identity", json=body)
+                assert answer.status_code == status, (username, answer.text)
+        assert await connection.fetchval("SELECT count(*) FROM external_identity") == 0
+    await connection.close()
+
+
+async def test_oidc_without_a_public_address_does_not_start(database_url: str) -> None:
+    with pytest.raises(ValidationError, match="LINHUB_PUBLIC_URL"):
+        async with api_server(database_url, oidc_issuer="http://127.0.0.1:9/", oidc_client_id=CLIENT):
+            pass

@@ -312,3 +312,76 @@ async def test_privacy_a_consent_that_ends_by_its_time_leaves_the_picture_by_its
 
         await until(gone)
     await connection.close()
+
+
+async def test_privacy_a_band_that_changes_hands_shows_its_new_wearer_nothing_of_the_one_before(
+    database_url: str,
+) -> None:
+    connection = await prepared(database_url)
+    now = datetime.now(UTC)
+    await set_state(connection, BAND, heart_rate=173.4375, systolic=199.4375, battery=51, latitude=29.71234)
+    await connection.execute("DELETE FROM reading")
+    await connection.execute("UPDATE consent SET starts_at = now() - interval '1 day'")
+    past = [(now - timedelta(minutes=5 * n, seconds=1), 173.4375) for n in range(1, 9)]
+    await add_readings(connection, BAND, "heart_rate", past)
+    await connection.execute("UPDATE device SET created_at = now() - interval '1 day'")
+    await add_readings(connection, BAND, "steps", [(now - timedelta(minutes=5 * n), 17300.0 - n) for n in range(1, 9)])
+    alert, order = await raise_alert(connection, BAND, rule_id=RULE, trigger={"value": 173.4375})
+    long = f"from={(now - timedelta(days=3)):%Y-%m-%dT%H:%M:%SZ}&to={(now + timedelta(days=1)):%Y-%m-%dT%H:%M:%SZ}"
+    of_band = (
+        "/communities/test/snapshot",
+        "/communities/test/devices?kind=wristband",
+        f"/devices/{BAND}",
+        f"/devices/{BAND}/readings?metric=heart_rate&{long}&bucket_s=0",
+        f"/devices/{BAND}/readings?metric=heart_rate&{long}&bucket_s=300",
+        f"/devices/{BAND}/rollups?metric=heart_rate&{long}&bucket=hour",
+        f"/communities/test/readings?devices={BAND}&metrics=heart_rate&{long}",
+        f"/communities/test/readings?devices={BAND}&metrics=heart_rate&{long}&aggregate=max&bucket_s=60",
+        f"/communities/test/export/readings?kind=wristband&metrics=heart_rate&{long}",
+        f"/communities/test/replay?at={(now - timedelta(minutes=1)):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    counted = f"/communities/test/readings?devices={BAND}&metrics=steps&{long}&aggregate=consumption&bucket_s=3600"
+
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        http.headers["X-Purpose"] = "duty"
+        for path in of_band:
+            answer = await http.get(path)
+            assert answer.status_code == 200 and "173.4375" in answer.text, (path, answer.text[:300])
+        assert any(one["value"] for curve in (await http.get(counted)).json()["curves"] for one in curve["points"])
+        await connection.execute(
+            "INSERT INTO person (id, community_id, household_id, name) "
+            "SELECT 'test-p9', community_id, household_id, '新戴' FROM person WHERE id = 'test-p1'"
+        )
+        for what in ("vitals", "location"):
+            await connection.execute(
+                "INSERT INTO consent (id, community_id, person_id, what, given_by, how, starts_at, recorded_by) "
+                "VALUES (gen_random_uuid(), 'test', 'test-p9', $1, 'self', 'paper', now() - interval '1 year', 'x')",
+                what,
+            )
+        await connection.execute("UPDATE device SET person_id = 'test-p9' WHERE id = $1", BAND)
+
+        async def forgotten() -> bool:
+            return "173.4375" not in (await http.get("/communities/test/snapshot")).text
+
+        await until(forgotten)
+        for path in (*of_band, "/people/test-p9/wellbeing", f"/alerts/{alert}", f"/orders/{order}"):
+            answer = await http.get(path)
+            assert answer.status_code == 200, (path, answer.text)
+            assert not any(one in answer.text for one in ("173.4375", "199.4375", "29.71234", RULE)), (
+                path,
+                answer.text[:500],
+            )
+        assert not any(curve["points"] for curve in (await http.get(counted)).json()["curves"])
+        assert not await connection.fetchval(
+            "SELECT count(*) FROM device_states('test') AS s JOIN device AS d USING (device_no) "
+            "WHERE d.id = $1 AND s.vals <> '{}'",
+            BAND,
+        )
+
+        # The new wearer's own are shown from their first reading on.
+        await set_state(connection, BAND, heart_rate=91.4375, battery=50)
+        await add_readings(connection, BAND, "heart_rate", [(datetime.now(UTC), 91.4375)])
+        for path in (of_band[2], of_band[3], of_band[6]):
+            shown = (await http.get(path)).text
+            assert "91.4375" in shown and "173.4375" not in shown, path
+    await connection.close()

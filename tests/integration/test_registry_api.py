@@ -305,6 +305,7 @@ async def test_registry_drawings_are_kept_by_version_and_two_editors_do_not_over
     listed = (await admin.get(f"{C}/plan/drawings")).json()["items"]
     assert [(one["version"], one["source"]) for one in listed] == [(3, "restore"), (2, "editor"), (1, "import")]
     kept = await admin.get(f"{C}/plan/drawings/2")
+    assert kept.headers["Vary"] == "Authorization, Cookie, X-API-Key" and "private" in kept.headers["Cache-Control"]
     assert "immutable" in kept.headers["Cache-Control"] and kept.json()["width"] == 100
     assert (await admin.get(f"{C}/snapshot")).json()["plan"]["version"] == 3
     for wrong in (

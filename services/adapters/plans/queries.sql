@@ -197,7 +197,7 @@ ON CONFLICT DO NOTHING
 SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
     r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
     r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id,
-    consents_now(k.vitals, k.location) AS consents
+    consents_now(k.vitals, k.location, k.worn_since, a.fired_at) AS consents
 FROM plan_run r
 LEFT JOIN alert a ON a.id = r.alert_id
 LEFT JOIN device_consent k ON k.device_no = a.device_no
@@ -209,7 +209,7 @@ ORDER BY r.started_at DESC, r.id DESC LIMIT $7
 SELECT r.id, r.community_id, r.plan_id, r.version, r.alert_id, r.state, r.approved_by, r.started_at, r.next_at,
     r.ended_at, r.ended_by, r.why, r.facts->>'place' AS place, r.facts->>'title_zh' AS title_zh,
     r.facts->>'title_en' AS title_en, r.facts->>'rule_id' AS rule_id, r.facts->>'grid_id' AS grid_id,
-    consents_now(k.vitals, k.location) AS consents
+    consents_now(k.vitals, k.location, k.worn_since, a.fired_at) AS consents
 FROM plan_run r
 LEFT JOIN alert a ON a.id = r.alert_id
 LEFT JOIN device_consent k ON k.device_no = a.device_no

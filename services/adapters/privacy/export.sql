@@ -33,22 +33,22 @@ WHERE d.person_id = $1 ORDER BY d.id
 -- name: baselines
 SELECT d.id AS device, v.metric, v.mean, v.spread, v.days, v.refreshed_at
 FROM vital_baseline AS v JOIN device AS d ON d.device_no = v.device_no
-WHERE d.person_id = $1 ORDER BY 1, 2
+WHERE d.person_id = $1 AND v.refreshed_at >= worn_since(d.device_no) ORDER BY 1, 2
 
 -- name: events
 SELECT d.id AS device, e.ts, e.event, e.data, e.received_at
 FROM device_event AS e JOIN device AS d ON d.device_no = e.device_no
-WHERE d.person_id = $1 ORDER BY e.ts
+WHERE d.person_id = $1 AND e.ts >= worn_since(d.device_no) ORDER BY e.ts
 
 -- name: alerts
 SELECT a.id, a.rule_id, a.severity, a.state, a.title_zh, a.why_zh, a.place, a.fired_at, a.cleared_at, a.trigger
 FROM alert AS a JOIN device AS d ON d.device_no = a.device_no
-WHERE d.person_id = $1 ORDER BY a.fired_at
+WHERE d.person_id = $1 AND a.fired_at >= worn_since(d.device_no) ORDER BY a.fired_at
 
 -- name: answers
 SELECT n.alert_id, n.ok, n.note, n.answered_at
 FROM alert_answer AS n JOIN alert AS a ON a.id = n.alert_id JOIN device AS d ON d.device_no = a.device_no
-WHERE d.person_id = $1 ORDER BY n.answered_at
+WHERE d.person_id = $1 AND a.fired_at >= worn_since(d.device_no) ORDER BY n.answered_at
 
 -- name: orders
 SELECT DISTINCT o.number, o.title_zh, o.place, o.state, o.created_at, o.arrived_at, o.closed_at
@@ -56,7 +56,7 @@ FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN resident_report AS r ON r.order_id = o.id
 LEFT JOIN person AS p ON p.account_id = r.reporter_id
-WHERE d.person_id = $1 OR p.id = $1
+WHERE d.person_id = $1 AND o.created_at >= worn_since(d.device_no) OR p.id = $1
 ORDER BY o.number
 
 -- name: reports
@@ -85,4 +85,4 @@ ORDER BY a.id
 SELECT metric FROM catalogue_metric WHERE kind = $1 ORDER BY position
 
 -- name: readings
-SELECT ts, vals FROM reading WHERE device_no = $1 ORDER BY ts
+SELECT ts, vals FROM reading WHERE device_no = $1 AND ts >= worn_since($1) ORDER BY ts

@@ -26,7 +26,7 @@ from services.api.identity.store import Q
 from services.api.settings import ApiSettings
 from services.api.store import system, users
 from services.api.tenancy import SERVICE
-from services.domain.vocabulary import Team
+from services.domain.vocabulary import Role, Team
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,8 @@ _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 """Asymmetric ones alone: what a client could sign itself proves nothing."""
 _STATE_TYPE = "oidc-state"
 _UNUSABLE = "!"
+LINKED_BY_NAME = frozenset({Role.STAFF, Role.GRID, Role.RESIDENT, Role.MERCHANT, Role.VISITOR})
+"""Whoever sees or steers more than these is linked by an administrator, for a name may be somebody's own choice."""
 
 
 class OidcError(Exception):
@@ -63,6 +65,7 @@ class Oidc:
         self._secret = settings.oidc_client_secret.get_secret_value()
         self._claim = settings.oidc_claim
         self._scope = settings.oidc_scope
+        self._link_by_name = settings.oidc_link == "by_name"
         self._role, self._community = settings.oidc_role, settings.oidc_community
         self._keys = settings.keys
         self._auth, self._database = auth, database
@@ -203,12 +206,16 @@ class Oidc:
     # -- whom it stands for here ----------------------------------------------------------------------------------
 
     async def _account(self, connection: Connection, claims: Mapping[str, Any]) -> users.Account:
-        """By the subject, once it is bound; at the first login by the user name that the claim gives."""
+        """By the subject, once it is bound. At the first login an account may be made, or bound by the user name that
+        the claim gives where the settings say so and its role watches over nobody."""
         subject, username = str(claims["sub"]), str(claims.get(self._claim, "")).strip()
         bound = await connection.fetchval(Q["external_user"], self._issuer, subject)
         if bound is not None:
             return (await users.by_ids(connection, [bound]))[bound]
         account = await users.by_username(connection, username) if username else None
+        if account is not None and not (self._link_by_name and account.principal.role in LINKED_BY_NAME):
+            log.warning("oidc_account_is_not_linked", account=account.principal.id)
+            raise OidcError("unknown")
         if account is None and self._role and 2 <= len(username) <= 64:
             account = await self._made(connection, username, str(claims.get("name") or username)[:80])
         if account is None:

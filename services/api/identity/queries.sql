@@ -179,3 +179,6 @@ SELECT user_id FROM external_identity WHERE issuer = $1 AND subject = $2
 INSERT INTO external_identity (issuer, subject, user_id) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING
 RETURNING user_id
+
+-- name: external_account
+SELECT subject FROM external_identity WHERE issuer = $1 AND user_id = $2

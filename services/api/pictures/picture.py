@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ _PEOPLE = 64
 _ENDED = frozenset({"closed", "cancelled", "false_alarm", "merged"})
 
 Written = dict[Any, tuple[Row, bytes]]
+Worn = Mapping[int, tuple[int, datetime | None]]
 
 
 class Picture:
@@ -92,16 +93,20 @@ class Picture:
         self.at = datetime.now(UTC)
         self.version += 1
 
-    def _consented(self, now: dict[int, int]) -> None:
+    def _consented(self, now: Worn) -> None:
         """Of everything that is about a device that somebody wears; consents end by their time alone as well."""
-        for rows in (self._devices, self._alerts, self._orders):
-            self._consented_of(rows, now)
+        self._consented_of(self._devices, now, None)
+        self._consented_of(self._alerts, now, "fired_at")
+        self._consented_of(self._orders, now, "created_at")
 
     @staticmethod
-    def _consented_of(rows: dict[Any, Row], now: dict[int, int]) -> None:
+    def _consented_of(rows: dict[Any, Row], now: Worn, at: str | None) -> None:
+        """`at`: the field that says when it was; what was before the present wearer, their consent does not show."""
         for id, row in rows.items():
             # A device that nobody wears has no row of consents: nothing of its wearer may be shown.
-            consents = now.get(row["device_no"])
+            consents, since = now.get(row["device_no"], (None, None))
+            if at is not None and since is not None and row[at] < since:
+                consents = 0
             if row["consents"] != consents and (row["consents"] or consents):
                 rows[id] = {**row, "consents": consents or 0}
 

@@ -78,6 +78,10 @@ def once(key: str | None) -> str:
     return key
 
 
+OF_WHO_ASKS = "Authorization, Cookie, X-API-Key"
+"""Vary of what is somebody's own: a machine at the desk has several users and one cache."""
+
+
 def answer(model: BaseModel | dict[str, Any]) -> Response:
     """The model as JSON, written once: these shapes are ours, checking them a second time would only cost."""
     return Response(to_json(model), media_type="application/json")
@@ -89,8 +93,7 @@ def tagged(request: Request, body: bytes, *, public_s: int = 0) -> Response:
     caching = f"public, max-age={public_s}" if public_s else "private, no-cache"
     headers = {"ETag": tag, "Cache-Control": caching}
     if not public_s:
-        # A machine at the desk has several users and one cache.
-        headers["Vary"] = "Authorization, Cookie, X-API-Key"
+        headers["Vary"] = OF_WHO_ASKS
     if tag in request.headers.get("If-None-Match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(body, media_type="application/json", headers=headers)

@@ -18,7 +18,7 @@ from services.api.models import (
     PublicValueOut,
     SnapshotOut,
 )
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS
 from services.api.shapes import Row
 from services.api.store import communities as store
 from services.api.store import system
@@ -94,7 +94,7 @@ async def snapshot(
         head = await system.outbox_head_of(connection, community_id)
     body = await context.gallery.show(ticket.principal, community_out(row), head)
     await context.watchers.watches(ticket, community_id)
-    headers = {"ETag": body.tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
+    headers = {"ETag": body.tag, "Cache-Control": "private, no-cache", "Vary": f"Accept-Encoding, {OF_WHO_ASKS}"}
     if body.tag in request.headers.get("If-None-Match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("Accept-Encoding", ""):

@@ -34,7 +34,7 @@ from services.api.registry_models import (
     ShapeModel,
     VersionOf,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit
+from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit
 from services.api.routes.registry_places import EDITED
 from services.api.rules import etag, expected_version
 from services.api.store import system
@@ -125,7 +125,7 @@ async def drawing(
     async with context.database.read() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
         row = await _row(connection, community_id, version)
-    headers = {**etag(version), "Cache-Control": _FOR_EVER}
+    headers = {**etag(version), "Cache-Control": _FOR_EVER, "Vary": OF_WHO_ASKS}
     return Response(_written(version, row["plan"]), media_type="application/json", headers=headers)
 
 

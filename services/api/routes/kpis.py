@@ -19,7 +19,7 @@ from services.api.guard import community_in_scope, needs
 from services.api.kpi_models import CommunityKpisOut, KpiReportOut, KpiRowOut, KpiRowsOut, StreetKpisOut
 from services.api.moves import actor_of
 from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
+from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit, time_and_id
 from services.api.store import communities as communities_store
 from services.api.store import work
 from services.domain.access import Permission, reaches_community, reader_class
@@ -176,7 +176,7 @@ def _kept(
 ) -> Response:
     """The answer with its ETag; 304 where the asker has it already."""
     etag = f'"{hashlib.sha256(mark if mark is not None else body).hexdigest()[:32]}"'
-    headers = {**headers, "ETag": etag, "Cache-Control": FRESH, "Vary": "Accept, Authorization, Cookie"}
+    headers = {**headers, "ETag": etag, "Cache-Control": FRESH, "Vary": f"Accept, {OF_WHO_ASKS}"}
     if etag in request.headers.get("If-None-Match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(body, media_type=media_type, headers=headers)

@@ -16,10 +16,10 @@ from services.adapters.monthly.render import RenderFailed
 from services.adapters.monthly.store import read_month
 from services.api.auth import Ticket
 from services.api.context import Ctx
-from services.api.figures import PRIVATE, SEES_PEOPLE
+from services.api.figures import PRIVATE, sees_people
 from services.api.guard import community_in_scope, needs
 from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS
 from services.domain.access import Permission
 
 log = structlog.get_logger(__name__)
@@ -49,9 +49,9 @@ async def monthly_report(
     who, now = ticket.principal, context.clock.now()
     async with context.database.consistent() as connection:
         community = await community_in_scope(connection, who, community_id)
-        found = await read_month(connection, community_id, month, now, PRIVATE, people=who.role in SEES_PEOPLE)
+        found = await read_month(connection, community_id, month, now, PRIVATE, people=sees_people(who))
     mark = f'"{digest(found, format)}"'
-    headers = {"ETag": mark, "Cache-Control": "private, max-age=30", "Vary": "Authorization, Cookie"}
+    headers = {"ETag": mark, "Cache-Control": "private, max-age=30", "Vary": OF_WHO_ASKS}
     if mark in request.headers.get("If-None-Match", ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     try:

@@ -27,8 +27,10 @@ router = APIRouter(prefix=f"{PREFIX}/displays", tags=["displays 屏幕"], respon
 
 LASTS = timedelta(minutes=10)
 POLL_S = 2.0
-MOST_OPEN = 500
-"""Codes open at a time, of everybody: more is no wall being hung but a flood."""
+MOST_OPEN = 30
+"""Codes open at a time from one network: more is no wall being hung but a flood, which is its own affair alone."""
+MOST_OPEN_EVERYWHERE = 10_000
+"""What the table holds at most, whoever asks."""
 _COOKIE_S = 400 * 86_400
 """The longest that browsers keep one; each refresh begins it anew."""
 _MANY: dict[int | str, dict[str, Any]] = {
@@ -54,19 +56,21 @@ def _too_many(wait_s: int) -> ApiError:
 async def ask(request: Request, context: Ctx) -> PairingOut:
     """Good for ten minutes and one screen. The desk types it in at `/displays`."""
     address = address_of(request)
-    wait_s = context.pairings.wait_s(network_of(address))
+    network = network_of(address)
+    wait_s = context.pairings.wait_s(network)
     if wait_s:
         raise _too_many(wait_s)
     id, secret = uuid4(), new_secret()
     # A screen that nobody has paired yet belongs to no community.
     async with context.database.write(as_=SERVICE) as connection:
-        if await access.open_pairings(connection) >= MOST_OPEN:
+        of_network, of_all = await access.open_pairings(connection, network if inet(address) else None)
+        if of_network >= MOST_OPEN or of_all >= MOST_OPEN_EVERYWHERE:
             raise _too_many(60)
         until = None
         while until is None:
             code = new_code()
             until = await access.insert_pairing(connection, id, code, hashed(secret), inet(address), LASTS)
-    where = f"{request.url.scheme}://{request.url.netloc}/displays"
+    where = f"{(context.settings.public_url or str(request.base_url)).rstrip('/')}/displays"
     return PairingOut(
         id=id,
         code=shown(code),

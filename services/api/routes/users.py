@@ -14,6 +14,7 @@ from services.api.account_models import (
     AccountNew,
     AccountOut,
     AccountPage,
+    ExternalIdentityIn,
     OneTimeOut,
     SessionPage,
     SessionsEndedOut,
@@ -186,6 +187,34 @@ async def _switch(
         action, detail = ("account.disable", {"why": why}) if off else ("account.enable", {})
         await system.audit(connection, who, row["community_id"], action, f"user:{user_id}", detail)
     context.auth.revoked(f"user:{user_id}")
+    response.headers.update(etag(row["version"]))
+    return account_out(row)
+
+
+@router.post("/{user_id}/external-identity", summary="绑定统一登录 Link to another place of login", responses=_CHANGED)
+async def link(
+    user_id: str, body: ExternalIdentityIn, response: Response, context: Ctx, ticket: Administrator
+) -> AccountOut:
+    """From now on whoever logs in there as this subject is this account. Said again, it changes nothing."""
+    who = ticket.principal
+    if body.issuer != context.settings.oidc_issuer:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "issuer 不是本系统配置的统一登录 · that is not the place of login that is set here (LINHUB_OIDC_ISSUER)",
+        )
+    async with context.database.write() as connection:
+        row = await accounts.one(connection, who, user_id)
+        accounts.check_over(who, row)
+        made = await connection.fetchval(store.Q["external_link"], body.issuer, body.subject, user_id)
+        if made is not None:
+            detail = {"at": body.issuer, "subject": body.subject}
+            await system.audit(connection, who, row["community_id"], "account.link", f"user:{user_id}", detail)
+        elif await connection.fetchval(store.Q["external_account"], body.issuer, user_id) != body.subject:
+            raise ApiError(
+                HTTPStatus.CONFLICT,
+                "该账号或该身份已绑定，请先解除 · that account or that identity is linked already to another",
+            )
+        row = await accounts.one(connection, who, user_id)
     response.headers.update(etag(row["version"]))
     return account_out(row)
 

@@ -154,11 +154,11 @@ async def revoke_key(connection: Connection, id: str, user_id: str, by: str) -> 
 # -- screens --------------------------------------------------------------------------------------------------------
 
 
-async def open_pairings(connection: Connection) -> int:
-    """Codes that screens show now. Forgets what is long over."""
+async def open_pairings(connection: Connection, network: str | None) -> tuple[int, int]:
+    """Codes that screens show now, of a network and of all. Forgets what is long over."""
     await connection.execute(S["pairing_forget"])
-    count: int = await connection.fetchval(S["pairings_open"])
-    return count
+    row = await connection.fetchrow(S["pairings_open"], network)
+    return row["of_network"], row["of_all"]
 
 
 async def insert_pairing(

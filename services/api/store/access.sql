@@ -82,7 +82,8 @@ WHERE user_id = $3 AND label = 'client:' || $1 AND sort = 'client' AND revoked_a
 DELETE FROM display_pairing WHERE expires_at < now() - interval '1 h'
 
 -- name: pairings_open
-SELECT count(*) FROM display_pairing WHERE expires_at > now() AND display_id IS NULL
+SELECT count(*) FILTER (WHERE address <<= $1::text::inet) AS of_network, count(*) AS of_all
+FROM display_pairing WHERE expires_at > now() AND display_id IS NULL
 
 -- name: pairing_insert
 INSERT INTO display_pairing (id, code, secret_hash, address, expires_at)

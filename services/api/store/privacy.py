@@ -28,10 +28,10 @@ async def opened_by_emergency(connection: Connection, account_id: str) -> frozen
     return frozenset(row["person_id"] for row in await connection.fetch(Q["opened_by_emergency"], account_id))
 
 
-async def consents_of(connection: Connection, community_id: str) -> dict[int, int]:
-    """What may be shown now of each device that somebody wears."""
+async def consents_of(connection: Connection, community_id: str) -> dict[int, tuple[int, datetime | None]]:
+    """What may be shown now of each device that somebody wears, and since when they do; None: nobody did before."""
     rows = await connection.fetch(Q["consents_of"], community_id)
-    return {row["device_no"]: row["consents"] for row in rows}
+    return {row["device_no"]: (row["consents"], row["worn_since"]) for row in rows}
 
 
 async def elders(connection: Connection, community_id: str, grid_id: str | None) -> list[Row]:

@@ -7,7 +7,7 @@ SELECT EXISTS (
 SELECT DISTINCT person_id FROM emergency_access WHERE account_id = $1 AND at <= now() AND until > now()
 
 -- name: consents_of
-SELECT k.device_no, consents_now(k.vitals, k.location) AS consents
+SELECT k.device_no, consents_now(k.vitals, k.location) AS consents, nullif(k.worn_since, '-infinity') AS worn_since
 FROM device_consent AS k JOIN device AS d ON d.device_no = k.device_no
 WHERE d.community_id = $1
 
@@ -39,10 +39,12 @@ ORDER BY d.device_no
 SELECT a.device_no, a.rule_id, a.active_rules, a.severity, a.life_safety, a.title_zh, a.title_en, a.fired_at
 FROM alert AS a
 WHERE a.device_no = ANY ($1::integer[]) AND a.state <> 'cleared' AND NOT a.shadow
+  AND a.fired_at >= worn_since(a.device_no)
 ORDER BY a.fired_at, a.id
 
 -- name: baselines
-SELECT device_no, metric, mean, spread FROM vital_baseline WHERE device_no = ANY ($1::integer[])
+SELECT device_no, metric, mean, spread FROM vital_baseline
+WHERE device_no = ANY ($1::integer[]) AND refreshed_at >= worn_since(device_no)
 
 -- name: elder
 SELECT p.id, p.community_id, p.name, p.phone, p.birth_year, p.tags, p.away_until, p.household_id, p.account_id,
@@ -62,18 +64,20 @@ ORDER BY e.ts DESC
 SELECT a.fired_at AS at, a.rule_id, a.active_rules, a.title_zh, a.title_en
 FROM alert AS a
 WHERE a.device_no = ANY ($1::integer[]) AND a.fired_at > $2 AND a.community_id = $3 AND NOT a.shadow
+  AND a.fired_at >= worn_since(a.device_no)
 ORDER BY a.fired_at DESC LIMIT 100
 
 -- name: life_answers
 SELECT n.answered_at AS at, n.ok, n.note
 FROM alert_answer AS n JOIN alert AS a ON a.id = n.alert_id
 WHERE a.device_no = ANY ($1::integer[]) AND n.answered_at > $2 AND a.community_id = $3
+  AND a.fired_at >= worn_since(a.device_no)
 ORDER BY n.answered_at DESC LIMIT 100
 
 -- name: visits
 SELECT o.id, o.number, o.title_zh, o.title_en, o.severity, o.state, o.created_at, o.arrived_at, o.closed_at, a.rule_id
 FROM work_order AS o LEFT JOIN alert AS a ON a.id = o.alert_id
-WHERE o.device_no = ANY ($1::integer[])
+WHERE o.device_no = ANY ($1::integer[]) AND o.created_at >= worn_since(o.device_no)
 ORDER BY o.created_at DESC LIMIT 50
 
 -- name: contacts_whole

@@ -64,7 +64,11 @@ WHERE d.id = $1 AND d.retired_at IS NULL
 
 -- name: device_changes
 SELECT d.device_no, d.id, d.kind, coalesce(d.grid_id, b.grid_id) AS grid_id, s.online, s.last_seen_at,
-       s.vals_ts, s.vals, s.last_event, s.last_event_ts, consents_now(k.vitals, k.location) AS consents
+       CASE WHEN s.vals_ts < k.worn_since THEN NULL ELSE s.vals_ts END AS vals_ts,
+       vals_since(s.vals, s.vals_ts, s.vals_at, k.worn_since) AS vals,
+       CASE WHEN s.last_event_ts < k.worn_since THEN NULL ELSE s.last_event END AS last_event,
+       CASE WHEN s.last_event_ts < k.worn_since THEN NULL ELSE s.last_event_ts END AS last_event_ts,
+       consents_now(k.vitals, k.location) AS consents
 FROM device AS d
 JOIN device_state AS s ON s.device_no = d.device_no
 LEFT JOIN household AS h ON h.id = d.household_id
@@ -77,7 +81,7 @@ ORDER BY d.device_no
 
 -- name: alerts_open
 SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
-       consents_now(k.vitals, k.location) AS consents
+       consents_now(k.vitals, k.location, k.worn_since, a.fired_at) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
@@ -91,7 +95,7 @@ LIMIT $5
 
 -- name: alerts_all
 SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
-       consents_now(k.vitals, k.location) AS consents
+       consents_now(k.vitals, k.location, k.worn_since, a.fired_at) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
@@ -105,7 +109,7 @@ LIMIT $5
 
 -- name: alerts_by_ids
 SELECT a.*, d.id AS device_id, coalesce(d.grid_id, b.grid_id) AS grid_id,
-       consents_now(k.vitals, k.location) AS consents
+       consents_now(k.vitals, k.location, k.worn_since, a.fired_at) AS consents
 FROM alert AS a
 LEFT JOIN device AS d ON d.device_no = a.device_no
 LEFT JOIN building AS b ON b.id = a.building_id
@@ -114,7 +118,8 @@ WHERE a.id = ANY ($1::uuid[])
 
 -- name: orders_open
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id,
+       consents_now(k.vitals, k.location, k.worn_since, o.created_at) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id
@@ -129,20 +134,23 @@ WHERE o.community_id = $1 AND o.state NOT IN ('closed', 'cancelled', 'false_alar
   AND ($8::text IS NULL OR o.assignee_id = $8)
   AND ($9::text IS NULL OR o.class_id = $9
        AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
+            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()
+               AND o.created_at >= k.worn_since))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)
   AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
        OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
           AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
+               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()
+               AND o.created_at >= k.worn_since))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
 -- name: orders_all
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id,
+       consents_now(k.vitals, k.location, k.worn_since, o.created_at) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id
@@ -157,20 +165,23 @@ WHERE o.community_id = $1
   AND ($8::text IS NULL OR o.assignee_id = $8)
   AND ($9::text IS NULL OR o.class_id = $9
        AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
+            OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()
+               AND o.created_at >= k.worn_since))
   AND ($10::text IS NULL OR o.source = $10)
   AND ($11::text IS NULL OR o.severity = $11)
   AND ($12::text IS NULL OR o.building_id = $12)
   AND ($13::text IS NULL OR o.number::text = $13 OR position(lower($13) IN lower(o.place)) > 0
        OR position(lower($13) IN lower(o.title_zh || ' ' || o.title_en)) > 0
           AND (a.rule_id IS NULL OR split_part(a.rule_id, '.', 1) <> ALL ($14::text[])
-               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()))
+               OR (coalesce(o.grid_id, d.grid_id, b.grid_id) = $15::text OR $15::text = '*') AND k.vitals @> now()
+               AND o.created_at >= k.worn_since))
 ORDER BY o.created_at DESC, o.id DESC
 LIMIT $5
 
 -- name: orders_by_ids
 SELECT o.*, d.id AS device_id, p.display_name AS assignee, a.rule_id,
-       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id, consents_now(k.vitals, k.location) AS consents
+       coalesce(o.grid_id, d.grid_id, b.grid_id) AS place_grid_id,
+       consents_now(k.vitals, k.location, k.worn_since, o.created_at) AS consents
 FROM work_order AS o
 LEFT JOIN device AS d ON d.device_no = o.device_no
 LEFT JOIN building AS b ON b.id = o.building_id

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest'
+import { shallowRef } from 'vue'
 import { PATTERNS, dangerOf, lengthOf } from '../src/alarm/chimes'
 import { DEFAULT, isQuiet, readSettings } from '../src/alarm/settings'
-import { ordersByAlert, unattendedOf } from '../src/alarm/useTakeover'
+import { createTakeover, ordersByAlert, unattendedOf } from '../src/alarm/useTakeover'
 import { wordsOf } from '../src/alarm/useVoice'
 import type { Alert, Order } from '../src/api/types'
+import type { Live } from '../src/live/useLive'
 import { tooMany } from '../src/live/useSelfHealing'
 
 const alert = (id: string, more: Partial<Alert> = {}): Alert =>
@@ -17,6 +19,10 @@ const alert = (id: string, more: Partial<Alert> = {}): Alert =>
     ...more,
   }) as Alert
 
+const order = (id: string, alert_id: string | null, more: Partial<Order> = {}): Order =>
+  ({ id, alert_id, state: 'dispatched', version: 2, accepted_at: null, ...more }) as Order
+const ordersOf = (...orders: Order[]) => new Map(orders.map((one) => [one.id, one]))
+
 describe('an alarm that nobody has', () => {
   it('is critical, standing, sent out and not accepted; the newest comes first', () => {
     const alerts = [
@@ -29,15 +35,64 @@ describe('an alarm that nobody has', () => {
       alert('g', { acknowledged_at: '2026-11-22T08:01:00Z' }),
       alert('h'),
     ]
-    const orders = ordersByAlert([
-      { alert_id: 'h', accepted_at: '2026-11-22T08:01:00Z' } as Order,
-      { alert_id: 'a', accepted_at: null } as Order,
+    const orders = ordersByAlert(
+      alerts,
+      ordersOf(order('1', 'h', { accepted_at: '2026-11-22T08:01:00Z' }), order('2', 'a')),
+    )
+    expect(unattendedOf(alerts, orders).map((one) => one.alerts.map((alert) => alert.id))).toEqual([
+      ['b'],
+      ['a'],
     ])
-    expect(unattendedOf(alerts, orders).map((one) => one.id)).toEqual(['b', 'a'])
   })
 
   it('is said in Mandarin with its place first', () => {
     expect(wordsOf(alert('a'))).toBe('紧急告警。3号楼2单元501室。燃气泄漏报警。请立即处置。')
+  })
+})
+
+describe('alarms of one incident', () => {
+  // Two detectors of one building, and the fire that their alarms together are: one order, opened for the fire.
+  const smoke = (id: string, minute: number) =>
+    alert(id, { order_id: 'o1', fired_at: `2026-11-22T08:0${minute}:00Z` })
+  const fire = alert('fire', { order_id: 'o1', building_id: 'b1', fired_at: '2026-11-22T08:02:00Z' })
+  const members = [smoke('s1', 1), fire, smoke('s2', 3)]
+  const screen = (alerts: Alert[], orders: Order[]) => {
+    const state = shallowRef({
+      alerts: new Map(alerts.map((one) => [one.id, one])),
+      orders: ordersOf(...orders),
+    })
+    return { state, takeover: createTakeover({ state } as unknown as Live) }
+  }
+
+  it('are one, shown as what the order was opened for, with its order', () => {
+    const { takeover } = screen(members, [order('o1', 'fire')])
+    expect(takeover.alert.value?.id).toBe('fire')
+    expect(takeover.order.value?.id).toBe('o1')
+    expect(takeover.unattended.value.map((one) => one.alerts.length)).toEqual([3])
+  })
+
+  it('lead to the order also where only a member still stands', () => {
+    const { takeover } = screen([smoke('s1', 1)], [order('o1', 'fire')])
+    expect([takeover.alert.value?.id, takeover.order.value?.id]).toEqual(['s1', 'o1'])
+  })
+
+  it('end together when the order is accepted', () => {
+    const { takeover } = screen(members, [order('o1', 'fire', { accepted_at: '2026-11-22T08:04:00Z' })])
+    expect(takeover.alert.value).toBeNull()
+    expect(takeover.unattended.value).toEqual([])
+  })
+
+  it('are put aside together, until another one joins them', () => {
+    const other = alert('gas', { fired_at: '2026-11-22T08:00:00Z' })
+    const { state, takeover } = screen([...members, other], [order('o1', 'fire')])
+    expect(takeover.unattended.value.length).toBe(2)
+    takeover.putAside()
+    expect(takeover.alert.value?.id).toBe('gas')
+    takeover.putAside()
+    expect(takeover.alert.value).toBeNull()
+    const alerts = new Map(state.value.alerts).set('s3', smoke('s3', 5))
+    state.value = { ...state.value, alerts }
+    expect([takeover.alert.value?.id, takeover.order.value?.id]).toEqual(['s3', 'o1'])
   })
 })
 

@@ -54,6 +54,15 @@ describe('fold', () => {
     }
   })
 
+  it('takes the alerts of an order along into the one it was merged into', () => {
+    const alerts = ['a1', 'a2'].map((id, i) => alert(id, { order_id: `o${i + 1}` }))
+    const before = alerts.reduce((state, data) => fold(state, { type: 'alert', data }), start())
+    const data = order('o1', { version: 9, state: 'merged', merged_into: 'o7' })
+    const after = fold(before, { type: 'order', data })
+    expect([...after.alerts.values()].map((one) => one.order_id)).toEqual(['o7', 'o2'])
+    expect(before.alerts.get('a1')?.order_id).toBe('o1')
+  })
+
   it('merges what a device sent into what it sent before', () => {
     const item = {
       id: 'd1',

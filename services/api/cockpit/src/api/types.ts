@@ -325,6 +325,8 @@ export interface Order {
   needs?: Partial<Record<Move, string[]>>
   /** 0 team, 1 leader, 2 desk, 3 street, 4 department. */
   rung?: number
+  /** Of an order that became part of another. */
+  merged_into?: string | null
   forced?: boolean
   returns?: number
   reworks?: number

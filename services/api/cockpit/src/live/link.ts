@@ -48,8 +48,13 @@ const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 8_000
 
 /** Half to all of the doubled wait: two hundred pages do not come back in the same instant. */
-export function backoffMs(attempt: number, random: number): number {
-  const whole = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(attempt, 10))
+export function backoffMs(
+  attempt: number,
+  random: number,
+  first = FIRST_BACKOFF_MS,
+  longest = LONGEST_BACKOFF_MS,
+): number {
+  const whole = Math.min(longest, first * 2 ** Math.min(attempt, 10))
   return whole * (0.5 + random / 2)
 }
 

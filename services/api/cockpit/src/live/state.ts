@@ -113,7 +113,20 @@ function withOrder(state: State, order: Order): State {
   const orders = new Map(state.orders)
   if (isEnded(order.state)) orders.delete(order.id)
   else orders.set(order.id, order)
-  return { ...state, orders }
+  const { state: moved, merged_into: into } = order
+  return {
+    ...state,
+    orders,
+    alerts: moved === 'merged' && into ? worked(state.alerts, order.id, into) : state.alerts,
+  }
+}
+
+/** What was worked on in an order goes over with it to the one it was merged into; no event of its own says so. */
+function worked(alerts: ReadonlyMap<string, Alert>, from: string, into: string): ReadonlyMap<string, Alert> {
+  const found = new Map(alerts)
+  for (const alert of alerts.values())
+    if (alert.order_id === from) found.set(alert.id, { ...alert, order_id: into })
+  return found
 }
 
 function later(one: string, other: string): string {

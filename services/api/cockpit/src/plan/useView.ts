@@ -19,6 +19,8 @@ export interface PlanView {
   goTo(to: View): void
   focusOn(x: number, y: number): void
   fitAll(): void
+  /** Takes the size that the window has now; none (not shown) changes nothing. */
+  measure(): void
   zoomBy(factor: number): void
   handlers: {
     pointerdown(event: PointerEvent): void
@@ -43,13 +45,28 @@ export function usePlanView(
   let travelled = 0
   let frame = 0
 
-  const observer = new ResizeObserver(([entry]) => {
-    if (!entry || entry.contentRect.width === 0) return
+  /** Where the window was sent before it had a size. */
+  let awaited: { x: number; y: number } | null = null
+
+  function sized(now: Size): void {
     const before = screen.value
-    screen.value = { width: entry.contentRect.width, height: entry.contentRect.height }
-    if ((!touched.value && !held.value) || before.width === 0) view.value = fit(plan(), screen.value)
+    if (now.width === 0 || now.height === 0) return
+    if (now.width === before.width && now.height === before.height) return
+    screen.value = now
+    if ((!touched.value && !held.value) || before.width === 0) view.value = fit(plan(), now)
+    if (awaited) view.value = focus(plan(), now, awaited.x, awaited.y)
+    awaited = null
+  }
+
+  function measure(): void {
+    if (box.value) sized({ width: box.value.clientWidth, height: box.value.clientHeight })
+  }
+
+  const observer = new ResizeObserver(measure)
+  onMounted(() => {
+    measure()
+    if (box.value) observer.observe(box.value)
   })
-  onMounted(() => box.value && observer.observe(box.value))
   onUnmounted(() => {
     observer.disconnect()
     cancelAnimationFrame(frame)
@@ -164,8 +181,12 @@ export function usePlanView(
       touched.value = true
       flyTo(to)
     },
-    focusOn: (x, y) => flyTo(focus(plan(), screen.value, x, y)),
+    focusOn(x, y) {
+      if (screen.value.width === 0) awaited = { x, y }
+      else flyTo(focus(plan(), screen.value, x, y))
+    },
     fitAll,
+    measure,
     zoomBy,
     handlers,
   }

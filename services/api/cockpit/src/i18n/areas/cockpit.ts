@@ -13,6 +13,10 @@ export const COCKPIT = {
     '连不上服务器，请检查网络后重试',
     'The server cannot be reached; check the network and try again',
   ],
+  unreachable_yet: [
+    '连不上服务器，正在自动重试；若持续如此，请检查网络',
+    'The server cannot be reached; trying again by itself. If this goes on, check the network',
+  ],
   no_community: ['此账号未绑定社区', 'This account belongs to no community'],
   logout: ['退出', 'Sign out'],
   loading: ['正在载入社区…', 'Loading the community…'],

@@ -1,0 +1,23 @@
+/** What the address of a page says beside its room: which order is asked for, and how this screen was opened. */
+
+/** How a screen was opened goes with it from room to room; everything else belongs to one place. */
+const KEPT = ['community', 'view', 'theme', 'lang', 'stale_s'] as const
+const ID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i
+
+/** The order of `/?order=<id>`; null where none is named, or what is named cannot be one. */
+export function orderAsked(search: string): string | null {
+  const id = new URLSearchParams(search).get('order')
+  return id && ID.test(id) ? id : null
+}
+
+/** The address of `path` (with a query of its own, perhaps) for a page that was opened with `search`. */
+export function addressOf(path: string, search: string): string {
+  const [name = '/', own] = path.split('?')
+  const query = new URLSearchParams(own)
+  const before = new URLSearchParams(search)
+  for (const key of KEPT) {
+    const value = before.get(key)
+    if (value !== null && !query.has(key)) query.set(key, value)
+  }
+  return query.size > 0 ? `${name}?${query}` : name
+}

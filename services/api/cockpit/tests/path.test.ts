@@ -1,0 +1,20 @@
+import { describe, expect, it } from 'vitest'
+import { addressOf, orderAsked } from '../src/lib/path'
+
+const ID = '0b8f6a2e-5d0c-4d5e-9c55-7b1f2a9a1c10'
+
+describe('the address of a page', () => {
+  it('names an order, and nothing else that looks like one', () => {
+    expect(orderAsked(`?order=${ID}`)).toBe(ID)
+    for (const bad of ['', '?order=', '?order=7', '?order=../users', `?order=${ID}/moves`])
+      expect(orderAsked(bad)).toBeNull()
+  })
+
+  it('keeps how the screen was opened and drops what belonged to one place', () => {
+    const opened = `?community=xf&view=wall&order=${ID}&code=ABCD`
+    expect(addressOf('/figures', opened)).toBe('/figures?community=xf&view=wall')
+    expect(addressOf(`/?order=${ID}`, '?code=ABCD')).toBe(`/?order=${ID}`)
+    expect(addressOf('/?community=other', opened)).toBe('/?community=other&view=wall')
+    expect(addressOf('/', `?order=${ID}`)).toBe('/')
+  })
+})
