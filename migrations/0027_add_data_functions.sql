@@ -211,7 +211,12 @@ SELECT s.device_no, coalesce(s.online_since, s.last_seen_at, now()), d.community
 FROM device_state s JOIN device d USING (device_no) WHERE s.online;
 
 CREATE INDEX device_event_device_ts ON device_event (device_no, ts DESC);
-CREATE INDEX alert_span ON alert USING gist (community_id, tstzrange(fired_at, cleared_at));
+-- What ends an alert may be older than what fired it: a clock that was put right, a reading that came late.
+CREATE FUNCTION alert_stood(p_fired timestamptz, p_cleared timestamptz) RETURNS tstzrange
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT tstzrange(p_fired, CASE WHEN p_cleared < p_fired THEN p_fired ELSE p_cleared END)
+$$;
+CREATE INDEX alert_span ON alert USING gist (community_id, alert_stood(fired_at, cleared_at));
 CREATE INDEX alert_occurrence_alert_at ON alert_occurrence (alert_id, at);
 
 -- Every device of a community as it stood at a time: of each metric the newest value by then, the newest event, and

@@ -60,7 +60,8 @@ async def test_order_is_opened_once_for_a_key_and_names_who_saw_it(database_url:
         assert (await http.post("/communities/test/orders", json=SEEN)).status_code == 400
     connection = await connect(database_url)
     assert await connection.fetchval("SELECT count(*) FROM work_order") == 1
-    assert await connection.fetchval("SELECT action FROM audit ORDER BY id LIMIT 1") == "order.create"
+    actions = [row["action"] for row in await connection.fetch("SELECT action FROM audit ORDER BY id")]
+    assert [one for one in actions if one != "session.open"] == ["order.create"]
     await connection.close()
 
 

@@ -45,6 +45,7 @@ async def test_rollups_of_health_data_are_for_those_who_may_see_it(
 ) -> None:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url, client(url, username) as http:
+        http.headers["X-Purpose"] = "duty"
         mine = await http.get("/devices/test-wristband-1/rollups", params={"metric": "heart_rate", **SPAN})
         assert mine.status_code == status
         all_of_them = {"kind": "wristband", "metric": "steps", **SPAN}

@@ -209,7 +209,7 @@ LEFT JOIN LATERAL (
     SELECT count(*)::integer AS occurrences FROM alert_occurrence AS o
     WHERE o.alert_id = a.id AND o.at <= $2 AND o.what IN ('raised', 'repeated')
 ) AS n ON true
-WHERE a.community_id = $1 AND NOT a.shadow AND tstzrange(a.fired_at, a.cleared_at) @> $2::timestamptz
+WHERE a.community_id = $1 AND NOT a.shadow AND alert_stood(a.fired_at, a.cleared_at) @> $2::timestamptz
 ORDER BY a.fired_at DESC, a.id DESC LIMIT $3
 
 -- name: orders_at

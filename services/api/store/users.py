@@ -24,6 +24,10 @@ class Account:
     """When a one-time password ends."""
 
 
+_SECRETS: dict[str, Any] = {"password_hash": "", "must_change": False, "password_until": None}
+"""What a tenant is not shown of an account."""
+
+
 def account_of(row: Mapping[str, Any]) -> Account:
     return Account(
         principal=Principal(
@@ -57,4 +61,4 @@ async def by_ids(connection: Connection, ids: Sequence[str]) -> dict[str, Accoun
 async def enabled(connection: Connection, user_id: str) -> Principal | None:
     """Who may be given work; asked within a tenant's scope, which shows no password's hash."""
     row = await connection.fetchrow(Q["workers_by_ids"], [user_id])
-    return None if row is None or row["disabled"] else account_of({**row, "password_hash": ""}).principal
+    return None if row is None or row["disabled"] else account_of({**row, **_SECRETS}).principal
