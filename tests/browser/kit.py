@@ -199,9 +199,9 @@ async def _alerts(database_url: str) -> AsyncIterator[None]:
 
 
 _STEP_ASIDE = """
-UPDATE app_user SET username = username || ' of ' || community_id WHERE community_id IS NOT NULL AND username !~ ' of '
+UPDATE app_user SET community_id = NULL, grid_id = NULL, household_id = NULL WHERE community_id IS NOT NULL
 """
-"""User names are global: the accounts of the tests before give theirs up to the ones of the next."""
+"""User names are global: those who served the community of the test before are free for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
