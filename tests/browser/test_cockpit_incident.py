@@ -47,7 +47,7 @@ async def test_cockpit_shows_a_fire_of_two_detectors_as_one_order(world: World, 
         assert order is not None
 
         async def is_the_fire() -> bool:
-            return await takeover.get_attribute("data-alert") == order["alert_id"]
+            return bool(await takeover.get_attribute("data-alert") == order["alert_id"])
 
         await until(is_the_fire)
         assert "无人接单" not in await takeover.inner_text()
