@@ -27,7 +27,6 @@ SERVICES: Mapping[str, frozenset[str]] = {
             "failures_clear",
             "failures_uncount",
             "failures_forget",
-            "external_link",
         ]
     ),
     "services/api/store/access.sql": frozenset(
