@@ -201,7 +201,7 @@ async def locked(connection: Any, question: Question) -> dict[str, int]:
 async def wrong(connection: Any) -> dict[str, dict[str, int]]:
     """The questions that locked more than they may."""
     found = {}
-    for name, question in (QUESTIONS | IN_READINGS).items():
+    for name, question in {**QUESTIONS, **IN_READINGS}.items():
         if question.sql in FILL.values():
             await connection.execute("SET plan_cache_mode = force_custom_plan")
         most = await locked(connection, question)
@@ -243,7 +243,7 @@ async def test_rollups_answer_while_a_chunk_is_being_dropped(history: Any, datab
     """Its lock is held up to the commit: whoever opened it would wait, and then find it gone."""
     retention = await asyncpg.connect(database_url)
     try:
-        asked = {name: q for name, q in (QUESTIONS | IN_READINGS).items() if q.sql.startswith("SELECT * FROM")}
+        asked = {name: q for name, q in {**QUESTIONS, **IN_READINGS}.items() if q.sql.startswith("SELECT * FROM")}
         before = {name: await history.fetch(q.sql, *q.arguments) for name, q in asked.items()}
         await history.execute("SET lock_timeout = '1s'")
         transaction = retention.transaction()
