@@ -129,6 +129,9 @@ CREATE FUNCTION curve_level(p_community text, p_kind text, p_metric text, p_from
     SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_slot integer := metric_slot(p_kind, p_metric);
+    -- Of all buckets together, for the planner: those of a bucket are known to it only when it has opened the chunks.
+    v_from timestamptz := p_from + p_bucket - p_back;
+    v_to timestamptz := p_to + p_bucket;
 BEGIN
     RETURN QUERY
     WITH asked AS (
@@ -141,7 +144,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT g.vals[v_slot] AS value FROM reading g
             WHERE g.device_no = a.no AND g.ts < b.at + p_bucket AND g.ts >= b.at + p_bucket - p_back
-              AND g.vals[v_slot] IS NOT NULL
+              AND g.ts >= v_from AND g.ts < v_to AND g.vals[v_slot] IS NOT NULL
             ORDER BY g.ts DESC LIMIT 1
         ) AS r ON true
         GROUP BY b.at
@@ -221,7 +224,8 @@ CREATE INDEX alert_occurrence_alert_at ON alert_occurrence (alert_id, at);
 
 -- Every device of a community as it stood at a time: of each metric the newest value by then, the newest event, and
 -- whether it was online. A state is taken from the newest reading; only where that one says nothing of some metric are
--- the readings before it asked, p_deep of them at most. Nothing is looked for further back than p_back.
+-- the readings before it asked, p_deep of them at most. No reading is looked for further back than p_back, no event
+-- further than ninety days. What bounds a reading by another is bounded by p_at as well: chunks are opened by it alone.
 CREATE FUNCTION states_at(p_community text, p_at timestamptz, p_back interval, p_deep integer)
     RETURNS TABLE (device_no integer, vals float8[], vals_ts timestamptz, online boolean, last_event text,
                    last_event_ts timestamptz) LANGUAGE plpgsql STABLE ROWS 2000
@@ -235,7 +239,8 @@ BEGIN
                                               FILTER (WHERE g.vals[i.slot] IS NOT NULL))[1] AS value
                           FROM generate_series(1, k.width) AS i (slot)
                           CROSS JOIN (SELECT x.ts, x.vals FROM reading x
-                                      WHERE x.device_no = d.device_no AND x.ts <= r.ts AND x.ts > p_at - p_back
+                                      WHERE x.device_no = d.device_no AND x.ts <= r.ts
+                                        AND x.ts <= p_at AND x.ts > p_at - p_back
                                         AND x.ts >= coalesce(w.worn_since, '-infinity')
                                       ORDER BY x.ts DESC LIMIT p_deep) AS g
                           GROUP BY i.slot) AS f) END,

@@ -82,6 +82,9 @@ def compared(sheet: Sheet, community_id: str, known: Iterable[Row], homes: Itera
         seen[person_id] = line
         if len(found.faults) > before:
             continue
+        if old is not None and "tags" in row and set(row["tags"]) == set(old["tags"]):
+            # Their order says nothing: whoever wrote them last wrote them in some order.
+            row["tags"] = old["tags"]
         new = {"id": person_id, **({name: old[name] for name in _FIELDS} if old else _NOTHING), **row}
         if old is None:
             found.added += 1

@@ -18,6 +18,7 @@ from services.adapters.queries import Queries
 SERVICES = Path(__file__).resolve().parents[2] / "services"
 HYPERTABLES = ("reading", "device_event")
 HISTORY_DAYS, HISTORY_WEEKS = 40, 30
+EVERY_READING, EVERY_EVENT = HISTORY_DAYS + 1, HISTORY_WEEKS + 1
 PAST_THE_CUSTOM_PLANS = 8
 """The server plans a prepared statement anew five times before it may settle on one plan for all."""
 
@@ -30,10 +31,15 @@ TWO_DAYS_AGO_MS = round((NOW - 2 * DAY).timestamp() * 1000)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`chunks`: the most that may be looked at, of 40 (reading) or 30 (device_event)."""
+    """`chunks`: the most that may be looked at, of 40 (reading) or 30 (device_event).
+
+    An UPDATE or DELETE of a hypertable locks all chunks before the server knows which it needs; `reads` is the most
+    that its plan may then have.
+    """
 
     arguments: tuple[Any, ...]
     chunks: int
+    reads: int | None = None
 
 
 QUESTIONS: Mapping[str, Mapping[str, Question]] = {
@@ -45,6 +51,11 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         "stored_events": Question(([1], [TWO_DAYS_AGO_MS], ["pressed"], TWO_DAYS_AGO_MS, TWO_DAYS_AGO_MS), 1),
         # A week touches two weeks.
         "answered_events": Question(([1], ["pressed"], ["m"]), 2),
+        # A device's very first: asked once of a device whose data is let go, and then kept as a mark.
+        "first_of": Question((1,), EVERY_READING + EVERY_EVENT),
+        "forget_vitals": Question((1, YESTERDAY, NOW), EVERY_READING, reads=2),
+        "forget_positions": Question((1, YESTERDAY, NOW, [1]), EVERY_READING, reads=2),
+        "forget_health_events": Question((1, YESTERDAY, NOW), EVERY_EVENT, reads=2),
     },
     "ingest/rollups.sql": {
         "fill_hours": Question(([1, 2], [LAST_HOUR] * 2, LAST_HOUR, LAST_HOUR + HOUR), 1),
@@ -61,6 +72,34 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         # The day before is where the first step starts from.
         "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY, "c"), 3),
         "raw_readings": Question((1, YESTERDAY, NOW, 1, 500, "c"), 2),
+    },
+    # All that there is of one person, whenever it was.
+    "adapters/privacy/export.sql": {
+        "readings": Question((1,), EVERY_READING),
+        "events": Question(("p",), EVERY_EVENT),
+    },
+    "adapters/privacy/erase.sql": {
+        "count": Question(([1], [], [], [], "p", "c", [], [], "u"), EVERY_READING + EVERY_EVENT),
+        "reading_span": Question((1,), EVERY_READING),
+        "readings_gone": Question((1, YESTERDAY, NOW), EVERY_READING, reads=2),
+        "telemetry_gone": Question(([1],), EVERY_EVENT),
+    },
+    # Each asks a function, of which tests/integration/test_rollup_plans.py has the measure as well.
+    "api/store/privacy.sql": {
+        "life_events": Question(([1, 2], NOW - 14 * DAY, "c"), 3),
+        "half_hours": Question((1, YESTERDAY, NOW, 1, "c"), 2),
+    },
+    "api/data/queries.sql": {
+        "curve_gauge": Question(("c", "electricity_meter", "power", YESTERDAY, NOW, HOUR), 2),
+        "curve_counter": Question(("c", "electricity_meter", "energy_kwh", YESTERDAY, NOW, HOUR, 2 * HOUR), 3),
+        # A bucket may end after the stretch does.
+        "curve_level": Question(("c", "electricity_meter", "power", YESTERDAY, NOW, HOUR, 3 * HOUR, "none"), 3),
+        "fills": Question(("c", [1, 2], 1, YESTERDAY, NOW), 2),
+        "readings_of": Question(("c", 1, 1, YESTERDAY, NOW, 500), 2),
+        "readings_bucketed": Question(("c", 1, 1, YESTERDAY, NOW, HOUR), 2),
+        "lines": Question(("c", 1, [1, 2], YESTERDAY, NOW, 500, 0), 2),
+        # A week of readings, ninety days of events.
+        "states_at": Question(("c", NOW - 5 * DAY, 7 * DAY, 60), 8 + 14),
     },
 }
 
@@ -121,6 +160,11 @@ async def _touched(connection: asyncpg.Connection[Any], sql: str, arguments: tup
     return most
 
 
+async def _planned(connection: asyncpg.Connection[Any], sql: str, arguments: tuple[Any, ...]) -> int:
+    rows = await connection.fetch(f"EXPLAIN (COSTS OFF) {sql}", *arguments)
+    return len({chunk for row in rows for chunk in re.findall(r" on (_hyper_\w+_chunk)\b", row[0])})
+
+
 async def test_questions_touch_only_the_chunks_of_their_time(history: Any) -> None:
     assert await history.fetchval("SELECT count(*) FROM show_chunks('reading')") >= HISTORY_DAYS
     wrong = {}
@@ -130,6 +174,10 @@ async def test_questions_touch_only_the_chunks_of_their_time(history: Any) -> No
             touched = await _touched(history, statements[name], question.arguments)
             if touched > question.chunks:
                 wrong[f"{file}: {name}"] = f"{touched} chunks, not {question.chunks}"
+            if question.reads is not None:
+                planned = await _planned(history, statements[name], question.arguments)
+                if not 0 < planned <= question.reads:
+                    wrong[f"{file}: {name}"] = f"{planned} chunks in the plan, not {question.reads}"
     assert not wrong
 
 
@@ -140,6 +188,8 @@ async def test_questions_without_bounds_or_with_one_plan_for_all_times_would_be_
     bounded = Queries(SERVICES / "ingest/queries.sql")["stored_readings"]
     question = QUESTIONS["ingest/queries.sql"]["stored_readings"]
     assert await _touched(history, bounded, question.arguments) >= HISTORY_DAYS
+    await history.execute("RESET plan_cache_mode")
+    assert await _planned(history, "DELETE FROM reading WHERE device_no = $1", (1,)) >= HISTORY_DAYS
 
 
 async def test_questions_find_what_is_there(history: Any) -> None:
@@ -157,7 +207,9 @@ async def test_questions_find_what_is_there(history: Any) -> None:
 
 def test_every_question_to_a_hypertable_has_its_measure() -> None:
     asked = re.compile(
-        rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+({'|'.join(HYPERTABLES)}|reading_by_metric|readings_\w+)\b", re.I
+        rf"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:LATERAL\s+)?({'|'.join(HYPERTABLES)}|reading_by_metric|readings_\w+"
+        r"|device_events|states_at|curve_(?:gauge|counter|level))\b",
+        re.I,
     )
     for path in SERVICES.rglob("*.sql"):
         file = path.relative_to(SERVICES).as_posix()
