@@ -264,10 +264,19 @@ class Watched:
         assert self.complaints == []
 
 
+EVERYWHERE = frozenset({"admin", "street"})
+"""The accounts that serve every community, or every one of a street, and so have none of their own."""
+
+
 async def open_page(context: BrowserContext, world: World, username: str, query: str = "") -> Watched:
-    """Logged in through the login page, and live."""
+    """Logged in through the login page, and live.
+
+    Who belongs to no community of their own would come to the first there is: their page is told of this one.
+    """
     watched = Watched(await context.new_page(), world.url)
     page = watched.page
+    if username in EVERYWHERE and "community=" not in query:
+        query = f"{query or '?'}{'&' if query else ''}community={world.community.id}"
     await page.goto(f"{world.url}/login{query}")
     await page.fill("[name=username]", username)
     await page.fill("[name=password]", PASSWORD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.async_api import Browser, FilePayload
+from playwright.async_api import Browser, FilePayload, Page
 
 from tests.browser.kit import COCKPIT, World, new_context, open_page, until
 
@@ -19,7 +19,7 @@ async def test_registry_room_makes_a_device_and_imports_a_sheet(browser: Browser
     await page.goto(f"{world.url}/registry?community={world.community.id}")
     await page.wait_for_selector("[data-device]")
     await page.fill("[data-testid=reg-search]", "manhole")
-    await until(lambda: page.locator("[data-device]").count() and _one(page))
+    await until(lambda: _one(page))
     await page.get_by_role("button", name="新建设备").click()
     id = f"{world.community.id}-new"
     await page.fill("[name=id]", id)
@@ -48,8 +48,8 @@ async def test_registry_room_makes_a_device_and_imports_a_sheet(browser: Browser
     await context.close()
 
 
-async def _one(page: object) -> bool:
-    return bool(await page.locator("[data-device]").count() == 1)  # type: ignore[attr-defined]
+async def _one(page: Page) -> bool:
+    return await page.locator("[data-device]").count() == 1
 
 
 async def test_plan_room_moves_undoes_and_saves(browser: Browser, world: World, tmp_path: Path) -> None:
