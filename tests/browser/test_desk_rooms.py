@@ -79,6 +79,7 @@ async def test_desk_changes_a_rule_line_by_line_and_sees_what_it_would_have_done
     watched = await open_page(await new_context(browser), world, "admin", "?theme=light&lang=en")
     page = watched.page
     await _enter(page, "/rules")
+    assert f"community={world.community.id}" in page.url, "another community's rules"
     await page.fill("[data-testid=rule-find]", "water_meter.burst")
     await _accessible(page, "rules")
     await page.click("[data-rule='water_meter.burst'] a")
