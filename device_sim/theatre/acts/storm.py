@@ -40,9 +40,6 @@ async def storm(performance: Performance) -> None:
         await p.stage.event(cover, "displaced", {"tilt": TILT}, p.stage.now_ms())
     call_s, seen_s, call = await _call(p, button)
     await falling
-    # Once more, as gateways do: a reading that was sent again after its meter had gone says that the meter is there.
-    for meter in meters:
-        await p.stage.status(meter, False)
     alerts = await _raised(p, {*meters, *covers}, since + GRACE_S + SPREAD_S + p.limit(RAISED_S))
     _nothing_lost(p, alerts, meters, covers)
     orders = await _orders(p, alerts, {*gateways, *meters, *covers})
