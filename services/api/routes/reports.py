@@ -59,7 +59,7 @@ from services.api.reports import (
     reporter_of,
     token_for,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.shapes import label
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
@@ -274,7 +274,7 @@ async def rating(report_id: UUID, body: RatingIn, context: Ctx, ticket: Somebody
 async def information(
     report_id: UUID, body: InformationIn, context: Ctx, ticket: Somebody, token: Token = None, key: OnceKey = None
 ) -> DoneOut:
-    key = key_needed(key)
+    key = once(key)
     with refusals("report", report_id):
         async with context.database.write() as connection:
             row = await _own(connection, report_id, ticket, token)
