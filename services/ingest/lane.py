@@ -32,8 +32,6 @@ log = structlog.get_logger(__name__)
 
 DEAF_S = 3.0
 """Who cannot store for longer than this has kept everybody waiting."""
-_LET_PASS_S = 10.0
-"""How long bulk waits for events after an outage: more than the longest pause between two tries of theirs."""
 _FAULTS = 2
 """More tries of a batch after a fault of ours."""
 _CALM_PER_S = 5_000
@@ -128,12 +126,13 @@ class Lane:
         self._shunned -= numbers.keys()
         self._fenced -= numbers.keys()
 
-    def let_pass(self, other: Lane) -> None:
-        """After an outage of the database, what `other` has in hand is stored before anything of this lane."""
+    def let_pass(self, other: Lane, within_s: float) -> None:
+        """After an outage of the database, what `other` has in hand is stored before anything of this lane; unless it
+        cannot be `within_s`, which must be longer than the pause between two tries of it."""
 
         async def passed() -> None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LET_PASS_S):
+                async with asyncio.timeout(within_s):
                     while other.busy or other.subscriber.waiting:  # noqa: ASYNC110  # only after an outage
                         await asyncio.sleep(0.01)
 

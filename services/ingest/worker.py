@@ -116,7 +116,7 @@ class Worker:
         ]
         *lines, stray = self._lines
         events, telemetry = lines
-        telemetry.lane.let_pass(events.lane)
+        telemetry.lane.let_pass(events.lane, 2 * settings.retry_max_s)
         return Sessions(
             settings, self._connect, self.registry, self._reader, lines, stray, self._known, self._save_states
         )

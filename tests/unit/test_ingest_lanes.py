@@ -39,7 +39,7 @@ def _lane(held: Held) -> Lane:
 async def test_telemetry_that_failed_is_tried_again_after_the_events_in_hand_and_in_the_queue() -> None:
     held = Held(cast("Any", Outage(1)), "telemetry", 5, 0.01)
     events = SimpleNamespace(busy=True, subscriber=SimpleNamespace(waiting=3))
-    _lane(held).let_pass(cast("Any", events))
+    _lane(held).let_pass(cast("Any", events), 60)
     done: list[str] = []
 
     async def bulk(_: Any) -> None:
@@ -62,7 +62,7 @@ async def test_telemetry_that_failed_is_tried_again_after_the_events_in_hand_and
 
 async def test_telemetry_without_trouble_waits_for_nobody() -> None:
     held = Held(cast("Any", Outage(0)), "telemetry", 5, 0.01)
-    _lane(held).let_pass(cast("Any", SimpleNamespace(busy=True, subscriber=SimpleNamespace(waiting=3))))
+    _lane(held).let_pass(cast("Any", SimpleNamespace(busy=True, subscriber=SimpleNamespace(waiting=3))), 60)
 
     async def bulk(_: Any) -> str:
         return "stored"

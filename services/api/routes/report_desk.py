@@ -39,12 +39,11 @@ from services.api.reports import (
     desk_report,
     handles,
     is_desk,
-    key_needed,
     refusals,
     seen,
     seen_order,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.store import work
 from services.domain.access import Permission, Principal, reader_class
 from services.domain.reports import Spot, same
@@ -184,7 +183,7 @@ async def _after(connection: Connection, who: Principal, report_id: UUID) -> Des
 
 @router.post("/reports/{report_id}/file", summary="立案 File it: it is dispatched", responses=CHANGES)
 async def file(report_id: UUID, body: FileIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
-    who, key = ticket.principal, key_needed(key)
+    who, key = ticket.principal, once(key)
     with refusals("report", report_id):
         async with context.database.write() as connection:
             await _scoped(connection, who, report_id)
@@ -204,7 +203,7 @@ async def file(report_id: UUID, body: FileIn, context: Ctx, ticket: Desk, key: O
 
 @router.post("/reports/{report_id}/refuse", summary="不予立案 Refuse it, with a reason they read", responses=CHANGES)
 async def refuse(report_id: UUID, body: RefuseIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
-    who, key = ticket.principal, key_needed(key)
+    who, key = ticket.principal, once(key)
     with refusals("report", report_id):
         async with context.database.write() as connection:
             await _scoped(connection, who, report_id)
@@ -216,7 +215,7 @@ async def refuse(report_id: UUID, body: RefuseIn, context: Ctx, ticket: Desk, ke
 
 @router.post("/reports/{report_id}/join", summary="并入工单 Join it to another order", responses=CHANGES)
 async def join(report_id: UUID, body: JoinIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> DeskReportOut:
-    who, key = ticket.principal, key_needed(key)
+    who, key = ticket.principal, once(key)
     with refusals("order", body.order_id):
         async with context.database.write() as connection:
             await _scoped(connection, who, report_id)
@@ -229,7 +228,7 @@ async def join(report_id: UUID, body: JoinIn, context: Ctx, ticket: Desk, key: O
 @router.post("/orders/{order_id}/urge", summary="督办 Want it done now", responses=CHANGES)
 async def urge(order_id: UUID, body: UrgeIn, context: Ctx, ticket: Worker, key: OnceKey = None) -> OrderOut:
     """By the desk, or the street office; whoever urges a second time takes it a rung up the ladder."""
-    who, key, now = ticket.principal, key_needed(key), context.clock.now()
+    who, key, now = ticket.principal, once(key), context.clock.now()
     if body.until is not None and body.until <= now:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "期限已过 · that time is over already")
     with refusals("order", order_id):
@@ -273,7 +272,7 @@ async def call_backs(
 
 @router.post("/orders/{order_id}/call-back", summary="回访 What they said when asked", responses=CHANGES)
 async def call_back(order_id: UUID, body: CallBackIn, context: Ctx, ticket: Desk, key: OnceKey = None) -> OrderOut:
-    who, key = ticket.principal, key_needed(key)
+    who, key = ticket.principal, once(key)
     with refusals("order", order_id):
         async with context.database.write() as connection:
             found = await work.orders_by_ids(connection, [order_id])

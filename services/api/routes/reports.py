@@ -59,7 +59,7 @@ from services.api.reports import (
     reporter_of,
     token_for,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, time_and_id
+from services.api.routes.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, once, time_and_id
 from services.api.shapes import label
 from services.api.tenancy import Scope
 from services.domain.access import Permission
@@ -286,7 +286,7 @@ async def rating(report_id: UUID, body: RatingIn, context: Ctx, ticket: Somebody
 async def information(
     report_id: UUID, body: InformationIn, context: Ctx, ticket: Somebody, token: Token = None, key: OnceKey = None
 ) -> DoneOut:
-    key = key_needed(key)
+    key = once(key)
     with refusals("report", report_id):
         async with context.database.write(as_=Scope(report=report_id)) as connection:
             row = await _own(connection, report_id, ticket, token)
