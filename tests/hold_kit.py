@@ -114,7 +114,7 @@ class Drive:
     def restart(self) -> None:
         """Killed and started again: only what was committed is known."""
         seen = {
-            number: Seen(subject.facts.seen_ms, subject.facts.online, 0, 0, subject.newest_ms)
+            number: Seen(subject.facts.seen_ms, subject.facts.online, 0, 0, subject.facts.made_ms)
             for number, subject in self.engine.roster.devices.items()
         }
         opened = [replace(alert, active=list(alert.active), cause="") for alert in self.engine.alerts.open.values()]

@@ -223,6 +223,19 @@ def test_core_gateway_is_blamed_for_the_meters_behind_it() -> None:
     assert any(isinstance(one, Clear) for one in back)
 
 
+def test_core_gateway_is_not_brought_back_by_what_came_through_it_before_it_went() -> None:
+    engine = Engine(roster())
+    decided(engine, reading(21, "electricity_meter", T0, voltage=230))
+    engine.apply(Status(GATEWAY, T0, T0 + MIN, False, 1))
+    engine.tick(T0 + 2 * MIN)
+    assert ("Raise", "gateway.offline") in offline_only(engine.take().decisions)
+    on_its_way = reading(21, "electricity_meter", T0 + 50 * S, 2 * MIN, voltage=230)
+    assert offline_only(decided(engine, on_its_way)) == []
+    assert not engine.roster.devices[GATEWAY].facts.online
+    made_now = reading(21, "electricity_meter", T0 + 3 * MIN, voltage=230)
+    assert ("Presence", "True") in offline_only(decided(engine, made_now))
+
+
 def test_core_suspects_are_those_whose_silence_is_about_to_be_believed() -> None:
     engine = Engine(roster())
     decided(engine, reading(7, "electricity_meter", T0, voltage=230), reading(1, "gas_alarm", T0, lel=0))
@@ -376,7 +389,7 @@ class Database:
                 subject.facts.online,
                 subject.facts.online_since_ms,
                 subject.facts.session,
-                subject.newest_ms,
+                subject.facts.made_ms,
             )
             for number, subject in before.roster.devices.items()
         }

@@ -72,7 +72,7 @@ def known(engine: Engine) -> Any:
     facts = [
         (
             s.key,
-            s.newest_ms,
+            s.facts.made_ms,
             s.states,
             s.dues,
             s.facts.seen_ms,
@@ -132,7 +132,7 @@ def test_quiet_readings_are_not_looked_at_one_by_one() -> None:
     assert apply_readings(engine, log_row(quiet, T0)) == 0
     # The first one brings the device to life; the others move four times.
     assert [item.ts_ms for item in seen if isinstance(item, Reading)] == [T0]
-    assert engine.roster.devices[DeviceNo(number)].newest_ms == T0 + 4 * S
+    assert engine.roster.devices[DeviceNo(number)].facts.made_ms == T0 + 4 * S
     assert apply_readings(engine, log_row([(number, MIN, 0, [95.0, 10.0, 80.0])], T0)) == 0
     assert len(seen) == 2 and engine.take().decisions
 

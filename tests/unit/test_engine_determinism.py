@@ -152,7 +152,7 @@ class Committed:
     def restart(self, before: Engine) -> Engine:
         seen = {
             number: Seen(
-                one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.newest_ms
+                one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms
             )
             for number, one in before.roster.devices.items()
         }

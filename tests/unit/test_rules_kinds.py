@@ -27,6 +27,7 @@ from services.domain.rules.evaluation import (
     State,
     Status,
 )
+from services.domain.rules.offline import STRAGGLER_MS
 from services.domain.rules.parameters import (
     AbsenceParameters,
     ClockParameters,
@@ -457,6 +458,78 @@ def test_offline_reading_sent_before_the_will_does_not_revive() -> None:
     line.give(will(T0 + 5 * S))
     line.read(T0 + 4 * S, x=1)
     assert line.tick(T0 + 15 * S) == ["offline", "fire"]
+
+
+def gone() -> Timeline:
+    """Said to be gone at T0 + S, and taken for offline."""
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, made_ms=T0, session=1))
+    line.give(will(T0 + S))
+    assert line.tick(T0 + 11 * S) == ["offline", "fire"]
+    return line
+
+
+def test_offline_said_again_in_the_grace_neither_begins_it_anew_nor_ends_it() -> None:
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, session=1))
+    line.give(will(T0 + S))
+    assert line.give(will(T0 + 5 * S, session=5)) == []
+    line.facts.seen_ms = T0 + 5 * S  # as the database has it: of this device, something was received
+    assert line.tick(T0 + 11 * S) == ["offline", "fire"]
+
+
+def test_offline_said_again_while_it_is_offline_is_no_sign_of_life() -> None:
+    line = gone()
+    for minute in range(1, 6):
+        line.give(will(T0 + minute * MIN, session=1 + minute))
+        line.facts.seen_ms = T0 + minute * MIN
+        assert line.tick(T0 + minute * MIN + S) == []
+    assert line.give(Status(NO, T0 + 6 * MIN, T0 + 6 * MIN, True, 9)) == ["online", "clear"]
+
+
+def test_offline_what_was_made_before_the_will_and_comes_after_it_does_not_revive() -> None:
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, session=1))
+    line.give(will(T0 + 5 * S))
+    assert line.read(T0 + 4 * S, delay=3 * S, x=1) == []
+    line.facts.seen_ms = T0 + 7 * S
+    assert line.tick(T0 + 15 * S) == ["offline", "fire"]
+    assert line.read(T0 + 3 * S, delay=MIN, x=1) == []
+    line.facts.seen_ms = T0 + 3 * S + MIN
+    assert line.tick(T0 + 2 * MIN) == []
+
+
+def test_offline_what_was_made_after_the_will_revives_at_once() -> None:
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, session=1))
+    line.give(will(T0 + 5 * S))
+    assert line.read(T0 + 6 * S, x=1) == []
+    assert line.tick(T0 + 15 * S) == []
+    assert gone().read(T0 + 12 * S, x=1) == ["online", "clear"]
+
+
+def test_offline_a_device_whose_clock_is_slow_is_believed_to_live_when_nothing_can_be_on_its_way_any_more() -> None:
+    line = gone()
+    assert line.read(T0 - HOUR, delay=HOUR + STRAGGLER_MS, x=1) == []
+    assert line.read(T0 - HOUR, delay=HOUR + STRAGGLER_MS + 2 * S, x=1) == ["online", "clear"]
+
+
+def test_offline_will_read_after_telemetry_that_came_later_but_was_made_before_is_believed() -> None:
+    late = Facts(interval_ms=MIN, seen_ms=T0 + 2 * S, made_ms=T0, session=1)
+    line = Timeline(OfflineParameters(), late)
+    line.give(will(T0 + S))
+    assert line.tick(T0 + 11 * S) == ["offline", "fire"]
+    line = Timeline(OfflineParameters(), replace(late, made_ms=T0 + 2 * S))
+    line.give(will(T0 + S))
+    assert line.tick(T0 + 11 * S) == [], "it spoke after that"
+
+
+def test_offline_said_by_a_gateway_that_is_just_back_is_raised_after_the_grace() -> None:
+    """After a power cut: silent as long as its gateway was; then the gateway is back and does not find it."""
+    gateway = Facts(interval_ms=MIN, seen_ms=T0, online=False)
+    line = Timeline(OfflineParameters(), Facts(interval_ms=MIN, seen_ms=T0, gateway=gateway, line=Line(T0 + HOUR)))
+    assert line.tick(T0 + 4 * MIN) == ["offline"]
+    gateway.online, gateway.online_since_ms, gateway.seen_ms = True, T0 + HOUR, T0 + HOUR
+    line.give(will(T0 + HOUR + S))
+    line.facts.seen_ms = T0 + HOUR + S
+    assert line.tick(T0 + HOUR + 11 * S) == []
+    assert line.tick(T0 + HOUR + 11 * S + 1) == ["fire"]
 
 
 def test_offline_behind_a_dead_gateway_is_not_blamed_until_the_gateway_is_back() -> None:

@@ -19,6 +19,7 @@ RAISED_S = 25.0
 CLEAR_S = 45.0
 SUMMARY = "platform.capped"
 TILT = 14.0
+REPEATED = 20
 AT_ONCE = 6
 """People who work the orders off side by side."""
 
@@ -40,6 +41,8 @@ async def storm(performance: Performance) -> None:
         await p.stage.event(cover, "displaced", {"tilt": TILT}, p.stage.now_ms())
     call_s, seen_s, call = await _call(p, button)
     await falling
+    # Said once more of some, as gateways do that report their bus at intervals: it is no sign of life.
+    await _say(p, meters[:REPEATED], online=False)
     alerts = await _raised(p, {*meters, *covers}, since + GRACE_S + SPREAD_S + p.limit(RAISED_S))
     _nothing_lost(p, alerts, meters, covers)
     orders = await _orders(p, alerts, {*gateways, *meters, *covers})

@@ -123,11 +123,11 @@ class Engine:
         if subject.soonest_ms <= item.received_ms:
             self._catch_up(subject, telemetry, item.received_ms)
         if isinstance(item, Reading):
-            if item.ts_ms < subject.newest_ms:
+            if item.ts_ms < subject.facts.made_ms:  # too late to mean anything now
                 self.overtaken += 1
                 self._liveness.alive(subject, item)
                 return True
-            subject.newest_ms = item.ts_ms
+            subject.facts.made_ms = item.ts_ms
             if subject.drift is not None or item.received_ms - item.ts_ms > SLOW_MS:
                 item = self._slow(subject, item)
         self._liveness.alive(subject, item)

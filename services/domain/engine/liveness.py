@@ -9,6 +9,7 @@ from services.domain.engine.decisions import Decision, Presence
 from services.domain.engine.subjects import Compiled, Roster, Subject
 from services.domain.ids import DeviceNo
 from services.domain.rules.evaluation import Item, Status
+from services.domain.rules.offline import revives
 from services.domain.rules.parameters import OfflineParameters
 
 Step = Callable[[Subject, Compiled, Item], None]
@@ -41,7 +42,7 @@ class Liveness:
         if item.received_ms > facts.line.heard_ms:
             facts.line.heard_ms = item.received_ms
         if not facts.online and not any(
-            state is not None and "off" in state and item.received_ms <= state["off"]
+            state is not None and "off" in state and not revives(state, item)
             for state in (subject.states.get(one.rule.id) for one in subject.rules.starts)
         ):
             facts.online, facts.online_since_ms = True, item.received_ms

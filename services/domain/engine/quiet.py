@@ -66,7 +66,7 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
             quiet is not None
             and not subject.states
             and received_ms < subject.soonest_ms
-            and ts_ms >= subject.newest_ms
+            and ts_ms >= facts.made_ms
             and received_ms - ts_ms <= SLOW_MS
             and subject.drift is None
             and facts.online
@@ -80,7 +80,7 @@ def apply_readings(engine: Engine, row: LogRow) -> int:
                     if value is not None and not low < value < high:
                         break
             else:
-                subject.newest_ms = ts_ms
+                facts.made_ms = ts_ms
                 if received_ms > facts.seen_ms:
                     facts.seen_ms = received_ms
                 if received_ms > facts.line.heard_ms:

@@ -12,7 +12,7 @@ from services.domain.ids import DeviceNo
 
 def seen_of(roster: Roster) -> dict[DeviceNo, Seen]:
     return {
-        number: Seen(one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.newest_ms)
+        number: Seen(one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms)
         for number, one in roster.devices.items()
     }
 
@@ -35,7 +35,7 @@ def put_back_seen(roster: Roster, seen: Mapping[DeviceNo, Seen]) -> None:
             continue
         facts = subject.facts
         facts.seen_ms, facts.online, facts.session = known.seen_ms, known.online, known.session
-        facts.online_since_ms, subject.newest_ms = known.online_since_ms, known.newest_ms
+        facts.online_since_ms, facts.made_ms = known.online_since_ms, known.newest_ms
         facts.line.heard_ms = max(facts.line.heard_ms, known.seen_ms or 0)
 
 

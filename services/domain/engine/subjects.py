@@ -51,8 +51,6 @@ class Subject:
     device: DeviceRow | None = None
     gateway: Subject | None = None
     positions: Mapping[str, int] = field(default_factory=dict)
-    newest_ms: int = 0
-    """The device's own time of its newest telemetry; what is older than that comes too late to mean anything now."""
     states: dict[RuleId, State] = field(default_factory=lambda: NO_STATES)
     """Changed by `remember` alone: those that have none share one."""
     dues: dict[RuleId, int] = field(default_factory=dict)

@@ -145,6 +145,8 @@ class Facts:
     away_until_ms: int | None = None
     seen_ms: int | None = None
     """When the server last received anything of the device; None: never yet."""
+    made_ms: int = 0
+    """The device's own time of its newest telemetry."""
     session: int = 0
     online: bool = False
     online_since_ms: int = 0
