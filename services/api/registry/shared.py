@@ -18,9 +18,9 @@ from services.adapters.registry.sheets import CellFault, cell_faults, said_of
 from services.api.answers.models import LabelOut
 from services.api.common import once
 from services.api.registry.models import RegisteredDevice, SecretOut
-from services.api.rules.shared import etag
 from services.api.store.database import Connection
 from services.api.store.tenancy import SERVICE
+from services.api.web.preconditions import etag
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Principal
 from services.domain.profiles.mapper import Profiles

@@ -17,10 +17,10 @@ from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, State, time_and
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.identity.auth import Ticket
-from services.api.rules.shared import etag, expected_version
 from services.api.store import access, system
 from services.api.store.database import Connection
 from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
 from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 

@@ -33,10 +33,10 @@ from services.api.registry.models import (
 )
 from services.api.registry.shared import label_out, locked, outdated, refused
 from services.api.routes.registry_places import EDITED
-from services.api.rules.shared import etag, expected_version
 from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.drawing import check_drawing, layered

@@ -32,9 +32,10 @@ from services.api.orders.class_models import (
     OrderClassOut,
     StretchOut,
 )
-from services.api.rules.shared import etag, expected_version, refuse_faults, stale, yaml_body
+from services.api.rules.shared import refuse_faults, yaml_body
 from services.api.store import system
 from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError
 from services.domain import calendar
 from services.domain.access import Permission

@@ -30,10 +30,10 @@ from services.api.people.models import (
 from services.api.people.store import PeopleFilter, Q
 from services.api.privacy.purposes import required
 from services.api.routes.channels import made_id
-from services.api.rules.shared import etag, expected_version, stale
 from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 from services.domain.people.tags import GROUPS, SENSITIVE, TAGS

@@ -43,10 +43,11 @@ from services.api.rules.plan_models import (
     StepOut,
     TroubleOut,
 )
-from services.api.rules.shared import etag, expected_version, refuse_faults, stale, yaml_body
+from services.api.rules.shared import refuse_faults, yaml_body
 from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, ReaderClass, reader_class
 from services.domain.people.privacy import Shown

@@ -39,10 +39,10 @@ from services.api.registry.models import (
     RegisteredCommunity,
 )
 from services.api.registry.shared import REGISTRAR, Row, occupied, outdated, refused, remember, same_as_before
-from services.api.rules.shared import etag, expected_version
 from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 from services.domain.ids import CommunityId, partition_of

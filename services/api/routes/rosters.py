@@ -46,9 +46,9 @@ from services.api.orders.roster_models import (
     StaffOut,
     TeamOnDuty,
 )
-from services.api.rules.shared import etag, expected_version, stale
 from services.api.store import system
 from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.dispatch import SKILLS, Member, team_on_duty

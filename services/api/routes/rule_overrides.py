@@ -18,19 +18,11 @@ from services.api.guard import in_scope, needs
 from services.api.identity.auth import Ticket
 from services.api.routes.rules import CHANGES
 from services.api.rules.models import OverrideChangedOut, OverrideIn, OverrideOut
-from services.api.rules.shared import (
-    check_may,
-    etag,
-    expected_version,
-    in_force,
-    override_out,
-    refuse,
-    refuse_faults,
-    stale,
-)
+from services.api.rules.shared import check_may, in_force, override_out, refuse, refuse_faults
 from services.api.store import Q, system
 from services.api.store import communities as communities_store
 from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import not_found
 from services.domain.access import Permission, Principal
 from services.domain.rules.document import read_changes

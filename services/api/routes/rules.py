@@ -25,8 +25,6 @@ from services.api.rules.models import CheckedOut, EndedOut, RuleChangedOut, Rule
 from services.api.rules.shared import (
     check_may,
     document_of,
-    etag,
-    expected_version,
     fault,
     in_force,
     override_out,
@@ -36,11 +34,11 @@ from services.api.rules.shared import (
     rule_fields,
     rule_out,
     sees_private,
-    stale,
     version_out,
 )
 from services.api.store import system
 from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.ids import RuleId

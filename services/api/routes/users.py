@@ -27,10 +27,10 @@ from services.api.identity.models import (
     WhyIn,
 )
 from services.api.routes.sessions import page_of
-from services.api.rules.shared import etag, expected_version
 from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web import cursor as cursors
+from services.api.web.preconditions import etag, expected_version
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.vocabulary import Role
