@@ -1,4 +1,4 @@
-/** What the API answers; the mirror of services/api/answers/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
+/** What the API answers; the mirror of answers/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
 
 import type { components } from './schema'
 
