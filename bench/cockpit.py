@@ -28,7 +28,7 @@ from bench.fanout import event, put_alerts
 from bench.servers import BenchServers
 from services.adapters.queries import Queries
 from services.api.data.curves import CurveKeeper
-from services.api.database import Database
+from services.api.store.database import Database
 from services.domain.orders import plain_terms
 from services.domain.vocabulary import Severity
 

@@ -28,8 +28,8 @@ from services.domain.orders import (
     fold,
     plain_terms,
 )
+from services.domain.orders.folding import apply
 from services.domain.orders.imported import stand_in
-from services.domain.orders.order import apply
 from services.domain.vocabulary import Label, Role, Severity, Team
 
 S = OrderState

@@ -17,7 +17,7 @@ import httpx
 from services.adapters.orders import fetch_history, order_row
 from services.domain.orders import Entry, Move, Order, attention_at, fold, overdue
 from services.domain.orders.clocks import schedule
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from tests.factory import PASSWORD
 
 BY_TIME = frozenset({Move.WARN, Move.BREACH, Move.ESCALATE, Move.RESUME})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from services.adapters.mqtt import Inbound, SessionTakenOver, StatusCallback, Su
 from services.adapters.mqtt_filters import FilterBook, portions
 from services.adapters.mqtt_inbox import Inbox
 from services.adapters.mqtt_outgoing import MOST_WAITING, Seldom
-from services.adapters.mqtt_packets import disconnect
+from services.adapters.mqtt_paho_client import ShortCutClient, Wire
 from services.adapters.mqtt_socket import connect_socket
 
 log = structlog.get_logger(__name__)
@@ -31,122 +30,7 @@ _PACKETS_A_TURN = 128
 """After so many packets the event loop gets its turn: about 3 ms."""
 _TAKEN_OVER = 142
 _GOODBYE_S = 1.0
-_FROM_SERVERS = frozenset((0x20, 0x40, 0x90, 0xB0, 0xD0, 0xE0))
-"""First bytes of what a server may send, messages aside."""
 _RETAINED_IF_NEW = 1
-
-
-class _Wire:
-    """A socket that reads in large pieces and writes once a turn.
-
-    paho reads a packet with three calls of `recv` and writes each acknowledgement with one of `send`; on a loopback
-    of small messages those calls cost more than the rest of paho.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._in = b""
-        self._at = 0
-        self._out = bytearray()
-
-    @property
-    def pending(self) -> bool:
-        return self._at < len(self._in)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def setblocking(self, blocking: bool) -> None:
-        self._socket.setblocking(blocking)
-
-    def recv(self, size: int) -> bytes:
-        at = self._at
-        if at >= len(self._in):
-            self._in, at = self._socket.recv(1 << 18), 0
-        taken = self._in[at : at + size]
-        self._at = at + len(taken)
-        return taken
-
-    def send(self, data: bytes | bytearray) -> int:
-        self._out += data
-        return len(data)
-
-    def flush(self) -> bool:
-        """True when everything is out."""
-        while self._out:
-            try:
-                sent = self._socket.send(self._out)
-            except BlockingIOError:
-                return False
-            del self._out[:sent]
-        return True
-
-    def say_goodbye(self) -> None:
-        with contextlib.suppress(OSError):
-            self.send(disconnect(0))
-            self.flush()
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.flush()
-        self._socket.close()
-
-
-class _Client(Client):
-    """paho, told which socket to use (it would block the event loop while it connects), with a short cut for what
-
-    nearly every message is: QoS 0 or 1 without properties. paho builds a properties object of 30 attributes for each
-    packet, two thirds of its time. Anything else, and anything odd, takes paho's own way.
-    """
-
-    wire: _Wire | None = None
-    _pinged_at = 0.0
-    deliver: Callable[[bytes, bytes, int, bool], None]
-    """(topic, payload, packet id, retained)"""
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        command, packet = self._in_packet["command"], self._in_packet["packet"]
-        if command & 0x06 > 0x02:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        if len(packet) > 5:
-            end = 2 + (packet[0] << 8 | packet[1])
-            body, mid = end, 0
-            if command & 0x02:
-                body += 2
-                mid = int.from_bytes(packet[end:body], "big")
-                if not mid:
-                    return MQTTErrorCode.MQTT_ERR_PROTOCOL
-            if end > 2 and body < len(packet) and packet[body] == 0:
-                self.deliver(bytes(packet[2:end]), bytes(packet[body + 1 :]), mid, bool(command & 1))
-                return MQTTErrorCode.MQTT_ERR_SUCCESS
-        return super()._handle_publish()
-
-    def _packet_handle(self) -> MQTTErrorCode:
-        command = self._in_packet["command"]
-        if command & 0xF0 != 0x30 and command not in _FROM_SERVERS:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        return super()._packet_handle()
-
-    def ping(self, reading: bool) -> None:
-        """Asks the broker twice a keepalive whether it hears us; one that does not answer for a keepalive is given up.
-
-        While nothing is read its answer cannot be seen, so none is missed.
-        """
-        now = time.monotonic()
-        if not reading:
-            self._ping_t = now if self._ping_t else 0
-            with self._msgtime_mutex:
-                self._last_bytes_received = now
-        if self.is_connected() and now - self._pinged_at >= self._keepalive / 2 and (not self._ping_t or not reading):
-            self._pinged_at = now
-            self._send_pingreq()
-        self.loop_misc()
-
-    def _create_socket(self) -> Any:
-        if self.wire is None:
-            raise ConnectionError("no connection was prepared")
-        return self.wire
 
 
 class PahoSubscriber:
@@ -163,14 +47,14 @@ class PahoSubscriber:
         self._closing = asyncio.Event()
         self._taken_over = False
         self._lost: asyncio.Future[str] | None = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._reading = False
         self._writing = False
         self._client = self._make_client()
 
-    def _make_client(self) -> _Client:
+    def _make_client(self) -> ShortCutClient:
         options = self._options
-        client = _Client(
+        client = ShortCutClient(
             CallbackAPIVersion.VERSION2,
             client_id=options.client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
@@ -289,7 +173,7 @@ class PahoSubscriber:
                 connection = await connect_socket(address.host, address.port, self._options.keepalive_s)
         except (OSError, TimeoutError) as error:
             return f"broker {address.host}:{address.port} does not answer: {error or type(error).__name__}"
-        self._wire = self._client.wire = _Wire(connection)
+        self._wire = self._client.wire = Wire(connection)
         self._client.reconnect()
         self._resume_reading()
         housekeeping = asyncio.create_task(self._housekeeping())

@@ -8,12 +8,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.adapters.observe import Readiness, health_routes
-from services.api import problems
 from services.api.context import Context
-from services.api.middleware import Edge
-from services.api.multipart import OVERHEAD_BYTES
 from services.api.openapi import Application
 from services.api.routes import ROUTERS
+from services.api.uploads.multipart import OVERHEAD_BYTES
+from services.api.web import problems
+from services.api.web.middleware import Edge
 
 DESCRIPTION = """邻枢社区感知与响应接口 · the API of LinHub.
 

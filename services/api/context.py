@@ -8,26 +8,26 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.adapters.steady_clock import SteadyClock
-from services.api.audit import Watchers
-from services.api.auth import Auth
-from services.api.cache import Cache
-from services.api.credentials import Credentials
-from services.api.database import Database
-from services.api.forgetting import Forgetting
-from services.api.identity.oauth import ClientGrant
-from services.api.identity.oidc import Oidc
+from services.api.access.credentials import Credentials
+from services.api.access.oauth import ClientGrant
+from services.api.access.oidc import Oidc
+from services.api.identity.auth import Auth
 from services.api.identity.upkeep import Upkeep
-from services.api.intake import Intake
-from services.api.limits import Buckets, FailureLimit, ReportLimit
-from services.api.limits import Rate as HourlyRate
+from services.api.kpis.monthly import MonthlyReports
 from services.api.live.hub import Hub
-from services.api.monthly import MonthlyReports
-from services.api.pictures import Gallery
-from services.api.proofs import Proofs
-from services.api.rates import Rate
-from services.api.rule_estimate import Estimate, nothing_known
+from services.api.live.pictures import Gallery
+from services.api.privacy.audit import Watchers
+from services.api.privacy.forgetting import Forgetting
+from services.api.rules.estimate import Estimate, nothing_known
+from services.api.rules.proofs import Proofs
 from services.api.settings import ApiSettings
-from services.api.static import Cockpit
+from services.api.store.database import Database
+from services.api.uploads.intake import Intake
+from services.api.web.cache import Cache
+from services.api.web.limits import Buckets, FailureLimit, ReportLimit
+from services.api.web.limits import Rate as HourlyRate
+from services.api.web.rates import Rate
+from services.api.web.static import Cockpit
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from services.api import tenancy
-from services.api.auth import Caller, Ticket, unauthorised
+from services.api.answers.shapes import Row
 from services.api.context import Context
-from services.api.database import Connection
-from services.api.problems import ApiError, not_found
-from services.api.shapes import Row
+from services.api.identity.auth import Caller, Ticket, unauthorised
 from services.api.store import communities as communities_store
+from services.api.store import tenancy
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal, reaches_community
 from services.domain.vocabulary import Role
 

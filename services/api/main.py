@@ -16,34 +16,34 @@ from services.adapters.observe import configure_logging, serve
 from services.adapters.postgres import refusal_said
 from services.adapters.settings import from_environment, refuse
 from services.adapters.steady_clock import SteadyClock
-from services.api.anchoring import Anchoring
+from services.api.access.clients import Clients
+from services.api.access.credentials import Credentials
+from services.api.access.oidc import Oidc
 from services.api.app import create_app
-from services.api.audit import Watchers
-from services.api.auth import Auth
-from services.api.baselines import Baselines
-from services.api.cache import Cache
-from services.api.clients import Clients
 from services.api.context import Context
-from services.api.credentials import Credentials
 from services.api.data.curves import CurveKeeper
 from services.api.data.forecasting import Forecaster
-from services.api.database import Database, TenantLoginError
-from services.api.forgetting import Forgetting
+from services.api.identity.auth import Auth
 from services.api.identity.gate import Gate
 from services.api.identity.hashing import Hashing
 from services.api.identity.lifetimes import lifetimes
 from services.api.identity.lockout import Policies
-from services.api.identity.oidc import Oidc
 from services.api.identity.tokens import Tokens
 from services.api.identity.upkeep import Upkeep
-from services.api.intake import Intake
-from services.api.limits import Rate, ReportLimit
 from services.api.live.hub import Hub, HubSettings
-from services.api.pictures import Gallery, KpiBoard
-from services.api.proofs import Proofs, history_estimate
+from services.api.live.pictures import Gallery, KpiBoard
+from services.api.people.baselines import Baselines
+from services.api.privacy.anchoring import Anchoring
+from services.api.privacy.audit import Watchers
+from services.api.privacy.forgetting import Forgetting
 from services.api.routes.series import FRESH_S
+from services.api.rules.proofs import Proofs, history_estimate
 from services.api.settings import ApiSettings
-from services.api.static import Cockpit
+from services.api.store.database import Database, TenantLoginError
+from services.api.uploads.intake import Intake
+from services.api.web.cache import Cache
+from services.api.web.limits import Rate, ReportLimit
+from services.api.web.static import Cockpit
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.api import openapi_links
+from services.api.common import PREFIX
 from services.api.guard import COOKIE, KEY_HEADER, Maybe, Open, Requires
 from services.api.routes import ROUTERS
-from services.api.routes.common import PREFIX
 from services.domain.access import Permission
 
 _TOKEN = f"{PREFIX}/auth/token"

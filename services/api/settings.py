@@ -7,10 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from services.api.evidence_settings import EvidenceSettings
 from services.api.identity.lifetimes import lifetimes
+from services.api.identity.password_settings import PasswordSettings
 from services.api.identity.tokens import MOST_ACCESS_S
-from services.api.password_settings import PasswordSettings
+from services.api.uploads.settings import EvidenceSettings
 
 
 class ApiSettings(EvidenceSettings, PasswordSettings):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
-import getpass
-import io
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import asyncpg
 import typer
@@ -20,126 +14,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from services.adapters.profiles import ProfileError
-from services.adapters.profiles import load as load_profiles
 from services.adapters.registry import provision
-from services.adapters.registry.provision import Fault, Faulty, NewDevice, Provisioned, Secret
+from services.adapters.registry.provision import Fault, NewDevice, Provisioned, Secret
 from services.cli import device_words
-from services.cli.device_file import FileError, device_of, rows_of
-from services.cli.home import database_url as database_of
-from services.cli.home import find_home, tr
+from services.cli.device_asking import actor, end, errors, ids_asked, profiles_in_use, tell_faults, with_database
+from services.cli.device_file import device_of, rows_of
+from services.cli.device_secrets import SecretsSheet, keeping
+from services.cli.home import tr
 from services.domain.profiles.mapper import Profiles
 
-T = TypeVar("T")
-PRIVATE = 0o600
 _TELL_EVERY = 500
 
 app = typer.Typer(help="Devices: add, import, revoke, rotate, list, show.", no_args_is_help=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 SecretsFile = Annotated[
     Path | None, typer.Option("--secrets", help="Write new secrets here (CSV, readable by its owner alone).")
 ]
-
-
-class SecretsSheet:
-    """A CSV of secrets that only its owner can read; never over an existing file, gone again unless kept."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self._file: io.TextIOWrapper | None = None
-
-    @classmethod
-    def beside(cls, source: Path) -> SecretsSheet:
-        """`list.csv` → `list.secrets.csv`, or `list.secrets-2.csv` where that is taken."""
-        number, path = 1, source.with_name(f"{source.stem}.secrets.csv")
-        while path.exists():
-            number += 1
-            path = source.with_name(f"{source.stem}.secrets-{number}.csv")
-        return cls(path)
-
-    def keep(self, secrets: list[Secret]) -> None:
-        if self._file is None:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-            self._file = os.fdopen(handle, "w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(("id", "community", "name", "place", "secret"))
-        csv.writer(self._file).writerows(tuple(asdict(one).values()) for one in secrets)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.count += len(secrets)
-
-    def close(self, *, kept: bool) -> None:
-        if self._file is not None:
-            self._file.close()
-            if not kept:
-                self.path.unlink(missing_ok=True)
-
-
-def _url() -> str:
-    url = os.environ.get("LINHUB_DATABASE_URL") or database_of(find_home())
-    if url is None:
-        _end(
-            tr(
-                "no database; run `linhub up`, or set LINHUB_DATABASE_URL",
-                "没有数据库：先运行 linhub up，或设置 LINHUB_DATABASE_URL",
-            ),
-            2,
-        )
-    return url
-
-
-def _profiles() -> Profiles:
-    """Those that ingest would use, told where ingest is told."""
-    folder = os.environ.get("LINHUB_PROFILES")
-    try:
-        return load_profiles(Path(folder) if folder else None)
-    except ProfileError as error:
-        _end(str(error), 2)
-
-
-def _actor() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"cli:{os.getuid()}"
-
-
-def _end(why: str, code: int = 1) -> NoReturn:
-    errors.print(f"linhub: {why}", style="red", markup=False)
-    raise typer.Exit(code)
-
-
-def _with_database(work: Callable[[asyncpg.Connection[Any]], Awaitable[T]], source: str = "") -> T:
-    """Runs `work` on a connection; ends the program with what is wrong, all of it, where something is."""
-
-    async def run() -> T:
-        connection = await asyncpg.connect(_url())
-        try:
-            return await work(connection)
-        finally:
-            await connection.close()
-
-    try:
-        return asyncio.run(run())
-    except Faulty as faulty:
-        _tell_faults(faulty.faults, source)
-    except FileError as error:
-        _end(str(error))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        _end(str(error) or type(error).__name__)
-    raise typer.Exit(1)
-
-
-def _tell_faults(faults: Sequence[Fault], source: str) -> None:
-    for fault in faults:
-        where = f"{source}:{fault.line}: " if source else ""
-        errors.print(f"{where}{device_words.sentence(fault)}", style="red", markup=False)
-    count = len(faults)
-    errors.print(
-        tr(f"linhub: {count} faults; nothing was changed", f"linhub：{count} 处错误，未做任何更改"), style="bold red"
-    )
 
 
 @app.command("add")
@@ -172,10 +63,10 @@ def add(
         **{"interval_s": interval_s, "tags": tags, "codec": codec, "address": address, "profile": profile},
     }
     faults: list[Fault] = []
-    profiles = _profiles()
+    profiles = profiles_in_use()
     new = device_of(0, said, faults, profiles)
     if new is None:
-        _tell_faults(faults, "")
+        tell_faults(faults, "")
         raise typer.Exit(1)
     told: list[Secret] = []
     sheet = SecretsSheet(secrets) if secrets else None
@@ -188,10 +79,10 @@ def add(
         if sheet is not None:
             sheet.keep(made)
 
-    done = _keeping(
+    done = keeping(
         sheet,
-        lambda: _with_database(
-            lambda db: provision.provision(db, one(), keep, actor=_actor(), only_new=True, profiles=profiles)
+        lambda: with_database(
+            lambda db: provision.provision(db, one(), keep, actor=actor(), only_new=True, profiles=profiles)
         ),
     )
     secret = told[0].secret if told and sheet is None else None
@@ -220,13 +111,13 @@ def import_(
 ) -> None:
     """Register or change all devices of a list, or none of them. Again keeps every secret."""
     if not file.is_file():
-        _end(tr(f"there is no file {file}", f"没有文件 {file}"), 2)
-    profiles = _profiles()
+        end(tr(f"there is no file {file}", f"没有文件 {file}"), 2)
+    profiles = profiles_in_use()
     sheet = SecretsSheet(secrets) if secrets else SecretsSheet.beside(file)
     with _bar() as progress:
         task = progress.add_task(device_words.step("reading"), total=file.stat().st_size)
-        done = _keeping(
-            sheet, lambda: _with_database(lambda db: _import(db, file, profiles, sheet, progress, task), str(file))
+        done = keeping(
+            sheet, lambda: with_database(lambda db: _import(db, file, profiles, sheet, progress, task), str(file))
         )
     if as_json:
         where = str(sheet.path) if sheet.count else None
@@ -280,7 +171,7 @@ async def _import(
         progress.update(task, description=device_words.step(step), total=total or None, completed=done)
 
     done = await provision.provision(
-        connection, devices(), sheet.keep, actor=_actor(), faults=lambda: faults, progress=tell, profiles=profiles
+        connection, devices(), sheet.keep, actor=actor(), faults=lambda: faults, progress=tell, profiles=profiles
     )
     progress.update(task, description=device_words.step("done"), total=1, completed=1)
     return done
@@ -294,10 +185,8 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Shut devices out of the broker; one that is connected is cut within seconds."""
-    ids = _ids(devices, file)
-    count = _with_database(
-        lambda db: provision.revoke(db, ids, actor=_actor(), retire=retire), str(file) if file else ""
-    )
+    ids = ids_asked(devices, file)
+    count = with_database(lambda db: provision.revoke(db, ids, actor=actor(), retire=retire), str(file) if file else "")
     if as_json:
         _out({"asked": len(ids), "revoked": count, "retired": retire})
         return
@@ -319,15 +208,15 @@ def rotate(
 ) -> None:
     """Give devices new secrets. The old ones stop working within seconds: a device has one secret, not two, so
     have somebody at the device, or one that can be told from afar, before rotating."""
-    ids = _ids(devices, file)
+    ids = ids_asked(devices, file)
     told: list[Secret] = []
     sheet = SecretsSheet(secrets) if secrets else None
     if sheet is None and len(set(ids)) > 1:
         sheet = SecretsSheet.beside(file or Path("devices"))
-    count = _keeping(
+    count = keeping(
         sheet,
-        lambda: _with_database(
-            lambda db: provision.rotate(db, ids, sheet.keep if sheet else told.extend, actor=_actor(), readmit=readmit),
+        lambda: with_database(
+            lambda db: provision.rotate(db, ids, sheet.keep if sheet else told.extend, actor=actor(), readmit=readmit),
             str(file) if file else "",
         ),
     )
@@ -372,10 +261,10 @@ def list_(
             if as_json:
                 _out(row)
             else:
-                table.add_row(*_cells(row))
+                table.add_row(*device_words.cells(row))
         return count
 
-    count = _with_database(work)
+    count = with_database(work)
     if not as_json:
         Console(highlight=False).print(table)
         errors.print(tr(f"{count} devices", f"{count} 台设备"))
@@ -390,52 +279,16 @@ def show(device: Annotated[str, typer.Argument()], as_json: Json = False) -> Non
             return row
         return None
 
-    row = _with_database(work)
+    row = with_database(work)
     if row is None:
-        _end(device_words.sentence(Fault(0, "unknown", device)))
+        end(device_words.sentence(Fault(0, "unknown", device)))
     if as_json:
         _out(row)
         return
     table = Table(show_header=False)
     for name, value in row.items():
-        table.add_row(name, device_words.login(value) if name == "login" else _plain(value))
+        table.add_row(name, device_words.login(value) if name == "login" else device_words.plain(value))
     Console(highlight=False).print(table)
-
-
-def _ids(devices: list[str] | None, file: Path | None) -> list[str]:
-    ids = list(devices or ())
-    if file is not None:
-        try:
-            ids += _ids_of(file)
-        except (OSError, UnicodeDecodeError, FileError) as error:
-            _end(str(error), 2)
-    if not ids:
-        _end(tr("no device named; give ids or --file", "没有指定设备：请给出设备 id 或 --file"), 2)
-    return ids
-
-
-def _ids_of(file: Path) -> Iterator[str]:
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    rows = list(csv.reader(line for line in lines if line.strip() and not line.startswith("#")))
-    if rows and "id" in (head := [cell.strip() for cell in rows[0]]):
-        column = head.index("id")
-        yield from (row[column].strip() for row in rows[1:] if len(row) > column)
-    elif any(len(row) != 1 for row in rows):
-        raise FileError(f"{file}: several columns, and none is called id")
-    else:
-        yield from (row[0].strip() for row in rows)
-
-
-def _keeping(sheet: SecretsSheet | None, work: Callable[[], T]) -> T:
-    """The secrets file stays only where what it says came true."""
-    kept = False
-    try:
-        done = work()
-        kept = True
-        return done
-    finally:
-        if sheet is not None:
-            sheet.close(kept=kept)
 
 
 def _tell_revoked(ids: Sequence[str]) -> None:
@@ -456,30 +309,8 @@ def _bar() -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    seen = row["last_seen_at"]
-    online = "" if row["online"] is None else tr("yes", "是") if row["online"] else tr("no", "否")
-    texts = [
-        row["id"],
-        row["community"],
-        row["kind"],
-        row["place"],
-        row["gateway"] or "",
-        device_words.login(row["login"]),
-    ]
-    return [*texts, online, seen.astimezone().strftime("%m-%d %H:%M:%S") if seen else ""]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    return "" if value is None else str(value)
-
-
 def _out(row: dict[str, Any]) -> None:
-    typer.echo(json.dumps(row, ensure_ascii=False, default=_plain))
+    typer.echo(json.dumps(row, ensure_ascii=False, default=device_words.plain))
 
 
 def register(parent: typer.Typer) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from services.adapters.registry.fault_words import words
 from services.adapters.registry.provision import Fault
 from services.cli.home import tr
@@ -46,3 +49,25 @@ def step(name: str) -> str:
 
 def login(name: str) -> str:
     return tr(*_LOGINS[name])
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    seen = row["last_seen_at"]
+    online = "" if row["online"] is None else tr("yes", "是") if row["online"] else tr("no", "否")
+    texts = [
+        row["id"],
+        row["community"],
+        row["kind"],
+        row["place"],
+        row["gateway"] or "",
+        login(row["login"]),
+    ]
+    return [*texts, online, seen.astimezone().strftime("%m-%d %H:%M:%S") if seen else ""]
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return "" if value is None else str(value)

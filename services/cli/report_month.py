@@ -16,7 +16,7 @@ from services.adapters.monthly.fonts import NoFont
 from services.adapters.monthly.render import RenderFailed, Sort, render
 from services.adapters.monthly.store import NoSuchCommunity, read_month
 from services.adapters.postgres import RETRYABLE
-from services.api.figures import PRIVATE
+from services.api.kpis.figures import PRIVATE
 from services.cli.home import database_url, find_home, tr
 from services.domain.kpis.month import Month
 

@@ -30,7 +30,7 @@ from services.adapters.registry import RegistryError, import_community
 from services.adapters.rosters import horizon, make_shifts, patterns, put_pattern, zone_of
 from services.adapters.settings import from_environment
 from services.api.identity.hashing import Hashing
-from services.api.password_settings import PasswordSettings
+from services.api.identity.password_settings import PasswordSettings
 from services.cli.home import database_url as database_of
 from services.cli.home import find_home
 from services.domain.ids import DeviceId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from services.api.data.forecasting import Forecaster
-from services.api.database import Database
+from services.api.store.database import Database
 from tests.api_data import set_state
 from tests.api_server import connect
 from tests.browser.kit import World

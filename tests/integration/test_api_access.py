@@ -962,7 +962,7 @@ async def test_access_of_a_street_office_covers_its_communities_alone(database_u
     [("desk", True), ("admin", True), ("grid1", True), ("patrol1", False), ("street", False), ("platform", False)],
 )
 async def test_access_to_vitals_is_masked_in_every_answer(database_url: str, username: str, sees: bool) -> None:
-    from services.api.health import HEALTH_RULES
+    from services.api.answers.health import HEALTH_RULES
     from tests.api_server import stream
 
     await put_community(database_url, small_community())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from services.api.static import Cockpit
+from services.api.web.static import Cockpit
 from tests.api_server import api_server
 
 

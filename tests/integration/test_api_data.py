@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from services.api.data.curves import CurveKeeper
 from services.api.data.forecasting import Forecaster
-from services.api.database import Database
+from services.api.store.database import Database
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community

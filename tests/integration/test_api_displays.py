@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from services.api.access.pairing import LENGTH, LETTERS, new_code, shown, typed
 from services.api.guard import DISPLAY_COOKIE
-from services.api.pairing import LENGTH, LETTERS, new_code, shown, typed
 from services.domain.access import PERMISSIONS, Permission
 from services.domain.vocabulary import Role
 from tests.access_kit import pair

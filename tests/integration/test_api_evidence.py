@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from services.adapters.orders import fetch_history, fetch_order
-from services.api import meters
+from services.api.web import meters
 from services.domain.orders import fold
 from services.domain.vocabulary import Team
 from tests import evidence_kit as kit

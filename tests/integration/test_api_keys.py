@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from services.api.credentials import admits
+from services.api.access.credentials import admits
 from tests.access_kit import WATCHING, key, service, with_key
 from tests.api_data import raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from services.api.models import CatalogueOut, DevicePage, SnapshotOut
+from services.api.answers.models import CatalogueOut, DevicePage, SnapshotOut
 from services.domain.devices import CATALOGUE
 from services.ingest import rollups
 from tests.api_data import add_readings, raise_alert, set_state

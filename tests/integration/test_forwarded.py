@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from services.adapters.observe import serve
-from services.api.reports import address_of
+from services.api.reports.shared import address_of
 
 
 async def _who(request: Request) -> PlainTextResponse:

@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.api.health import HEALTH_RULES
+from services.api.answers.health import HEALTH_RULES
 from services.api.routes import ROUTERS
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream

@@ -15,8 +15,8 @@ import pytest
 
 from services.adapters.orders import fetch_order
 from services.adapters.reports import erase_contacts, reporters_of
-from services.api.intake import Intake
-from services.api.problems import ApiError
+from services.api.uploads.intake import Intake
+from services.api.web.problems import ApiError
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect

@@ -15,7 +15,7 @@ from services.adapters.postgres import open_pool
 from services.adapters.rules import load_defaults, load_rulebook, load_rules
 from services.adapters.rules import store as rule_store
 from services.api import main as api_main
-from services.api import proofs
+from services.api.rules import proofs
 from services.domain.ids import DeviceNo, RuleId
 from services.domain.rules.writing import write_rule
 from tests.api_server import api_server, client

@@ -15,7 +15,7 @@ import pytest
 from services.adapters.postgres import open_pool
 from services.adapters.rules import load_defaults
 from services.adapters.rules import store as rule_store
-from services.api import proofs
+from services.api.rules import proofs
 from services.domain.rules.rule import Mode
 from services.domain.rules.writing import write_rule
 from tests.api_server import api_server, client

@@ -14,8 +14,8 @@ import pytest
 
 from services.adapters.migrate import MigrationError, migrate
 from services.adapters.tenants import LoginError, ensure_login, scram, separation
-from services.api.database import Database
-from services.api.tenancy import Scope
+from services.api.store.database import Database
+from services.api.store.tenancy import Scope
 from services.cli.checks import judge_tenants
 from tests.conftest import own_servers, run, with_database
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.api import tenancy
-from services.api.database import Database, ScopeMissingError, TenantLoginError
-from services.api.tenancy import SERVICE, Scope
+from services.api.store import tenancy
+from services.api.store.database import Database, ScopeMissingError, TenantLoginError
+from services.api.store.tenancy import SERVICE, Scope
 from services.domain.access import Principal
 from services.domain.vocabulary import Role
 from tests.api_data import raise_alert

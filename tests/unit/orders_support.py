@@ -26,7 +26,7 @@ from services.domain.orders import (
     Terms,
     created,
 )
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.orders.pauses import REASONS
 from services.domain.vocabulary import Label, Role, Severity, Team
 

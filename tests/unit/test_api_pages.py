@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api import cursor, curves
-from services.api.cache import Cache
-from services.api.limits import FailureLimit
-from services.api.models import Point
-from services.api.problems import ApiError
+from services.api.answers.models import Point
+from services.api.data import spacing
+from services.api.web import cursor
+from services.api.web.cache import Cache
+from services.api.web.limits import FailureLimit
+from services.api.web.problems import ApiError
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
@@ -41,15 +42,15 @@ def test_cursor_refuses_what_it_did_not_write(text: str) -> None:
 
 def test_curve_leaves_out_the_bucket_that_is_still_running() -> None:
     points = [Point(ts_ms=0, value=None), Point(ts_ms=1, value=200.0), Point(ts_ms=2, value=90.0)]
-    assert curves.without_running(points) == points[:2]
+    assert spacing.without_running(points) == points[:2]
     alone = [Point(ts_ms=0, value=None), Point(ts_ms=1, value=90.0)]
-    assert curves.without_running(alone) == alone
+    assert spacing.without_running(alone) == alone
 
 
 def test_curves_have_a_point_for_every_bucket_and_none_where_nothing_was_seen() -> None:
     start = datetime(2026, 11, 22, 1, 7, tzinfo=UTC)
     hour = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
-    points = curves.filled([(hour, 2.0), (hour + timedelta(hours=2), 4.0)], start, start + timedelta(hours=2), 3600)
+    points = spacing.filled([(hour, 2.0), (hour + timedelta(hours=2), 4.0)], start, start + timedelta(hours=2), 3600)
     assert [point.value for point in points] == [2.0, None, 4.0]
     assert points[0].ts_ms == int(hour.timestamp() * 1000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.figures import sees_people
+from services.api.kpis.figures import sees_people
 from services.domain.access import Permission, Principal
 from services.domain.vocabulary import Role
 

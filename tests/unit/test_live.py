@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from services.api import shapes
-from services.api.auth import Ticket
-from services.api.health import HEALTH_METRICS, HEALTH_RULES
+from services.api.answers import shapes
+from services.api.answers.health import HEALTH_METRICS, HEALTH_RULES
+from services.api.identity.auth import Ticket
 from services.api.live import frames
 from services.api.live.batch import Batch
 from services.api.live.client import Client
@@ -163,7 +163,7 @@ def test_batch_gives_each_class_its_own_moves() -> None:
 
 
 def test_order_names_its_running_clock() -> None:
-    from services.api.moves import actor_of_class
+    from services.api.answers.moves import actor_of_class
 
     desk = reader(Role.DESK)
     shown = shapes.order(order_row(), desk, actor_of_class(desk, "c"))
@@ -198,7 +198,7 @@ def test_health_is_hidden_while_any_rule_of_the_alert_is_about_it() -> None:
 
 
 def test_health_orders_are_titled_neutrally_for_outsiders() -> None:
-    from services.api.moves import actor_of_class
+    from services.api.answers.moves import actor_of_class
 
     row = order_row(rule_id=sorted(HEALTH_RULES)[0], title_zh="心率过快", title_en="Heart rate high")
     for role, seen in ((Role.DESK, True), (Role.STREET, False)):

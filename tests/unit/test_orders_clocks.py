@@ -29,7 +29,7 @@ from services.domain.orders import (
     overdue,
 )
 from services.domain.orders.clocks import pause_ends_at, running, schedule
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.orders.terms import CLOCKS, Clock, ClockTerm, Rung, Span, Step, Terms, plain_terms
 from services.domain.vocabulary import Label, Severity, Team
 from tests.clock_oracle import Table, utc

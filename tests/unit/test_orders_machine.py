@@ -42,7 +42,7 @@ from services.domain.orders import (
     unmergeable,
 )
 from services.domain.orders.clocks import pause_ends_at
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.vocabulary import Severity
 from tests.unit.orders_support import NOW, PEOPLE, draft, full
 

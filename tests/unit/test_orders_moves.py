@@ -33,7 +33,7 @@ from services.domain.orders import (
     unmergeable,
     with_filing,
 )
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.orders.pauses import REASONS, named
 from services.domain.orders.people import WHO_LABELS, Actor, sorts_of
 from services.domain.orders.states import MOVE_LABELS, STATE_LABELS

@@ -25,7 +25,7 @@ from services.domain.orders import (
     needs_of,
 )
 from services.domain.orders.drawn import DOCUMENT, drawn_into
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.vocabulary import Severity, Team
 from tests.unit.orders_support import NOW, PEOPLE, draft, full, order_in, terms
 

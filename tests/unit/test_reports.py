@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from services.adapters.orders.class_files import load_defaults
 from services.adapters.reports.files import DEFAULTS, family_of, load_categories, read_text
 from services.adapters.reports.opening import KIND
-from services.api.limits import Buckets, Rate, ReportLimit, network_of
-from services.api.reports import masked_name, masked_phone
+from services.api.reports.shared import masked_name, masked_phone
+from services.api.web.limits import Buckets, Rate, ReportLimit, network_of
 from services.domain.ids import CommunityId, OrderId
 from services.domain.orders import (
     Draft,

@@ -24,7 +24,7 @@ from services.domain.orders import (
     attention_at,
     plain_terms,
 )
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.vocabulary import Label, Severity, Team
 
 Q = Queries.beside(__file__)

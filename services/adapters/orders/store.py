@@ -44,7 +44,7 @@ from services.domain.orders import (
     unmergeable,
     with_filing,
 )
-from services.domain.orders.order import apply
+from services.domain.orders.folding import apply
 from services.domain.vocabulary import Label
 
 NOBODY_ON_DUTY = "本队无人在岗，直接升级 · nobody of the team is on duty, so the next rung is asked at once"

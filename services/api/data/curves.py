@@ -11,8 +11,8 @@ from typing import Literal
 import structlog
 
 from services.api.data import store
-from services.api.database import AWAY, Connection, Database
-from services.api.tenancy import SERVICE
+from services.api.store.database import AWAY, Connection, Database
+from services.api.store.tenancy import SERVICE
 from services.domain.registry import FIRE_LANE
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from services.api.data import store
-from services.api.database import Database
+from services.api.store.database import Database
 from services.domain.people.privacy import Shown
 
 PAGE = 50_000

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from services.api.answers.models import LabelOut, Point
 from services.api.data import curves, store
 from services.api.data.curves import HOUR, KEPT_HOURS, Curve, floor
-from services.api.database import AWAY, Connection, Database
-from services.api.forecast_models import BandPoint, ErrorOut, ForecastOut
-from services.api.models import LabelOut, Point
-from services.api.tenancy import SERVICE
+from services.api.data.forecast_models import BandPoint, ErrorOut, ForecastOut
+from services.api.store.database import AWAY, Connection, Database
+from services.api.store.tenancy import SERVICE
 from services.domain.forecast import NEEDED_DAYS, Band, score, seasonal, solar
 from services.domain.forecast.seasonal import days_of, midnight, naive
 

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.api import figures, shapes
+from services.api.answers import shapes
+from services.api.answers.models import AlertOut, DeviceOut, OrderOut
+from services.api.answers.moves import actor_of_class
+from services.api.answers.shapes import Row
 from services.api.data import store
-from services.api.data_models import ReplayOut
-from services.api.database import Connection
-from services.api.models import AlertOut, DeviceOut, OrderOut
-from services.api.moves import actor_of_class
-from services.api.shapes import Row
+from services.api.data.models import ReplayOut
+from services.api.kpis import figures
 from services.api.store import work
+from services.api.store.database import Connection
 from services.domain.access import ReaderClass
 from services.domain.kpis import present
 from services.domain.orders import Move, OrderState, fold

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.adapters.queries import Queries
-from services.api.database import Connection
+from services.api.store.database import Connection
 
 Q = Queries.beside(__file__)
 Row = Mapping[str, Any]

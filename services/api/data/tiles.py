@@ -10,12 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.adapters.rules import load_defaults
-from services.api import shapes
+from services.api.answers import shapes
+from services.api.answers.models import LabelOut
 from services.api.data import store
 from services.api.data.store import Row
-from services.api.database import Connection
-from services.api.models import LabelOut
-from services.api.tile_models import (
+from services.api.data.tile_models import (
     AirOut,
     AreaOut,
     BinOut,
@@ -28,6 +27,7 @@ from services.api.tile_models import (
     TilesOut,
     UseTile,
 )
+from services.api.store.database import Connection
 from services.domain.air import air
 from services.domain.devices import BY_NAME
 from services.domain.filling import full_at

@@ -1,1 +1,1 @@
-"""Who somebody is: tokens, sessions, passwords, lock-outs and accounts; `services.api.auth` puts them together."""
+"""Who somebody is: tokens, sessions, passwords, lock-outs and accounts; `auth` puts them together."""

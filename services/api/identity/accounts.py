@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from services.api.account_models import AccountIn, AccountOut
-from services.api.auth import Auth
-from services.api.database import Connection
+from services.api.answers.models import LabelOut
 from services.api.identity import store
+from services.api.identity.auth import Auth
 from services.api.identity.hashing import password_mark
+from services.api.identity.models import AccountIn, AccountOut
 from services.api.identity.store import Q
-from services.api.models import LabelOut
-from services.api.problems import ApiError, not_found
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Principal
 from services.domain.accounts import Scope, may_grant, may_help, scope_faults, within
 from services.domain.passwords import fault

@@ -7,11 +7,11 @@ from datetime import datetime
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
-from services.api.database import AWAY, Connection, Database
 from services.api.identity.lockout import Policies, Tally, counted, name_key
 from services.api.identity.store import Q
-from services.api.problems import ApiError
-from services.api.tenancy import SERVICE
+from services.api.store.database import AWAY, Connection, Database
+from services.api.store.tenancy import SERVICE
+from services.api.web.problems import ApiError
 
 _ZONE = ZoneInfo("Asia/Shanghai")
 

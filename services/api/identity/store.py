@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adapters.queries import Queries
-from services.api.database import Connection
+from services.api.store.database import Connection
 from services.api.store.users import Account, account_of
 from services.domain.access import Permission
 

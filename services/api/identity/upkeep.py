@@ -6,9 +6,9 @@ import asyncio
 
 import structlog
 
-from services.api.database import AWAY, Database
 from services.api.identity.store import Q
-from services.api.tenancy import SERVICE
+from services.api.store.database import AWAY, Database
+from services.api.store.tenancy import SERVICE
 
 log = structlog.get_logger(__name__)
 

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import structlog
 
-from services.api import shapes
-from services.api.database import Connection
+from services.api.answers import shapes
+from services.api.answers.moves import actor_of_class
+from services.api.answers.shapes import Row
 from services.api.live.frames import frame
-from services.api.moves import actor_of_class
-from services.api.shapes import Row
 from services.api.store import work
+from services.api.store.database import Connection
 from services.api.store.system import OutboxRow
 from services.domain.access import ReaderClass
 from services.domain.people.privacy import Shown

@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.api import shapes
-from services.api.database import Connection
-from services.api.health import HEALTH_METRICS
+from services.api.answers import shapes
+from services.api.answers.health import HEALTH_METRICS
+from services.api.answers.shapes import Row
 from services.api.live.client import Client
 from services.api.live.frames import frame
-from services.api.shapes import Row
 from services.api.store import system
+from services.api.store.database import Connection
 from services.domain.access import ReaderClass
 
 _OVERLAP = timedelta(seconds=3)

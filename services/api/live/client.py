@@ -7,9 +7,9 @@ from collections import deque
 from functools import lru_cache
 
 from services.adapters.wire import chunked
-from services.api import meters
-from services.api.auth import Ticket
+from services.api.identity.auth import Ticket
 from services.api.live import frames
+from services.api.web import meters
 from services.domain.access import ReaderClass, reader_class
 
 _SLOW = frames.resync("slow")

@@ -14,16 +14,16 @@ from typing import Any
 import asyncpg
 import structlog
 
-from services.api import meters
-from services.api.auth import Ticket
-from services.api.credentials import Credentials
-from services.api.database import AWAY, Database, DatabaseAwayError
+from services.api.access.credentials import Credentials
+from services.api.identity.auth import Ticket
 from services.api.live import batch, frames
 from services.api.live.channel import Channel
 from services.api.live.client import Client
-from services.api.pictures.board import KpiBoard
+from services.api.live.pictures.board import KpiBoard
 from services.api.store import system
-from services.api.tenancy import SERVICE
+from services.api.store.database import AWAY, Database, DatabaseAwayError
+from services.api.store.tenancy import SERVICE
+from services.api.web import meters
 
 log = structlog.get_logger(__name__)
 

@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import cursor, shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.models import AlertOut, AlertPage
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, State, answer, time_and_id
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import AlertOut, AlertPage
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State, answer, time_and_id
-from services.api.silence_models import AlertCountsOut
+from services.api.identity.auth import Ticket
+from services.api.rules.silence_models import AlertCountsOut
 from services.api.store import holding, work
+from services.api.web import cursor
 from services.domain.access import Permission, reader_class
 from services.domain.engine.hold.reasons import by_sort
 

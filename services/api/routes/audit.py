@@ -7,15 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from services.api import cursor
-from services.api.access_models import AuditOut, AuditPage
-from services.api.auth import Ticket
+from services.api.access.models import AuditOut, AuditPage
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit
 from services.api.context import Ctx
 from services.api.guard import needs
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit
+from services.api.identity.auth import Ticket
 from services.api.routes.keys import reach_of
 from services.api.store import access
 from services.api.store.access import AuditFilter
+from services.api.web import cursor
 from services.domain.access import Permission
 
 router = APIRouter(prefix=PREFIX, tags=["audit 审计"], responses=PROBLEMS)

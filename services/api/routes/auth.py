@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 
-from services.api import meters
-from services.api.account_models import LoginOptionsOut, OAuthProblem, OidcOut, RenewedOut, TokenOut
-from services.api.auth import Issued, Ticket, ended
+from services.api.access import oauth
+from services.api.access.oauth import OAuthError
+from services.api.answers.models import Login, Problem, Session, UserOut
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Context, Ctx
 from services.api.guard import COOKIE, REFRESH_COOKIE, caller, check_csrf, check_origin, needs, open_to_all
-from services.api.identity import oauth
-from services.api.identity.oauth import OAuthError
-from services.api.models import Login, Problem, Session, UserOut
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Issued, Ticket, ended
+from services.api.identity.models import LoginOptionsOut, OAuthProblem, OidcOut, RenewedOut, TokenOut
+from services.api.web import meters
+from services.api.web.problems import ApiError
 from services.domain.access import PERMISSIONS, Permission
 from services.domain.passwords import SHORTEST
 

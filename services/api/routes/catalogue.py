@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from services.api.auth import Ticket
+from services.api.answers.models import CatalogueOut, CommandOut, KindOut, MetricOut, NamedOut
+from services.api.answers.shapes import label
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.guard import needs
-from services.api.models import CatalogueOut, CommandOut, KindOut, MetricOut, NamedOut
-from services.api.routes.common import PREFIX, PROBLEMS, answer
-from services.api.shapes import label
+from services.api.identity.auth import Ticket
 from services.domain.access import Permission
 from services.domain.devices import CATALOGUE
 from services.domain.devices.kind import DeviceKind

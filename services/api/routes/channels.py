@@ -12,16 +12,16 @@ from fastapi import APIRouter
 
 from services.adapters.notices import book
 from services.adapters.notices.carrier import GATEWAY_SCHEMES
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, OnceKey, once
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.notice_models import ChannelIn, ChannelOut, ChannelSettings, CodeIn, GatewayIn, GatewayOut
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, OnceKey, once
-from services.api.shapes import Row
+from services.api.identity.auth import Ticket
+from services.api.orders.notice_models import ChannelIn, ChannelOut, ChannelSettings, CodeIn, GatewayIn, GatewayOut
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.notices import Sort, may_add, parse_address
 from services.domain.notices.audience import NAMESPACE

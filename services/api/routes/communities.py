@@ -8,18 +8,18 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from services.api import shapes
-from services.api.auth import Ticket
-from services.api.context import Ctx
-from services.api.guard import community_in_scope, needs
-from services.api.models import (
+from services.api.answers import shapes
+from services.api.answers.models import (
     CommunityOut,
     PublicOut,
     PublicValueOut,
     SnapshotOut,
 )
-from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS
-from services.api.shapes import Row
+from services.api.answers.shapes import Row
+from services.api.common import OF_WHO_ASKS, PREFIX, PROBLEMS
+from services.api.context import Ctx
+from services.api.guard import community_in_scope, needs
+from services.api.identity.auth import Ticket
 from services.api.store import communities as store
 from services.api.store import system
 from services.domain.access import Permission, reaches_community

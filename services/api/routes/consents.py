@@ -12,14 +12,15 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.adapters.outbox import Outgoing, append
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut
+from services.api.answers.shapes import Row, label
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import LabelOut
-from services.api.people import OUTSIDERS, consent_out, is_own, person_in_reach
-from services.api.people_models import (
+from services.api.identity.auth import Ticket
+from services.api.people import store
+from services.api.people.masks import OUTSIDERS, consent_out, is_own, person_in_reach
+from services.api.people.models import (
     ConsentIn,
     ConsentOut,
     EmergencyIn,
@@ -28,13 +29,12 @@ from services.api.people_models import (
     HealthReadOut,
     HealthReadPage,
 )
-from services.api.problems import ApiError, not_found
+from services.api.people.store import Q
 from services.api.routes.channels import made_id
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, time_and_id
-from services.api.shapes import Row, label
-from services.api.store import people as store
 from services.api.store import system
-from services.api.store.people import Q
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.people.privacy import PURPOSES, Purpose
 

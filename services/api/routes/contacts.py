@@ -10,17 +10,17 @@ import structlog
 from fastapi import APIRouter
 
 from services.adapters.notices import book
-from services.api.auth import Ticket
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, OnceKey
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import in_scope, needs
-from services.api.notice_models import ContactIn, ContactOut
-from services.api.problems import ApiError, not_found
+from services.api.identity.auth import Ticket
+from services.api.orders.notice_models import ContactIn, ContactOut
 from services.api.routes.channels import made_id
-from services.api.routes.common import PREFIX, PROBLEMS, OnceKey
 from services.api.routes.households import own_household
-from services.api.shapes import Row
 from services.api.store import holding, system
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.notices import Sort, parse_address
 

@@ -10,19 +10,22 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
-from services.api import audit, cursor, curves, shapes
-from services.api.access_to_health import health_allowed
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.health import HEALTH_METRICS
+from services.api.answers.models import DeviceOut, DevicePage, Point, SeriesOut
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, answer
 from services.api.context import Ctx
-from services.api.database import Connection
+from services.api.data import spacing
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.health import HEALTH_METRICS
-from services.api.models import DeviceOut, DevicePage, Point, SeriesOut
-from services.api.privacy import AskedFor, required
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
+from services.api.identity.auth import Ticket
+from services.api.privacy import audit
+from services.api.privacy.access_to_health import health_allowed
+from services.api.privacy.purposes import AskedFor, required
 from services.api.store import communities as store
 from services.api.store import series as series_store
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, reader_class
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric, MetricType
@@ -133,7 +136,7 @@ async def _points(
     community, device_no = device["community_id"], device["device_no"]
     if bucket_s == 0 or metric.type is MetricType.STATE:
         rows = await series_store.raw(connection, community, device_no, start, end, position, MAX_POINTS)
-        return curves.as_they_came(rows)
+        return spacing.as_they_came(rows)
     bucket = timedelta(seconds=bucket_s)
     if metric.type is MetricType.COUNTER:
         lookback = max(_COUNTER_LOOKBACK, bucket)
@@ -142,4 +145,4 @@ async def _points(
         )
     else:
         sums = await series_store.gauge_sum(connection, community, [device_no], start, end, bucket, position)
-    return curves.filled(sums, start, end, bucket_s)
+    return spacing.filled(sums, start, end, bucket_s)

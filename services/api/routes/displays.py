@@ -9,19 +9,19 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.api import cursor
-from services.api.access_models import DisplayEdit, DisplayIn, DisplayOut, DisplayPage
-from services.api.auth import Ticket
+from services.api.access.models import DisplayEdit, DisplayIn, DisplayOut, DisplayPage
+from services.api.access.pairing import typed
+from services.api.answers.models import Problem
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, State, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import Problem
-from services.api.pairing import typed
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State, time_and_id
-from services.api.rules import etag, expected_version
-from services.api.shapes import Row
+from services.api.identity.auth import Ticket
 from services.api.store import access, system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
+from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 
 router = APIRouter(prefix=PREFIX, tags=["displays 屏幕"], responses=PROBLEMS)

@@ -16,14 +16,11 @@ from services.adapters.registry.drawing_files import MOST_BYTES, Drawn, NoDrawin
 from services.adapters.registry.places import E
 from services.adapters.registry.sheets import CellFault
 from services.adapters.registry.svg_file import from_svg
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.problems import ApiError, not_found
-from services.api.registering import label_out, locked, outdated, refused
-from services.api.registry_models import (
+from services.api.identity.auth import Ticket
+from services.api.registry.models import (
     DrawingIn,
     DrawingOut,
     DrawingPreview,
@@ -34,10 +31,13 @@ from services.api.registry_models import (
     ShapeModel,
     VersionOf,
 )
-from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit
+from services.api.registry.shared import label_out, locked, outdated, refused
 from services.api.routes.registry_places import EDITED
-from services.api.rules import etag, expected_version
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.drawing import check_drawing, layered
 from services.domain.evidence.plan import Datum, Ground

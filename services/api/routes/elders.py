@@ -7,18 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import audit
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Ctx
-from services.api.elder_models import ElderDetailOut, EldersOut
-from services.api.elders import elders_out, known_elders
 from services.api.guard import community_in_scope, needs
-from services.api.people import person_in_reach
-from services.api.privacy import AskedFor
-from services.api.problems import not_found
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.identity.auth import Ticket
+from services.api.people.elder_models import ElderDetailOut, EldersOut
+from services.api.people.elders import elders_out, known_elders
+from services.api.people.masks import person_in_reach
+from services.api.people.wellbeing import purpose_for, wellbeing
+from services.api.privacy import audit
+from services.api.privacy.purposes import AskedFor
 from services.api.store import privacy as store
-from services.api.wellbeing import purpose_for, wellbeing
+from services.api.web.problems import not_found
 from services.domain.access import Permission, reader_class
 from services.domain.people.privacy import Purpose
 

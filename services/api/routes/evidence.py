@@ -15,22 +15,9 @@ from starlette.responses import Response
 from services.adapters.evidence import StoreAway, rows
 from services.adapters.evidence.upkeep import drop_unreferred
 from services.adapters.orders import fetch_order
-from services.api import cursor
-from services.api import evidence as pieces
-from services.api.auth import Ticket
-from services.api.context import Context, Ctx
-from services.api.evidence_models import (
-    AlertEvidenceOut,
-    EvidenceOut,
-    EvidencePage,
-    LinkIn,
-    ReferenceOut,
-    RemoveIn,
-)
-from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import (
+from services.api.answers.models import Problem
+from services.api.answers.shapes import Row
+from services.api.common import (
     PREFIX,
     PROBLEMS,
     AsAccount,
@@ -41,8 +28,21 @@ from services.api.routes.common import (
     once,
     time_and_id,
 )
-from services.api.shapes import Row
+from services.api.context import Context, Ctx
+from services.api.guard import community_in_scope, in_scope, needs
+from services.api.identity.auth import Ticket
+from services.api.orders import evidence as pieces
+from services.api.orders.evidence_models import (
+    AlertEvidenceOut,
+    EvidenceOut,
+    EvidencePage,
+    LinkIn,
+    ReferenceOut,
+    RemoveIn,
+)
 from services.api.store import system, work
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.evidence import Phase, Sort, references
 

@@ -9,19 +9,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
-from services.api import audit, shapes
-from services.api.access_to_health import people_in_emergency
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.health import asks_for
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.data import store
 from services.api.data.exporting import Wanted, as_csv, as_parquet
 from services.api.guard import community_in_scope, needs
-from services.api.health import asks_for
-from services.api.privacy import AskedFor, required
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
+from services.api.privacy import audit
+from services.api.privacy.access_to_health import people_in_emergency
+from services.api.privacy.purposes import AskedFor, required
 from services.api.routes.rollups import From, To
 from services.api.store import system
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, reader_class
 from services.domain.devices import BY_NAME
 from services.domain.people.privacy import Purpose, Shown

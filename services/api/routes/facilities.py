@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.data import store
+from services.api.data.models import FacilitiesOut, FacilityHour, FacilityUse
 from services.api.data.tiles import capacities
-from services.api.data_models import FacilitiesOut, FacilityHour, FacilityUse
 from services.api.guard import community_in_scope, needs
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
 from services.api.routes.rollups import Bucket, From, To
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["facilities 设施"], responses=PROBLEMS)

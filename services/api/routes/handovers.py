@@ -12,15 +12,15 @@ from fastapi import APIRouter, Query
 
 from services.adapters.rosters import changes, handovers
 from services.adapters.rosters.common import json_of
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.problems import ApiError
-from services.api.roster_models import HandoverIn, HandoverOut, HandoverPage, PositionIn, PositionOut
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
+from services.api.identity.auth import Ticket
+from services.api.orders.roster_models import HandoverIn, HandoverOut, HandoverPage, PositionIn, PositionOut
 from services.api.routes.rosters import refusals, told, who_is_on_duty
 from services.api.routes.shifts import ONCE
+from services.api.web import cursor
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 from services.domain.vocabulary import Team
 

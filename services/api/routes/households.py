@@ -9,16 +9,16 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter
 
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.guard import in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.shapes import Row
-from services.api.silence_models import AnswerIn, AnswerOut, AwayIn, AwayOut
+from services.api.identity.auth import Ticket
+from services.api.rules.silence_models import AnswerIn, AnswerOut, AwayIn, AwayOut
 from services.api.store import holding as store
 from services.api.store import system
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal, reaches_grid, reaches_household
 
 log = structlog.get_logger(__name__)

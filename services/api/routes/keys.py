@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Path, Query
 
-from services.api import cursor
-from services.api.access_models import (
+from services.api.access.credentials import hashed, key_text, new_id, new_secret
+from services.api.access.models import (
     KeyIn,
     KeyOut,
     KeyPage,
@@ -21,16 +21,16 @@ from services.api.access_models import (
     ServiceOut,
     ServicePage,
 )
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, State
 from services.api.context import Ctx
-from services.api.credentials import hashed, key_text, new_id, new_secret
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State
+from services.api.identity.auth import Ticket
 from services.api.store import access, system
 from services.api.store.access import NewKey, Reach, Row
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import PERMISSIONS, Permission, Principal
 from services.domain.vocabulary import Role
 

@@ -12,16 +12,18 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from services.adapters.figures import behind, tally
-from services.api import cursor, figures, shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.moves import actor_of
+from services.api.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit, time_and_id
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
-from services.api.kpi_models import CommunityKpisOut, KpiReportOut, KpiRowOut, KpiRowsOut, StreetKpisOut
-from services.api.moves import actor_of
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit, time_and_id
+from services.api.identity.auth import Ticket
+from services.api.kpis import figures
+from services.api.kpis.models import CommunityKpisOut, KpiReportOut, KpiRowOut, KpiRowsOut, StreetKpisOut
 from services.api.store import communities as communities_store
 from services.api.store import work
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, reaches_community, reader_class
 from services.domain.kpis import FIGURE_BY_NAME, kpi
 from services.domain.kpis import kpis as made

@@ -16,10 +16,10 @@ from starlette.responses import HTMLResponse
 
 from services.adapters.notices import book
 from services.adapters.notices.following import acknowledge
+from services.api.answers.shapes import Row
 from services.api.context import Ctx
 from services.api.guard import open_to_all
-from services.api.shapes import Row
-from services.api.tenancy import SERVICE
+from services.api.store.tenancy import SERVICE
 from services.domain.notices import TEMPLATES, render
 from services.domain.vocabulary import Severity
 

@@ -14,12 +14,12 @@ from services.adapters.monthly.document import digest
 from services.adapters.monthly.fonts import NoFont
 from services.adapters.monthly.render import RenderFailed
 from services.adapters.monthly.store import read_month
-from services.api.auth import Ticket
+from services.api.common import OF_WHO_ASKS, PREFIX, PROBLEMS
 from services.api.context import Ctx
-from services.api.figures import PRIVATE, sees_people
 from services.api.guard import community_in_scope, needs
-from services.api.problems import ApiError
-from services.api.routes.common import OF_WHO_ASKS, PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
+from services.api.kpis.figures import PRIVATE, sees_people
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 
 log = structlog.get_logger(__name__)

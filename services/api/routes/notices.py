@@ -11,18 +11,18 @@ from fastapi import APIRouter, Query
 
 from services.adapters.notices import book
 from services.adapters.notices.following import acknowledge
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import LabelOut
-from services.api.notice_models import AcknowledgedOut, AttemptOut, NoticeOut, NoticePage, NoticeState
-from services.api.problems import not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, time_and_id
-from services.api.shapes import Row
+from services.api.identity.auth import Ticket
+from services.api.orders.notice_models import AcknowledgedOut, AttemptOut, NoticeOut, NoticePage, NoticeState
 from services.api.store import communities as communities_store
 from services.api.store import work
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import not_found
 from services.domain.access import Permission
 from services.domain.notices import TEMPLATES, render
 from services.domain.notices.channels import failure

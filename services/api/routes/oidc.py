@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from services.api import meters
+from services.api.access.oidc import STATE_S, Oidc, OidcError
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Context, Ctx
 from services.api.guard import caller, open_to_all
-from services.api.identity.oidc import STATE_S, Oidc, OidcError
-from services.api.problems import ApiError, not_found
 from services.api.routes.auth import set_cookies
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.web import meters
+from services.api.web.problems import ApiError, not_found
 
 router = APIRouter(prefix=f"{PREFIX}/auth/oidc", tags=["auth 登录"], responses=PROBLEMS)
 _COOKIE = "linhub_oidc"

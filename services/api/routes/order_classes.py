@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from services.adapters.orders import classes as store
 from services.adapters.orders.class_files import default_document, load_defaults, read_text
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, Problem
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import LabelOut, Problem
-from services.api.order_class_models import (
+from services.api.identity.auth import Ticket
+from services.api.orders.class_models import (
     CalendarOut,
     CalendarsOut,
     ClassesChangedOut,
@@ -32,10 +32,11 @@ from services.api.order_class_models import (
     OrderClassOut,
     StretchOut,
 )
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.rules import etag, expected_version, refuse_faults, stale, yaml_body
+from services.api.rules.shared import refuse_faults, yaml_body
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import ApiError
 from services.domain import calendar
 from services.domain.access import Permission
 from services.domain.orders import working_time

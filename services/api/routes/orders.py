@@ -9,17 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import cursor, ordering, shapes
-from services.api.auth import Ticket
-from services.api.context import Ctx
-from services.api.guard import community_in_scope, in_scope, needs
-from services.api.health import HEALTH_METRICS
-from services.api.models import OrderOut, OrderPage, Problem
-from services.api.moves import actor_of
-from services.api.order_models import BatchIn, BatchOut, MovedOut, MoveIn, OrderDetailOut, OrderIn
-from services.api.order_shapes import Around, order_detail
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import (
+from services.api.answers import shapes
+from services.api.answers.health import HEALTH_METRICS
+from services.api.answers.models import OrderOut, OrderPage, Problem
+from services.api.answers.moves import actor_of
+from services.api.common import (
     PREFIX,
     PROBLEMS,
     AsAccount,
@@ -31,7 +25,15 @@ from services.api.routes.common import (
     once,
     time_and_id,
 )
+from services.api.context import Ctx
+from services.api.guard import community_in_scope, in_scope, needs
+from services.api.identity.auth import Ticket
+from services.api.orders import ordering
+from services.api.orders.models import BatchIn, BatchOut, MovedOut, MoveIn, OrderDetailOut, OrderIn
+from services.api.orders.order_shapes import Around, order_detail
 from services.api.store import work
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal, reader_class
 from services.domain.orders import OrderState, Source
 from services.domain.vocabulary import Role, Severity, Team

@@ -10,18 +10,18 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Request, Response
 
-from services.api.access_models import ClaimIn, ClaimOut, PairingOut, RefreshIn, RefreshOut
-from services.api.auth import Ticket
+from services.api.access.credentials import display_of, display_text, hashed, inet, new_secret
+from services.api.access.models import ClaimIn, ClaimOut, PairingOut, RefreshIn, RefreshOut
+from services.api.access.pairing import new_code, qr, shown
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
-from services.api.credentials import display_of, display_text, hashed, inet, new_secret
 from services.api.guard import DISPLAY_COOKIE, address_of, of_screen, open_to_all
-from services.api.limits import network_of
-from services.api.models import Problem
-from services.api.pairing import new_code, qr, shown
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
 from services.api.store import access
-from services.api.tenancy import SERVICE
+from services.api.store.tenancy import SERVICE
+from services.api.web.limits import network_of
+from services.api.web.problems import ApiError, not_found
 
 router = APIRouter(prefix=f"{PREFIX}/displays", tags=["displays 屏幕"], responses=PROBLEMS)
 

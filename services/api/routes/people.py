@@ -9,14 +9,15 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.answers.shapes import label
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.people import may_see_whole, person_in_reach, person_out
-from services.api.people_models import (
+from services.api.identity.auth import Ticket
+from services.api.people import store
+from services.api.people.masks import may_see_whole, person_in_reach, person_out
+from services.api.people.models import (
     AgeBand,
     MoveOutIn,
     NewPersonIn,
@@ -26,15 +27,14 @@ from services.api.people_models import (
     RevealIn,
     TagOut,
 )
-from services.api.privacy import required
-from services.api.problems import ApiError
+from services.api.people.store import PeopleFilter, Q
+from services.api.privacy.purposes import required
 from services.api.routes.channels import made_id
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer
-from services.api.rules import etag, expected_version, stale
-from services.api.shapes import label
-from services.api.store import people as store
 from services.api.store import system
-from services.api.store.people import PeopleFilter, Q
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 from services.domain.people.tags import GROUPS, SENSITIVE, TAGS
 from services.domain.registry import ELDER_LIVING_ALONE

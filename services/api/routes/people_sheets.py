@@ -12,19 +12,19 @@ from starlette.responses import Response, StreamingResponse
 
 from services.adapters.registry import csv_file
 from services.adapters.registry.csv_file import Unreadable
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
-from services.api.models import LabelOut
-from services.api.people_models import FaultLineOut, PeopleImportOut
-from services.api.people_sheet import COLUMNS, Compared, compared, ids_of, sheet_row
-from services.api.privacy import AskedFor, required
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.shapes import Row
-from services.api.store import people as store
+from services.api.identity.auth import Ticket
+from services.api.people import store
+from services.api.people.models import FaultLineOut, PeopleImportOut
+from services.api.people.sheet import COLUMNS, Compared, compared, ids_of, sheet_row
+from services.api.people.store import PeopleFilter, Q
+from services.api.privacy.purposes import AskedFor, required
 from services.api.store import system
-from services.api.store.people import PeopleFilter, Q
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 from services.domain.people.privacy import Purpose
 

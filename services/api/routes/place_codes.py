@@ -10,18 +10,18 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from services.adapters.evidence import rows
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, State, time_and_id
 from services.api.context import Context, Ctx
-from services.api.database import Connection
-from services.api.evidence_models import PlaceCodeIn, PlaceCodeOut, PlaceCodePage
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.labels import label
-from services.api.models import Problem
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, State, time_and_id
-from services.api.shapes import Row
+from services.api.identity.auth import Ticket
+from services.api.orders.evidence_models import PlaceCodeIn, PlaceCodeOut, PlaceCodePage
+from services.api.registry.labels import label
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 
 router = APIRouter(prefix=PREFIX, tags=["place codes 场所码"], responses=PROBLEMS)

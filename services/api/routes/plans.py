@@ -18,14 +18,14 @@ from services.adapters.plans.around import Q
 from services.adapters.plans.dry import NoSuchAlert, dry_run, dry_run_made_up
 from services.adapters.plans.files import DefaultPlan, PlanFileError, Text, load_defaults, parsed, read_text
 from services.adapters.rules import effective, load_rules
-from services.api import cursor, shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.health import about_health
+from services.api.answers.models import LabelOut, Problem
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.health import about_health
-from services.api.models import LabelOut, Problem
-from services.api.plan_models import (
+from services.api.identity.auth import Ticket
+from services.api.rules.plan_models import (
     ApproveIn,
     CancelIn,
     CommandOut,
@@ -43,10 +43,12 @@ from services.api.plan_models import (
     StepOut,
     TroubleOut,
 )
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer, time_and_id
-from services.api.rules import etag, expected_version, refuse_faults, stale, yaml_body
+from services.api.rules.shared import refuse_faults, yaml_body
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, ReaderClass, reader_class
 from services.domain.people.privacy import Shown
 from services.domain.plans.document import dangerous

@@ -16,21 +16,21 @@ from starlette.responses import Response, StreamingResponse
 
 from services.adapters.privacy import erase as erasing
 from services.adapters.privacy.export import write_export
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, Page, Problem
+from services.api.answers.shapes import Row, label
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, time_and_id
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import LabelOut, Page, Problem
-from services.api.people import is_own, person_in_reach
-from services.api.people_models import ErasureIn, ErasureOut, RetentionIn, RetentionOut
-from services.api.privacy import AskedFor, required
-from services.api.problems import ApiError, not_found
+from services.api.identity.auth import Ticket
+from services.api.people.masks import is_own, person_in_reach
+from services.api.people.models import ErasureIn, ErasureOut, RetentionIn, RetentionOut
+from services.api.privacy.purposes import AskedFor, required
 from services.api.routes.channels import made_id
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer, time_and_id
-from services.api.shapes import Row, label
 from services.api.store import system
 from services.api.store.retention import kept_days, set_days
-from services.api.tenancy import SERVICE
+from services.api.store.tenancy import SERVICE
+from services.api.web import cursor
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 from services.domain.people.privacy import Purpose
 from services.domain.people.retention import BY_NAME, CLASSES, Retained

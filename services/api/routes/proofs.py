@@ -13,14 +13,14 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from services.adapters.rules import read_text
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Context, Ctx
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.proofs import NAMED, Q
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.identity.auth import Ticket
+from services.api.rules.proofs import NAMED, Q
 from services.api.store import system
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/communities/{{community_id}}", tags=["rules 规则"], responses=PROBLEMS)

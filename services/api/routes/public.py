@@ -11,17 +11,17 @@ from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, tagged
 from services.api.context import Context, Ctx
 from services.api.data import store, tiles
-from services.api.data_models import OpenDataIn, PublicCommunity, PublicDataOut, PublicFacility
+from services.api.data.models import OpenDataIn, PublicCommunity, PublicDataOut, PublicFacility
+from services.api.data.tile_models import FacilityOut
 from services.api.guard import community_in_scope, needs, open_to_all
-from services.api.limits import network_of
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, tagged
+from services.api.identity.auth import Ticket
 from services.api.store import system
-from services.api.tenancy import SERVICE, public
-from services.api.tile_models import FacilityOut
+from services.api.store.tenancy import SERVICE, public
+from services.api.web.limits import network_of
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 
 router = APIRouter(prefix=PREFIX, tags=["public 公众"], responses=PROBLEMS)

@@ -9,20 +9,21 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import audit, shapes
-from services.api.access_to_health import health_allowed
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.models import Point
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Ctx
 from services.api.data import store
+from services.api.data.models import Aggregate, ReadingsCurve, ReadingsOut
 from services.api.data.store import Row
-from services.api.data_models import Aggregate, ReadingsCurve, ReadingsOut
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Point
-from services.api.privacy import AskedFor
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.identity.auth import Ticket
+from services.api.privacy import audit
+from services.api.privacy.access_to_health import health_allowed
+from services.api.privacy.purposes import AskedFor
 from services.api.routes.rollups import From, To
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric, MetricType

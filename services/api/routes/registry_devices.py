@@ -11,13 +11,21 @@ from starlette.responses import Response
 from services.adapters.registry import editing, provision
 from services.adapters.registry.places import E
 from services.adapters.registry.provision import Faulty, Secret
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.problems import ApiError, not_found
-from services.api.registering import (
+from services.api.identity.auth import Ticket
+from services.api.registry.models import (
+    DeviceChange,
+    DeviceChanges,
+    DeviceIn,
+    DeviceMade,
+    DevicesChanged,
+    RegisteredDevice,
+    RegisteredDevicePage,
+    VersionOf,
+)
+from services.api.registry.shared import (
     REGISTRAR,
     Row,
     device_out,
@@ -28,20 +36,12 @@ from services.api.registering import (
     secret_out,
     write_devices,
 )
-from services.api.registry_models import (
-    DeviceChange,
-    DeviceChanges,
-    DeviceIn,
-    DeviceMade,
-    DevicesChanged,
-    RegisteredDevice,
-    RegisteredDevicePage,
-    VersionOf,
-)
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.routes.registry_places import EDITED, TAKEN
-from services.api.rules import etag, expected_version
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 
 router = APIRouter(prefix=f"{PREFIX}/communities/{{community_id}}/registry", tags=["registry 档案"], responses=PROBLEMS)

@@ -18,16 +18,16 @@ from services.adapters.registry.importing import Outcome
 from services.adapters.registry.places import E
 from services.adapters.registry.provision import Faulty
 from services.adapters.registry.sheets import COLUMNS, What, place_cells, said_of
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Context, Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.registering import label_out, profiles, refused_faults, secret_out
-from services.api.registry_models import CellFaultOut, ImportApplied, ImportOut, WouldOut
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
+from services.api.registry.models import CellFaultOut, ImportApplied, ImportOut, WouldOut
+from services.api.registry.shared import label_out, profiles, refused_faults, secret_out
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/communities/{{community_id}}/registry", tags=["registry 档案"], responses=PROBLEMS)

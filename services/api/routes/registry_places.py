@@ -23,15 +23,12 @@ from services.adapters.registry.places import (
     remove_places,
 )
 from services.adapters.registry.sheets import of_place
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.registering import REGISTRAR, Row, occupied, outdated, refused, remember, same_as_before
-from services.api.registry_models import (
+from services.api.identity.auth import Ticket
+from services.api.registry.models import (
     CommunityChange,
     CommunityIn,
     CountsOut,
@@ -41,9 +38,12 @@ from services.api.registry_models import (
     PlacePage,
     RegisteredCommunity,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey
-from services.api.rules import etag, expected_version
+from services.api.registry.shared import REGISTRAR, Row, occupied, outdated, refused, remember, same_as_before
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.preconditions import etag, expected_version
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 from services.domain.ids import CommunityId, partition_of
 from services.domain.places import FIELDS, PlaceRow, PlaceSort, check_places

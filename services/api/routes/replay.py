@@ -10,19 +10,20 @@ from fastapi import APIRouter, Query
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from services.api import cursor, shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.models import LabelOut
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, answer
 from services.api.context import Ctx
 from services.api.data import past, store
-from services.api.data_models import Density, Mark, MarksOut, ReplayEvent, ReplayEventsOut, ReplayOut
+from services.api.data.models import Density, Mark, MarksOut, ReplayEvent, ReplayEventsOut, ReplayOut
 from services.api.guard import community_in_scope, needs
-from services.api.models import LabelOut
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, answer
+from services.api.identity.auth import Ticket
 from services.api.routes.devices import Instant
 from services.api.routes.rollups import From, To
-from services.api.shapes import Row
 from services.api.store import work
+from services.api.web import cursor
+from services.api.web.problems import ApiError
 from services.domain.access import Permission, ReaderClass, reader_class
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["replay 回放"], responses=PROBLEMS)

@@ -12,15 +12,14 @@ from fastapi import APIRouter, Query
 
 from services.adapters.orders import OrderRow, fetch_order
 from services.adapters.reports import ReportNotFound, desk, fetch_report, opening, rows, saying
-from services.api import cursor, shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.models import LabelOut, OrderOut, Problem
+from services.api.answers.moves import actor_of
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import LabelOut, OrderOut, Problem
-from services.api.moves import actor_of
-from services.api.problems import ApiError
-from services.api.report_models import (
+from services.api.identity.auth import Ticket
+from services.api.reports.models import (
     AwaitingOut,
     AwaitingPage,
     CallBackIn,
@@ -33,7 +32,7 @@ from services.api.report_models import (
     RefuseIn,
     UrgeIn,
 )
-from services.api.reports import (
+from services.api.reports.shared import (
     Row,
     category_named,
     desk_report,
@@ -43,8 +42,10 @@ from services.api.reports import (
     seen,
     seen_order,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.store import work
+from services.api.store.database import Connection
+from services.api.web import cursor
+from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal, reader_class
 from services.domain.reports import Spot, same
 from services.domain.reports.duplicates import apart_m

@@ -9,16 +9,16 @@ from fastapi import APIRouter, Query, Response
 
 from services.adapters.orders import fetch_order
 from services.adapters.reports import opening
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, Model
+from services.api.answers.shapes import label
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.guard import anybody, open_to_all
-from services.api.models import LabelOut, Model
-from services.api.report_sending import community_of
-from services.api.reports import category_named, title_of
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.shapes import label
+from services.api.identity.auth import Ticket
+from services.api.reports.sending import community_of
+from services.api.reports.shared import category_named, title_of
 from services.api.store import communities as store
-from services.api.tenancy import SERVICE, Scope, public
+from services.api.store.tenancy import SERVICE, Scope, public
 from services.domain.orders import Source
 from services.domain.reports import Spot, Step, same, stage
 from services.domain.reports.categories import Within

@@ -22,16 +22,15 @@ from services.adapters.reports import (
     rows,
     saying,
 )
-from services.api import cursor, meters
-from services.api import report_sending as sending
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.answers.shapes import label
+from services.api.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, once, time_and_id
 from services.api.context import Ctx
-from services.api.database import Connection
-from services.api.evidence import handed_out
 from services.api.guard import anybody, needs, open_to_all
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.report_models import (
+from services.api.identity.auth import Ticket
+from services.api.orders.evidence import handed_out
+from services.api.reports import sending
+from services.api.reports.models import (
     CategoriesOut,
     DoneOut,
     InformationIn,
@@ -41,7 +40,7 @@ from services.api.report_models import (
     RatingIn,
     ReportOut,
 )
-from services.api.reports import (
+from services.api.reports.shared import (
     NOBODY,
     SHORTEST_KEY,
     TOKEN_HEADER,
@@ -59,9 +58,10 @@ from services.api.reports import (
     reporter_of,
     token_for,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, AsAccount, Cursor, Limit, OnceKey, meant_by, once, time_and_id
-from services.api.shapes import label
-from services.api.tenancy import Scope
+from services.api.store.database import Connection
+from services.api.store.tenancy import Scope
+from services.api.web import cursor, meters
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
 from services.domain.orders import Source

@@ -9,18 +9,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import audit, shapes
-from services.api.access_to_health import health_allowed
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.models import RollupsOut
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import RollupsOut
-from services.api.privacy import AskedFor
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.identity.auth import Ticket
+from services.api.privacy import audit
+from services.api.privacy.access_to_health import health_allowed
+from services.api.privacy.purposes import AskedFor
 from services.api.routes.devices import Instant
 from services.api.store import communities as communities_store
 from services.api.store import rollups as store
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric

@@ -26,13 +26,12 @@ from services.adapters.rosters import (
     watch,
 )
 from services.adapters.rosters.patterns import pattern_versions
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, Problem
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.models import LabelOut, Problem
-from services.api.problems import ApiError, not_found
-from services.api.roster_models import (
+from services.api.identity.auth import Ticket
+from services.api.orders.roster_models import (
     GapOut,
     GapsOut,
     MadeOut,
@@ -47,9 +46,10 @@ from services.api.roster_models import (
     StaffOut,
     TeamOnDuty,
 )
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.rules import etag, expected_version, stale
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.dispatch import SKILLS, Member, team_on_duty
 from services.domain.ids import ID_PATTERN

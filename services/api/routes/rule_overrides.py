@@ -10,28 +10,20 @@ from starlette.responses import Response
 
 from services.adapters.outbox import Outgoing, append
 from services.adapters.rules import KINDS, Finding, store
-from services.api.auth import Ticket
+from services.api.answers.health import about_health
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import in_scope, needs
-from services.api.health import about_health
-from services.api.problems import not_found
-from services.api.routes.common import PREFIX, PROBLEMS, answer
+from services.api.identity.auth import Ticket
 from services.api.routes.rules import CHANGES
-from services.api.rule_models import OverrideChangedOut, OverrideIn, OverrideOut
-from services.api.rules import (
-    check_may,
-    etag,
-    expected_version,
-    in_force,
-    override_out,
-    refuse,
-    refuse_faults,
-    stale,
-)
-from services.api.shapes import Row
+from services.api.rules.models import OverrideChangedOut, OverrideIn, OverrideOut
+from services.api.rules.shared import check_may, in_force, override_out, refuse, refuse_faults
 from services.api.store import Q, system
 from services.api.store import communities as communities_store
+from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import not_found
 from services.domain.access import Permission, Principal
 from services.domain.rules.document import read_changes
 from services.domain.rules.editing import Standing

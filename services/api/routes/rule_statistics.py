@@ -9,15 +9,15 @@ from fastapi import APIRouter, Query
 
 from services.adapters.reports import rows
 from services.adapters.rules import effective, load_rules
-from services.api.auth import Ticket
+from services.api.answers.health import about_health
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
-from services.api.health import about_health
-from services.api.problems import not_found
-from services.api.report_models import FalseAlarmsOut, RuleStatisticsOut
-from services.api.routes.common import PREFIX, PROBLEMS
-from services.api.rules import sees_private
-from services.api.shapes import Row
+from services.api.identity.auth import Ticket
+from services.api.reports.models import FalseAlarmsOut, RuleStatisticsOut
+from services.api.rules.shared import sees_private
+from services.api.web.problems import not_found
 from services.domain.access import Permission
 from services.domain.ids import RuleId
 

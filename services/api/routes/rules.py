@@ -15,20 +15,16 @@ from starlette.responses import PlainTextResponse, Response
 from services.adapters.outbox import Outgoing, append
 from services.adapters.reports.rows import false_alarm_shares
 from services.adapters.rules import KINDS, effective, load_rules, store
-from services.api.auth import Ticket
+from services.api.answers.health import about_health
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.context import Context, Ctx
-from services.api.database import Connection
 from services.api.guard import community_in_scope, needs
-from services.api.health import about_health
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, answer
-from services.api.rule_models import CheckedOut, EndedOut, RuleChangedOut, RuleDetailOut, RuleList
-from services.api.rules import (
+from services.api.identity.auth import Ticket
+from services.api.rules.models import CheckedOut, EndedOut, RuleChangedOut, RuleDetailOut, RuleList
+from services.api.rules.shared import (
     check_may,
     document_of,
-    etag,
-    expected_version,
     fault,
     in_force,
     override_out,
@@ -38,10 +34,12 @@ from services.api.rules import (
     rule_fields,
     rule_out,
     sees_private,
-    stale,
     version_out,
 )
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web.preconditions import etag, expected_version, stale
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.ids import RuleId
 from services.domain.rules.document import Others

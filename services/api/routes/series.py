@@ -9,15 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from services.api import curves
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, SeriesOut
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Context, Ctx
 from services.api.data import curves as kept
+from services.api.data import spacing
 from services.api.guard import community_in_scope, needs
-from services.api.models import LabelOut, SeriesOut
-from services.api.problems import not_found
-from services.api.routes.common import PREFIX, PROBLEMS
+from services.api.identity.auth import Ticket
 from services.api.store import series as store
+from services.api.web.problems import not_found
 from services.domain.access import Permission
 from services.domain.devices import BY_NAME
 from services.domain.devices.kind import Metric, MetricType
@@ -102,11 +102,11 @@ async def _curve(context: Context, community_id: str, name: str, curve: Curve, h
 def _shown(
     name: str, curve: Curve, metric: Metric, sums: store.Sums, start: datetime, end: datetime, bucket_s: int
 ) -> SeriesOut:
-    points = curves.filled(sums, start, end, bucket_s)
+    points = spacing.filled(sums, start, end, bucket_s)
     return SeriesOut(
         name=name,
         unit=metric.unit,
         label=curve.label,
         bucket_s=bucket_s,
-        points=curves.without_running(points),
+        points=spacing.without_running(points),
     )

@@ -8,16 +8,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
-from services.api import cursor as cursors
-from services.api.account_models import PasswordIn, SessionOut, SessionPage, SessionsEndedOut
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit
 from services.api.context import Ctx
-from services.api.database import Connection
 from services.api.guard import caller, needs
 from services.api.identity import accounts, store
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit
+from services.api.identity.auth import Ticket
+from services.api.identity.models import PasswordIn, SessionOut, SessionPage, SessionsEndedOut
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor as cursors
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/auth", tags=["auth 登录"], responses=PROBLEMS)

@@ -13,13 +13,12 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from services.adapters.rosters import changes
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import Problem
-from services.api.problems import ApiError
-from services.api.roster_models import (
+from services.api.identity.auth import Ticket
+from services.api.orders.roster_models import (
     CancelShiftIn,
     ChangedOut,
     ShiftIn,
@@ -30,8 +29,9 @@ from services.api.roster_models import (
     SwapIn,
     SwapOut,
 )
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once, time_and_id
 from services.api.routes.rosters import refusals, told
+from services.api.web import cursor
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 from services.domain.ids import CommunityId
 from services.domain.rosters import Shift

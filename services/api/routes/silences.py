@@ -14,16 +14,16 @@ from fastapi import APIRouter
 
 from services.adapters.outbox import Outgoing, append
 from services.adapters.rules import load_defaults
-from services.api.auth import Ticket
+from services.api.answers.models import LabelOut, Problem
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, State
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
-from services.api.models import LabelOut, Problem
-from services.api.problems import ApiError
-from services.api.routes.common import PREFIX, PROBLEMS, State
-from services.api.shapes import Row
-from services.api.silence_models import CapsModel, CapsOut, MatchedOut, PreviewOut, SilenceIn, SilenceOut
+from services.api.identity.auth import Ticket
+from services.api.rules.silence_models import CapsModel, CapsOut, MatchedOut, PreviewOut, SilenceIn, SilenceOut
 from services.api.store import holding as store
 from services.api.store import system
+from services.api.web.problems import ApiError
 from services.domain.access import Permission
 from services.domain.engine.hold.caps import caps_of
 from services.domain.engine.hold.silences import matcher_of, silence_of

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from services.api import shapes
-from services.api.auth import Ticket
+from services.api.answers import shapes
+from services.api.answers.health import HEALTH_METRICS
+from services.api.common import PREFIX, PROBLEMS, tagged
 from services.api.context import Ctx
-from services.api.data_models import StatesOut
+from services.api.data.models import StatesOut
 from services.api.guard import community_in_scope, needs
-from services.api.health import HEALTH_METRICS
-from services.api.routes.common import PREFIX, PROBLEMS, tagged
+from services.api.identity.auth import Ticket
 from services.api.store import communities as store
 from services.domain.access import Permission, reader_class
 

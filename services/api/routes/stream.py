@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
+from services.api.identity.auth import Ticket
 from services.api.live.response import EventStream
-from services.api.routes.common import PREFIX, PROBLEMS
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["stream 实时"], responses=PROBLEMS)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from services.api import cursor
-from services.api.auth import Ticket
+from services.api.answers.models import LedgerOut, LedgerRow, QuarantineOut, QuarantinePage
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
-from services.api.models import LedgerOut, LedgerRow, QuarantineOut, QuarantinePage
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit
+from services.api.identity.auth import Ticket
 from services.api.store import system
+from services.api.web import cursor
 from services.domain.access import Permission
 
 router = APIRouter(prefix=PREFIX, tags=["ingest 接入"], responses=PROBLEMS)

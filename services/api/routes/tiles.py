@@ -8,16 +8,16 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from services.api.auth import Ticket
+from services.api.common import PREFIX, PROBLEMS, tagged
 from services.api.context import Ctx
 from services.api.data import forecasting, tiles
 from services.api.data.curves import BY_NAME, CURVES
-from services.api.forecast_models import ForecastOut, ForecastsOut
+from services.api.data.forecast_models import ForecastOut, ForecastsOut
+from services.api.data.tile_models import TilesOut
 from services.api.guard import community_in_scope, needs
-from services.api.problems import not_found
-from services.api.routes.common import PREFIX, PROBLEMS, tagged
-from services.api.tenancy import Scope
-from services.api.tile_models import TilesOut
+from services.api.identity.auth import Ticket
+from services.api.store.tenancy import Scope
+from services.api.web.problems import not_found
 from services.domain.access import Permission
 
 router = APIRouter(prefix=f"{PREFIX}/communities", tags=["tiles 磁贴"], responses=PROBLEMS)

@@ -8,8 +8,14 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.api import cursor as cursors
-from services.api.account_models import (
+from services.api.answers.models import Problem
+from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once
+from services.api.context import Context, Ctx
+from services.api.guard import needs
+from services.api.identity import accounts, store
+from services.api.identity.accounts import Row, account_out
+from services.api.identity.auth import Ticket
+from services.api.identity.models import (
     AccountIn,
     AccountNew,
     AccountOut,
@@ -20,18 +26,12 @@ from services.api.account_models import (
     SessionsEndedOut,
     WhyIn,
 )
-from services.api.auth import Ticket
-from services.api.context import Context, Ctx
-from services.api.database import Connection
-from services.api.guard import needs
-from services.api.identity import accounts, store
-from services.api.identity.accounts import Row, account_out
-from services.api.models import Problem
-from services.api.problems import ApiError, not_found
-from services.api.routes.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, once
 from services.api.routes.sessions import page_of
-from services.api.rules import etag, expected_version
 from services.api.store import system
+from services.api.store.database import Connection
+from services.api.web import cursor as cursors
+from services.api.web.preconditions import etag, expected_version
+from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.vocabulary import Role
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.adapters.queries import Queries
-from services.api.database import Connection
+from services.api.store.database import Connection
 
 S = Queries(Path(__file__).with_name("access.sql"))
 Row = Mapping[str, Any]

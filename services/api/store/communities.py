@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.api.database import Connection
 from services.api.store import Q
+from services.api.store.database import Connection
 
 Row = Mapping[str, Any]
 

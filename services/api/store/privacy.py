@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.adapters.queries import Queries
-from services.api.database import Connection
+from services.api.store.database import Connection
 from services.domain.registry import ELDER_LIVING_ALONE
 
 Q = Queries(Path(__file__).with_name("privacy.sql"))

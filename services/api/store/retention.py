@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.adapters.queries import Queries
-from services.api.database import Connection
+from services.api.store.database import Connection
 
 Q = Queries(Path(__file__).with_name("retention.sql"))
 

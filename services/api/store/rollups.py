@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from services.api.database import Connection
-from services.api.models import RollupPoint
+from services.api.answers.models import RollupPoint
 from services.api.store import Q
+from services.api.store.database import Connection
 from services.domain.devices.kind import Metric, MetricType
 
 

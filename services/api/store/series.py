@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.api.database import Connection
 from services.api.store import Q
+from services.api.store.database import Connection
 
 Sums = list[tuple[datetime, float]]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.api.database import Connection
 from services.api.store import Q
+from services.api.store.database import Connection
 from services.domain.access import Principal
 
 Row = Mapping[str, Any]

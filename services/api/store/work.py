@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.api.database import Connection
 from services.api.store import Q
+from services.api.store.database import Connection
 
 Row = Mapping[str, Any]
 After = tuple[datetime, UUID]

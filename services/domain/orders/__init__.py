@@ -1,9 +1,10 @@
 """Work orders (工单): the states, the legal moves, and who may make them. An order is the fold of its history."""
 
 from services.domain.orders.clocks import Owed, attention_at, deadlines, overdue, running
+from services.domain.orders.folding import fold
 from services.domain.orders.moves import TABLE, Legal, Refused, allowed_moves, decide, needs_of
 from services.domain.orders.needs import NEED_LABELS, REOPEN_WITHIN, Need, unmergeable
-from services.domain.orders.order import TOP_RUNG, Draft, Entry, Order, Source, created, fold
+from services.domain.orders.order import TOP_RUNG, Draft, Entry, Order, Source, created
 from services.domain.orders.people import SYSTEM, WHO_LABELS, Actor, Who, sorts_of
 from services.domain.orders.requests import MoveRequest, digest, digest_of
 from services.domain.orders.states import ENDED, MOVE_LABELS, STATE_LABELS, Move, OrderState

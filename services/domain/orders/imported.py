@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from services.domain.ids import CommunityId, DeviceNo, OrderId
+from services.domain.orders.folding import apply
 from services.domain.orders.moves import SYSTEM, Actor, MoveRequest, Refused, decide
-from services.domain.orders.order import Draft, Entry, Order, Source, apply, created
+from services.domain.orders.order import Draft, Entry, Order, Source, created
 from services.domain.orders.pauses import REASONS
 from services.domain.orders.states import Move
 from services.domain.orders.terms import Clock, ClockTerm, Rung, Terms

@@ -1,4 +1,4 @@
-/** The elder list by risk, as services/api/elder_models.py gives it. */
+/** The elder list by risk, as services/api/people/elder_models.py gives it. */
 import type { Label } from './types'
 
 export interface Elder {

@@ -1,4 +1,4 @@
-/** Shapes of the tiles and forecasts, as services/api/tile_models.py and forecast_models.py give them. */
+/** Shapes of the tiles and forecasts, as services/api/data/tile_models.py and forecast_models.py give them. */
 import type { Label } from './types'
 
 export interface Air {

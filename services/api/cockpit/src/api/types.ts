@@ -1,4 +1,4 @@
-/** What the API answers; the mirror of services/api/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
+/** What the API answers; the mirror of answers/models.py. Times are RFC 3339 in UTC, `*_ms` epoch milliseconds. */
 
 import type { components } from './schema'
 
@@ -176,7 +176,7 @@ export interface Alert {
   acknowledged_at?: string | null
 }
 
-/** The cockpit's picture of a time that is past (services/api/data_models.py ReplayOut). */
+/** The cockpit's picture of a time that is past (services/api/data/models.py ReplayOut). */
 export interface Past {
   at: string
   /** Readings before it are gone. */

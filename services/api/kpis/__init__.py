@@ -1,0 +1,1 @@
+"""Key figures for the cockpit, in groups and by month."""

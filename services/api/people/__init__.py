@@ -1,0 +1,1 @@
+"""Residents and their elders: as much of each as the asker may see."""

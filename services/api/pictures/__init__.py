@@ -1,7 +1,0 @@
-"""The cockpit's picture of a community: kept current by what the outbox names, written once for all alike."""
-
-from services.api.pictures.board import KpiBoard
-from services.api.pictures.gallery import Gallery
-from services.api.pictures.picture import Picture
-
-__all__ = ["Gallery", "KpiBoard", "Picture"]

@@ -1,0 +1,1 @@
+"""Who reads which health data what for, the trace it leaves, and names forgotten in time."""

@@ -1,0 +1,1 @@
+"""Places and devices as people change them."""

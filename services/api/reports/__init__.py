@@ -1,0 +1,1 @@
+"""Residents' reports: how they come in, and what of them is said to whom."""
