@@ -55,7 +55,9 @@ def restarted(before: Engine, rule: Rule | None) -> Engine:
     opened = [replace_open(alert) for alert in before.alerts.open.values()]
     after = engine_of(rule, opened)
     seen = {
-        number: Seen(one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms)
+        number: Seen(
+            one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms
+        )
         for number, one in before.roster.devices.items()
     }
     after.restore(states, seen)

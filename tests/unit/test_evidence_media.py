@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from services.adapters.evidence import Bounds, Decoded, Decoder
-from services.domain.evidence import Format, Limits, Sort, Unfit, admit
+from services.domain.evidence import EvidenceSort, Format, Limits, Unfit, admit
 from tests import evidence_kit as kit
 
 SMALL = Limits(clip_s=3.0, voice_s=3.0)
@@ -22,7 +22,7 @@ SMALL = Limits(clip_s=3.0, voice_s=3.0)
 async def decode(
     tmp_path: Path,
     data: bytes,
-    sort: Sort = Sort.PHOTO,
+    sort: EvidenceSort = EvidenceSort.PHOTO,
     *,
     declared: str | None = None,
     limits: Limits = SMALL,
@@ -95,32 +95,37 @@ async def test_webp_is_taken(tmp_path: Path) -> None:
     assert isinstance(found, Decoded) and found.media_type == "image/webp"
 
 
-HOSTILE: dict[str, tuple[Callable[[], bytes], Sort, str | None, Unfit]] = {
-    "empty": (lambda: b"", Sort.PHOTO, "image/jpeg", Unfit.EMPTY),
-    "bomb of 50,000 by 50,000": (kit.bomb_png, Sort.PHOTO, "image/png", Unfit.PIXELS),
-    "truncated jpeg": (lambda: kit.jpeg()[:-3000], Sort.PHOTO, "image/jpeg", Unfit.DAMAGED),
-    "first bytes of a jpeg": (lambda: kit.jpeg()[:40], Sort.PHOTO, "image/jpeg", Unfit.DAMAGED),
-    "magic and noise": (lambda: b"\xff\xd8\xff" + os.urandom(5000), Sort.PHOTO, None, Unfit.DAMAGED),
-    "png without its data": (lambda: kit.png()[:60], Sort.PHOTO, None, Unfit.DAMAGED),
-    "svg with a script": (lambda: kit.SVG, Sort.PHOTO, "image/svg+xml", Unfit.TYPE),
-    "svg that says it is a png": (lambda: kit.SVG, Sort.PHOTO, "image/png", Unfit.TYPE),
-    "html as .jpg": (lambda: kit.HTML, Sort.PHOTO, "image/jpeg", Unfit.TYPE),
-    "png that says it is a jpeg": (kit.png, Sort.PHOTO, "image/jpeg", Unfit.MISMATCH),
-    "jpeg that says it is html": (kit.jpeg, Sort.PHOTO, "text/html", Unfit.MISMATCH),
-    "gif of 10,000 frames": (kit.gif, Sort.PHOTO, "image/gif", Unfit.GIF),
-    "moving webp": (lambda: kit.webp(5), Sort.PHOTO, "image/webp", Unfit.ANIMATED),
-    "moving png": (kit.apng, Sort.PHOTO, "image/png", Unfit.ANIMATED),
-    "heic": (lambda: kit.HEIC, Sort.PHOTO, "image/heic", Unfit.HEIC),
-    "zip": (kit.zipped, Sort.PHOTO, "image/jpeg", Unfit.TYPE),
-    "zip before a jpeg": (lambda: kit.zipped() + kit.jpeg(), Sort.PHOTO, "image/jpeg", Unfit.TYPE),
-    "photo as a clip": (kit.jpeg, Sort.CLIP, "image/jpeg", Unfit.SORT),
-    "jpeg as a signature": (kit.jpeg, Sort.SIGNATURE, "image/jpeg", Unfit.SORT),
-    "large signature": (lambda: kit.png(2500, 2500, "1"), Sort.SIGNATURE, "image/png", Unfit.PIXELS),
-    "playlist": (lambda: kit.PLAYLIST, Sort.CLIP, "video/mp4", Unfit.TYPE),
-    "list of files": (lambda: kit.CONCAT, Sort.CLIP, "video/mp4", Unfit.TYPE),
-    "mp4 head and noise": (lambda: b"\x00\x00\x00\x18ftypisom" + os.urandom(4000), Sort.CLIP, None, Unfit.DAMAGED),
-    "webm head and noise": (lambda: b"\x1aE\xdf\xa3" + os.urandom(4000), Sort.CLIP, None, Unfit.DAMAGED),
-    "ogg head and noise": (lambda: b"OggS" + os.urandom(4000), Sort.VOICE, None, Unfit.DAMAGED),
+HOSTILE: dict[str, tuple[Callable[[], bytes], EvidenceSort, str | None, Unfit]] = {
+    "empty": (lambda: b"", EvidenceSort.PHOTO, "image/jpeg", Unfit.EMPTY),
+    "bomb of 50,000 by 50,000": (kit.bomb_png, EvidenceSort.PHOTO, "image/png", Unfit.PIXELS),
+    "truncated jpeg": (lambda: kit.jpeg()[:-3000], EvidenceSort.PHOTO, "image/jpeg", Unfit.DAMAGED),
+    "first bytes of a jpeg": (lambda: kit.jpeg()[:40], EvidenceSort.PHOTO, "image/jpeg", Unfit.DAMAGED),
+    "magic and noise": (lambda: b"\xff\xd8\xff" + os.urandom(5000), EvidenceSort.PHOTO, None, Unfit.DAMAGED),
+    "png without its data": (lambda: kit.png()[:60], EvidenceSort.PHOTO, None, Unfit.DAMAGED),
+    "svg with a script": (lambda: kit.SVG, EvidenceSort.PHOTO, "image/svg+xml", Unfit.TYPE),
+    "svg that says it is a png": (lambda: kit.SVG, EvidenceSort.PHOTO, "image/png", Unfit.TYPE),
+    "html as .jpg": (lambda: kit.HTML, EvidenceSort.PHOTO, "image/jpeg", Unfit.TYPE),
+    "png that says it is a jpeg": (kit.png, EvidenceSort.PHOTO, "image/jpeg", Unfit.MISMATCH),
+    "jpeg that says it is html": (kit.jpeg, EvidenceSort.PHOTO, "text/html", Unfit.MISMATCH),
+    "gif of 10,000 frames": (kit.gif, EvidenceSort.PHOTO, "image/gif", Unfit.GIF),
+    "moving webp": (lambda: kit.webp(5), EvidenceSort.PHOTO, "image/webp", Unfit.ANIMATED),
+    "moving png": (kit.apng, EvidenceSort.PHOTO, "image/png", Unfit.ANIMATED),
+    "heic": (lambda: kit.HEIC, EvidenceSort.PHOTO, "image/heic", Unfit.HEIC),
+    "zip": (kit.zipped, EvidenceSort.PHOTO, "image/jpeg", Unfit.TYPE),
+    "zip before a jpeg": (lambda: kit.zipped() + kit.jpeg(), EvidenceSort.PHOTO, "image/jpeg", Unfit.TYPE),
+    "photo as a clip": (kit.jpeg, EvidenceSort.CLIP, "image/jpeg", Unfit.SORT),
+    "jpeg as a signature": (kit.jpeg, EvidenceSort.SIGNATURE, "image/jpeg", Unfit.SORT),
+    "large signature": (lambda: kit.png(2500, 2500, "1"), EvidenceSort.SIGNATURE, "image/png", Unfit.PIXELS),
+    "playlist": (lambda: kit.PLAYLIST, EvidenceSort.CLIP, "video/mp4", Unfit.TYPE),
+    "list of files": (lambda: kit.CONCAT, EvidenceSort.CLIP, "video/mp4", Unfit.TYPE),
+    "mp4 head and noise": (
+        lambda: b"\x00\x00\x00\x18ftypisom" + os.urandom(4000),
+        EvidenceSort.CLIP,
+        None,
+        Unfit.DAMAGED,
+    ),
+    "webm head and noise": (lambda: b"\x1aE\xdf\xa3" + os.urandom(4000), EvidenceSort.CLIP, None, Unfit.DAMAGED),
+    "ogg head and noise": (lambda: b"OggS" + os.urandom(4000), EvidenceSort.VOICE, None, Unfit.DAMAGED),
 }
 
 
@@ -145,7 +150,7 @@ async def test_clip_is_carried_over_without_its_tags(
 ) -> None:
     data = kit.clip(tmp_path / "made", form, video, audio) + b"PK\x03\x04tail"
     assert kit.SECRET.encode() in data
-    found = await decode(tmp_path, data, Sort.CLIP)
+    found = await decode(tmp_path, data, EvidenceSort.CLIP)
     assert isinstance(found, Decoded), found
     assert (found.media_type, found.width, found.height) == (media_type, 160, 120)
     assert found.duration_s == pytest.approx(1.0, abs=0.1)
@@ -160,7 +165,7 @@ async def test_clip_is_carried_over_without_its_tags(
 
 @pytest.mark.parametrize(("form", "audio"), [("ipod", "aac"), ("ogg", "libopus"), ("webm", "libopus"), ("ogg", "flac")])
 async def test_voice_note_is_carried_over(tmp_path: Path, form: str, audio: str) -> None:
-    found = await decode(tmp_path, kit.clip(tmp_path / "made", form, None, audio), Sort.VOICE)
+    found = await decode(tmp_path, kit.clip(tmp_path / "made", form, None, audio), EvidenceSort.VOICE)
     if audio == "flac":
         assert found is Unfit.CODEC
         return
@@ -171,16 +176,16 @@ async def test_voice_note_is_carried_over(tmp_path: Path, form: str, audio: str)
 
 async def test_clip_with_tricks_is_refused(tmp_path: Path) -> None:
     plain = kit.clip(tmp_path / "made")
-    assert await decode(tmp_path, kit.external(plain), Sort.CLIP) is Unfit.EXTERNAL
-    assert await decode(tmp_path, kit.encrypted(plain), Sort.CLIP) is Unfit.ENCRYPTED
-    assert await decode(tmp_path, plain[: len(plain) // 2], Sort.CLIP) is Unfit.DAMAGED
-    assert await decode(tmp_path, plain, Sort.VOICE) is Unfit.STREAMS
+    assert await decode(tmp_path, kit.external(plain), EvidenceSort.CLIP) is Unfit.EXTERNAL
+    assert await decode(tmp_path, kit.encrypted(plain), EvidenceSort.CLIP) is Unfit.ENCRYPTED
+    assert await decode(tmp_path, plain[: len(plain) // 2], EvidenceSort.CLIP) is Unfit.DAMAGED
+    assert await decode(tmp_path, plain, EvidenceSort.VOICE) is Unfit.STREAMS
     long = kit.clip(tmp_path / "long", audio=None, frames=100)
-    assert await decode(tmp_path, long, Sort.CLIP) is Unfit.TOO_LONG
+    assert await decode(tmp_path, long, EvidenceSort.CLIP) is Unfit.TOO_LONG
     large = kit.clip(tmp_path / "large", audio=None, frames=1, size=(1280, 720))
-    assert await decode(tmp_path, large, Sort.CLIP, limits=Limits(pixels=500_000)) is Unfit.PIXELS
+    assert await decode(tmp_path, large, EvidenceSort.CLIP, limits=Limits(pixels=500_000)) is Unfit.PIXELS
     old = kit.clip(tmp_path / "old", "mp4", "mpeg4", None)
-    assert await decode(tmp_path, old, Sort.CLIP) is Unfit.CODEC
+    assert await decode(tmp_path, old, EvidenceSort.CLIP) is Unfit.CODEC
 
 
 async def test_decoder_that_takes_too_much_memory_or_time_ends_alone(tmp_path: Path) -> None:
@@ -217,5 +222,5 @@ def test_every_sort_names_its_formats_and_every_refusal_has_words() -> None:
 
     for why in Unfit:
         assert words(why).zh and words(why).en
-    for sort in Sort:
+    for sort in EvidenceSort:
         assert any(admit(sort, head, None) in Format for head in (kit.png()[:64], b"\0\0\0\x18ftypisom" + bytes(9)))

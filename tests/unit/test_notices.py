@@ -21,10 +21,10 @@ from services.domain.notices import (
     TEMPLATES,
     Account,
     AlertFacts,
+    ChannelSort,
     Event,
     Follower,
     OrderFacts,
-    Sort,
     audience,
     bundles,
     mask,
@@ -326,8 +326,8 @@ def test_retries_grow_and_end() -> None:
         assert waits == sorted(waits) and waits == list(RETRIES[severity is Severity.CRITICAL])
 
 
-@given(st.sampled_from(list(Sort)), st.text(max_size=60))
-def test_addresses_are_taken_or_refused_in_words_and_masked(sort: Sort, text: str) -> None:
+@given(st.sampled_from(list(ChannelSort)), st.text(max_size=60))
+def test_addresses_are_taken_or_refused_in_words_and_masked(sort: ChannelSort, text: str) -> None:
     address = parse_address(sort, text)
     if isinstance(address, Label):
         assert address.zh and address.en
@@ -337,13 +337,13 @@ def test_addresses_are_taken_or_refused_in_words_and_masked(sort: Sort, text: st
 
 def test_addresses_keep_their_secrets() -> None:
     for sort, address, secret in (
-        (Sort.DINGTALK, "dingtalk://SECRETSECRET@abcdefabcdef/13800138000", "SECRET"),
-        (Sort.WECOM, "wecombot://0123456789abcdef", "0123456789"),
-        (Sort.FEISHU, "lark://tokentoken", "token"),
-        (Sort.WEBHOOK, "jsons://user:pass@host.example/path?x=y", "pass"),
-        (Sort.SMTP, "mailtos://user:pass@smtp.example?to=a@b.cn", "pass"),
-        (Sort.SMS, "13800138000", "0013"),
-        (Sort.MAIL, "wang.xiuying@example.com", "xiuying"),
+        (ChannelSort.DINGTALK, "dingtalk://SECRETSECRET@abcdefabcdef/13800138000", "SECRET"),
+        (ChannelSort.WECOM, "wecombot://0123456789abcdef", "0123456789"),
+        (ChannelSort.FEISHU, "lark://tokentoken", "token"),
+        (ChannelSort.WEBHOOK, "jsons://user:pass@host.example/path?x=y", "pass"),
+        (ChannelSort.SMTP, "mailtos://user:pass@smtp.example?to=a@b.cn", "pass"),
+        (ChannelSort.SMS, "13800138000", "0013"),
+        (ChannelSort.MAIL, "wang.xiuying@example.com", "xiuying"),
     ):
         known = parse_address(sort, address)
         assert known == address and secret not in mask(sort, address)
@@ -352,10 +352,11 @@ def test_addresses_keep_their_secrets() -> None:
 
 
 def test_only_the_desk_names_hosts() -> None:
-    assert {sort for sort in Sort if may_add(Role.RESIDENT, sort)} == {Sort.SMS, Sort.PHONE, Sort.MAIL}
-    assert not may_add(Role.STAFF, Sort.WEBHOOK) and not may_add(Role.STREET, Sort.SMTP)
-    assert may_add(Role.STAFF, Sort.WECOM) and may_add(Role.DESK, Sort.SMTP)
-    assert may_add(Role.ADMIN, Sort.WEBHOOK) and not may_add(Role.DESK, Sort.WEBHOOK)
+    own = {ChannelSort.SMS, ChannelSort.PHONE, ChannelSort.MAIL}
+    assert {sort for sort in ChannelSort if may_add(Role.RESIDENT, sort)} == own
+    assert not may_add(Role.STAFF, ChannelSort.WEBHOOK) and not may_add(Role.STREET, ChannelSort.SMTP)
+    assert may_add(Role.STAFF, ChannelSort.WECOM) and may_add(Role.DESK, ChannelSort.SMTP)
+    assert may_add(Role.ADMIN, ChannelSort.WEBHOOK) and not may_add(Role.DESK, ChannelSort.WEBHOOK)
 
 
 def test_gateway_takes_nothing_but_the_number() -> None:

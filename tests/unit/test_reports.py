@@ -31,7 +31,19 @@ from services.domain.orders import (
     with_filing,
 )
 from services.domain.orders.clocks import attention_at
-from services.domain.reports import Category, Filing, Photo, Sort, Spot, Standing, Step, Within, find, progress, same
+from services.domain.reports import (
+    Category,
+    CategorySort,
+    Filing,
+    Photo,
+    Spot,
+    Standing,
+    Step,
+    Within,
+    find,
+    progress,
+    same,
+)
 from services.domain.reports import rating as ratings
 from services.domain.reports.words import WORDS, said, step_of
 from services.domain.vocabulary import Label, Severity, Team
@@ -42,7 +54,7 @@ HOUR = timedelta(hours=1)
 
 def category(**more: object) -> Category:
     base = {
-        "id": "x", "sort": Sort.REPAIR, "title": Label("某", "x"), "team": Team.MAINTENANCE,
+        "id": "x", "sort": CategorySort.REPAIR, "title": Label("某", "x"), "team": Team.MAINTENANCE,
         "severity": Severity.MINOR, "filing": Filing.AT_ONCE, "window_s": 7200.0, "radius_m": 20.0,
     }  # fmt: skip
     return Category(**{**base, **more})  # type: ignore[arg-type]
@@ -54,7 +66,7 @@ def category(**more: object) -> Category:
 def test_categories_hold_what_the_field_reports_and_critical_ones_say_what_to_do() -> None:
     known = load_categories()
     assert len(known) >= 25
-    assert {one.sort for one in known.values()} == set(Sort)
+    assert {one.sort for one in known.values()} == set(CategorySort)
     grave = {one.id for one in known.values() if one.severity is Severity.CRITICAL}
     assert grave == {"lift_trapped", "gas_smell", "smoke_fire"}
     for name in grave:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from services.adapters.evidence.errors import NoRoom
-from services.domain.evidence import Format, Limits, Sort, Unfit
+from services.domain.evidence import EvidenceSort, Format, Limits, Unfit
 
 _SCRIPT = Path(__file__).with_name("decoder.py")
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
@@ -56,7 +56,7 @@ class Decoder:
         self.bounds = bounds or Bounds()
         self._turns = asyncio.Semaphore(self.bounds.at_once)
 
-    async def decode(self, source: Path, into: Path, sort: Sort, form: Format) -> Decoded | Unfit:
+    async def decode(self, source: Path, into: Path, sort: EvidenceSort, form: Format) -> Decoded | Unfit:
         """Writes into the folder `into`, which the caller removes. Raises NoRoom."""
         given = {
             "source": str(source),
@@ -64,7 +64,7 @@ class Decoder:
             "sort": sort.value,
             "format": form.value,
             "pixels": self.limits.pixels_of(sort),
-            "edge": 1600 if sort is Sort.SIGNATURE else self.limits.edge,
+            "edge": 1600 if sort is EvidenceSort.SIGNATURE else self.limits.edge,
             "seconds": self.limits.seconds_of(sort),
             "memory": self.bounds.memory,
             "cpu_s": self.bounds.cpu_s,

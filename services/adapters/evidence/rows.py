@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from services.adapters.queries import Queries
-from services.domain.evidence import Phase, Sort
+from services.domain.evidence import EvidenceSort, Phase
 
 Q = Queries.beside(__file__)
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -26,7 +26,7 @@ class NewEvidence:
     community_id: str
     order_id: UUID | None
     alert_id: UUID | None
-    sort: Sort
+    sort: EvidenceSort
     phase: Phase
     sha256: str
     original_sha256: str

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from services.adapters.notices.reading import Q
-from services.domain.notices import Sort, mask
+from services.domain.notices import ChannelSort, mask
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Row = Mapping[str, Any]
@@ -75,7 +75,7 @@ async def lock_account(connection: Connection, account_id: str) -> None:
 async def add_channel(
     connection: Connection,
     channel_id: UUID,
-    sort: Sort,
+    sort: ChannelSort,
     address: str,
     *,
     account_id: str | None = None,
@@ -139,11 +139,11 @@ async def gateways(connection: Connection, community_id: str) -> list[Row]:
     return list(await connection.fetch(Q["gateways_shown"], community_id))
 
 
-async def set_gateway(connection: Connection, community_id: str, sort: Sort, template: str, by: str) -> None:
+async def set_gateway(connection: Connection, community_id: str, sort: ChannelSort, template: str, by: str) -> None:
     await connection.execute(Q["set_gateway"], community_id, sort.value, template, by)
 
 
-async def delete_gateway(connection: Connection, community_id: str, sort: Sort) -> bool:
+async def delete_gateway(connection: Connection, community_id: str, sort: ChannelSort) -> bool:
     return await connection.fetchval(Q["delete_gateway"], community_id, sort.value) is not None
 
 
@@ -176,7 +176,7 @@ async def add_contact(
     )
     if made is None:
         return False
-    for place, sort in enumerate((Sort.SMS, Sort.PHONE), 1):
+    for place, sort in enumerate((ChannelSort.SMS, ChannelSort.PHONE), 1):
         await add_channel(
             connection, uuid4(), sort, phone, contact_id=contact_id, position=place, language=language, verified_at=now
         )

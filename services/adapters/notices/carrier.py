@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 
-from services.domain.notices import Sort
+from services.domain.notices import ChannelSort
 from services.domain.notices.channels import FIXED
 from services.domain.vocabulary import Severity
 
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Carrier(Protocol):
-    async def carry(self, sort: Sort, address: str, message: Message) -> Outcome: ...
+    async def carry(self, sort: ChannelSort, address: str, message: Message) -> Outcome: ...
 
 
 def gateway_address(template: str, to: str) -> str:
@@ -68,7 +68,7 @@ class AppriseCarrier:
         self._hosts: dict[str, asyncio.Semaphore] = {}
         self._all = asyncio.Semaphore(ALTOGETHER)
 
-    async def carry(self, sort: Sort, address: str, message: Message) -> Outcome:
+    async def carry(self, sort: ChannelSort, address: str, message: Message) -> Outcome:
         """Never raises: what goes wrong is an outcome. The host's place is taken until its thread has really ended."""
         started = time.monotonic()
 

@@ -20,7 +20,7 @@ import structlog
 from services.adapters.notices.carrier import Carrier, Message, Outcome, gateway_address
 from services.adapters.notices.following import take_further
 from services.adapters.notices.reading import Q
-from services.domain.notices import TEMPLATES, Sort, ack_wait_s, bundles, quiet_until, render, retry_after_s
+from services.domain.notices import TEMPLATES, ChannelSort, ack_wait_s, bundles, quiet_until, render, retry_after_s
 from services.domain.notices.channels import GATEWAY
 from services.domain.notices.templates import digest
 from services.domain.notices.timing import WINDOW_S
@@ -44,7 +44,7 @@ class Way:
     """One channel of a person as it can be used now. `why_not`: it cannot."""
 
     channel_id: UUID | None
-    sort: Sort
+    sort: ChannelSort
     address: str
     language: str
     min_severity: Severity
@@ -115,7 +115,7 @@ async def claim(connection: asyncpg.Connection[Any], rules: Rules, now: datetime
 
 
 def _way(row: Row, gates: Mapping[tuple[str, str], str], community_id: str) -> Way:
-    sort, address, why_not = Sort(row["sort"]), row["address"], None
+    sort, address, why_not = ChannelSort(row["sort"]), row["address"], None
     if sort in GATEWAY:
         template = gates.get((community_id, sort.value))
         address, why_not = (gateway_address(template, address), None) if template else ("", "no gateway")

@@ -66,7 +66,7 @@ class NamedOut(Model):
     label: LabelOut
 
 
-class CommandOut(NamedOut):
+class KindCommandOut(NamedOut):
     dangerous: bool
 
 
@@ -77,7 +77,7 @@ class KindOut(Model):
     interval_s: int
     metrics: list[MetricOut]
     events: list[NamedOut]
-    commands: list[CommandOut]
+    commands: list[KindCommandOut]
 
 
 class CatalogueOut(Model):
@@ -111,7 +111,7 @@ class BuildingOut(Model):
     grid_id: str
 
 
-class PlanOut(Model):
+class DrawnPlanOut(Model):
     """Metres, y downwards. Shapes: {"kind", "points": [[x, y], …], "name"?}, from the ground up; two points are a line.
     `version` names the drawing: `/plan/drawings/{version}` never changes."""
 
@@ -329,7 +329,7 @@ class SnapshotOut(Model):
     at: datetime
     build: str
     community: CommunityOut
-    plan: PlanOut
+    plan: DrawnPlanOut
     devices: list[DeviceOut]
     alerts: list[AlertOut]
     orders: list[OrderOut]

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from services.api.answers.models import LabelOut, Model
 
 
-class ClockOut(Model):
+class ClassClockOut(Model):
     due_s: float
     warn_s: float
     ladder: dict[str, float] = Field(description="rung → seconds after the clock ran out")
@@ -21,7 +21,7 @@ class OrderClassOut(Model):
     title: LabelOut
     calendar: str
     mode: str
-    clocks: dict[str, ClockOut]
+    clocks: dict[str, ClassClockOut]
     needs: dict[str, list[str]]
     pause_reasons: list[str]
     pause_longest_s: float

@@ -30,7 +30,7 @@ from services.api.uploads.intake import Taken
 from services.api.web import meters
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Principal, reader_class
-from services.domain.evidence import Ground, Phase, Sort, on_plan
+from services.domain.evidence import EvidenceSort, Ground, Phase, on_plan
 from services.domain.ids import OrderId
 from services.domain.orders import Move, MoveRequest, Refused, decide
 from services.domain.people.privacy import Shown
@@ -104,7 +104,7 @@ def new_row(
     community: Row,
     ground: Ground,
     who: Principal,
-    sort: Sort,
+    sort: EvidenceSort,
     phase: Phase,
     now: datetime,
     key: str | None,

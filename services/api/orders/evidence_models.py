@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.api.answers.models import Model, Page
-from services.domain.evidence import Datum, Phase, Sort
+from services.domain.evidence import Datum, EvidenceSort, Phase
 
 Metres = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False)]
 
@@ -41,7 +41,7 @@ class EvidenceOut(Model):
     order_id: UUID | None
     alert_id: UUID | None
     report_id: UUID | None
-    sort: Sort
+    sort: EvidenceSort
     phase: Phase
     sha256: str
     original_sha256: str

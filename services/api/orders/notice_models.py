@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, model_validator
 
 from services.api.answers.models import LabelOut, Model
-from services.domain.notices import Sort
+from services.domain.notices import ChannelSort
 from services.domain.vocabulary import Severity
 
 NoticeState = Literal["queued", "sending", "sent", "acknowledged", "failed", "expired", "cancelled"]
@@ -19,7 +19,7 @@ Language = Literal["zh", "en"]
 class AttemptOut(Model):
     """One message put to one channel."""
 
-    sort: Sort
+    sort: ChannelSort
     at: datetime
     ok: bool
     error: str | None
@@ -84,13 +84,13 @@ class ChannelIn(ChannelSettings):
         }
     )
 
-    sort: Sort
+    sort: ChannelSort
     address: str = Field(min_length=3, max_length=1024, description="不会再显示 never shown again")
 
 
 class ChannelOut(ChannelSettings):
     id: UUID
-    sort: Sort
+    sort: ChannelSort
     shown: str = Field(description="掩码 masked")
     created_at: datetime
     verified_at: datetime | None
@@ -112,7 +112,7 @@ class GatewayIn(Model):
 
 
 class GatewayOut(Model):
-    sort: Sort
+    sort: ChannelSort
     shown: str
     changed_at: datetime
     changed_by: str

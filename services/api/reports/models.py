@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, mode
 
 from services.api.answers.models import LabelOut, Model, Page
 from services.domain.orders import OrderState
-from services.domain.reports import Photo, Sort, Step
+from services.domain.reports import CategorySort, Photo, Step
 from services.domain.vocabulary import Severity, Team
 
 MOST_PHOTOS = 6
@@ -76,7 +76,7 @@ class ReportIn(Model):
 
 class CategoryOut(Model):
     id: str
-    sort: Sort
+    sort: CategorySort
     title: LabelOut
     severity: Severity
     photo: Photo
@@ -106,7 +106,7 @@ class OpenedOut(Model):
     """Why, each reason once: the store is full or away; and of what is grave, what was wrong with them."""
 
 
-class StepOut(Model):
+class ReportStepOut(Model):
     step: Step
     at: datetime
     words: LabelOut
@@ -139,7 +139,7 @@ class ReportOut(MineOut):
     y: float | None
     joined: bool
     withdrawn_at: datetime | None
-    steps: list[StepOut]
+    steps: list[ReportStepOut]
     notes: list[str]
     satisfied: bool | None
     rating_comment: str | None

@@ -32,7 +32,7 @@ from services.api.web import meters
 from services.api.web.middleware import MAX_BODY_BYTES, BodyTooLarge
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
-from services.domain.evidence import Phase, Sort
+from services.domain.evidence import EvidenceSort, Phase
 from services.domain.orders import Move, MoveRequest
 from services.domain.reports import Category
 from services.domain.vocabulary import Role, Severity
@@ -83,7 +83,7 @@ async def read(context: Context, request: Request, ticket: Ticket | None, commun
         if wait_s > 0:
             raise _too_many(wait_s)
     sender = _account(ticket) or f"address:{address_of(request)}"
-    context.intake.check(request, sender, Sort.PHOTO, files=WHOLE)
+    context.intake.check(request, sender, EvidenceSort.PHOTO, files=WHOLE)
     sent = await context.intake.take_photos(request, MOST_PHOTOS)
     body = _checked({name: text for name, text in sent.fields.items() if text.strip()})
     category = load_categories().get(body.category)
@@ -247,7 +247,7 @@ async def keep_photos(
                 community=community,
                 ground=ground,
                 who=sender,
-                sort=Sort.PHOTO,
+                sort=EvidenceSort.PHOTO,
                 phase=phase,
                 now=now,
                 key=f"report:{new.id}:{number}",
@@ -255,7 +255,7 @@ async def keep_photos(
             row = replace(row, order_id=order.id, alert_id=order.alert_id, place=new.place)
             written, _ = await pieces.written(connection, context.intake.store, row)
             await evidence_rows.link_report(connection, written["id"], new.id)
-            kept.append((written["id"], Sort.PHOTO.value, phase.value))
+            kept.append((written["id"], EvidenceSort.PHOTO.value, phase.value))
     for row_before in linked:
         row_linked = await evidence_rows.link(connection, row_before["id"], order.id, order.alert_id)
         if row_linked is None or await evidence_rows.link_report(connection, row_before["id"], new.id) is None:

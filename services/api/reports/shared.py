@@ -21,7 +21,7 @@ from services.api.answers.models import LabelOut
 from services.api.answers.shapes import label
 from services.api.context import Context
 from services.api.identity.auth import Ticket
-from services.api.reports.models import CategoryOut, DeskReportOut, MineOut, ReportOut, StepOut
+from services.api.reports.models import CategoryOut, DeskReportOut, MineOut, ReportOut, ReportStepOut
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.ids import CommunityId
@@ -190,10 +190,10 @@ def own_report(
 ) -> ReportOut:
     """`photos`: the reporter's own, and those of the place after the work."""
     lines = progress(order, history, row["created_at"], joined=row["joined"])
-    steps = [StepOut(step=one.step, at=one.at, words=label(one.words), reason=one.reason) for one in lines]
+    steps = [ReportStepOut(step=one.step, at=one.at, words=label(one.words), reason=one.reason) for one in lines]
     if row["withdrawn_at"] is not None:
         words = label(WORDS[Step.WITHDRAWN])
-        steps.append(StepOut(step=Step.WITHDRAWN, at=row["withdrawn_at"], words=words))
+        steps.append(ReportStepOut(step=Step.WITHDRAWN, at=row["withdrawn_at"], words=words))
     standing = {
         **row,
         "state": order.state,

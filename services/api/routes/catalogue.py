@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from services.api.answers.models import CatalogueOut, CommandOut, KindOut, MetricOut, NamedOut
+from services.api.answers.models import CatalogueOut, KindCommandOut, KindOut, MetricOut, NamedOut
 from services.api.answers.shapes import label
 from services.api.common import PREFIX, PROBLEMS, answer
 from services.api.guard import needs
@@ -41,7 +41,7 @@ def _kind(kind: DeviceKind) -> KindOut:
         ],
         events=[NamedOut(name=event.name, label=label(event.label)) for event in kind.events],
         commands=[
-            CommandOut(name=command.name, label=label(command.label), dangerous=command.dangerous)
+            KindCommandOut(name=command.name, label=label(command.label), dangerous=command.dangerous)
             for command in kind.commands
         ],
     )

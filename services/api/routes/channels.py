@@ -23,7 +23,7 @@ from services.api.store import system
 from services.api.store.database import Connection
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
-from services.domain.notices import Sort, may_add, parse_address
+from services.domain.notices import ChannelSort, may_add, parse_address
 from services.domain.notices.audience import NAMESPACE
 from services.domain.notices.channels import GATEWAY
 
@@ -224,7 +224,7 @@ def _gateway(row: Row) -> GatewayOut:
     )
 
 
-def _sort(text: Sort) -> Sort:
+def _sort(text: ChannelSort) -> ChannelSort:
     if text not in GATEWAY:
         raise not_found("gateway", text.value)
     return text
@@ -242,7 +242,7 @@ async def gateways(
 @router.put("/communities/{community_id}/gateways/{sort}", summary="设定网关 Set one")
 async def set_gateway(
     community_id: str,
-    sort: Sort,
+    sort: ChannelSort,
     body: GatewayIn,
     context: Ctx,
     ticket: Annotated[Ticket, needs(Permission.GATEWAYS)],
@@ -265,7 +265,7 @@ async def set_gateway(
 
 @router.delete("/communities/{community_id}/gateways/{sort}", status_code=204, summary="删除网关 Remove one")
 async def remove_gateway(
-    community_id: str, sort: Sort, context: Ctx, ticket: Annotated[Ticket, needs(Permission.GATEWAYS)]
+    community_id: str, sort: ChannelSort, context: Ctx, ticket: Annotated[Ticket, needs(Permission.GATEWAYS)]
 ) -> None:
     who = ticket.principal
     async with context.database.write() as connection:

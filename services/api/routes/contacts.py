@@ -22,7 +22,7 @@ from services.api.store import holding, system
 from services.api.store.database import Connection
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
-from services.domain.notices import Sort, parse_address
+from services.domain.notices import ChannelSort, parse_address
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix=PREFIX, tags=["households 家庭"], responses=PROBLEMS)
@@ -57,7 +57,7 @@ async def add(
 ) -> ContactOut:
     who, now = ticket.principal, context.clock.now()
     contact_id = made_id(f"{who.id}|{person_id}", key)
-    phone = parse_address(Sort.SMS, body.phone)
+    phone = parse_address(ChannelSort.SMS, body.phone)
     if not isinstance(phone, str):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{phone.zh} · {phone.en}")
     async with context.database.write() as connection:

@@ -44,7 +44,7 @@ from services.api.store import system, work
 from services.api.web import cursor
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
-from services.domain.evidence import Phase, Sort, references
+from services.domain.evidence import EvidenceSort, Phase, references
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ _FORM: dict[str, Any] = {
 
 router = APIRouter(prefix=PREFIX, tags=["evidence 证据"], responses=PROBLEMS)
 
-SortOf = Annotated[Sort, Query(description="photo 照片, clip 短片, voice 语音, signature 签名")]
+SortOf = Annotated[EvidenceSort, Query(description="photo 照片, clip 短片, voice 语音, signature 签名")]
 PhaseOf = Annotated[Phase, Query(description="before 处置前, after 处置后, other 其他")]
 SHOWN = 200
 
@@ -155,7 +155,7 @@ async def _taken(
     who: Principal,
     community: Row,
     order: Row | None,
-    sort: Sort,
+    sort: EvidenceSort,
     phase: Phase,
     key: str,
 ) -> EvidenceOut:

@@ -22,9 +22,9 @@ from services.api.identity.auth import Ticket
 from services.api.orders.class_models import (
     CalendarOut,
     CalendarsOut,
+    ClassClockOut,
     ClassesChangedOut,
     ClassVersionOut,
-    ClockOut,
     DayOut,
     DefaultClassesOut,
     DrillIn,
@@ -260,7 +260,7 @@ def _class(one: OrderClass) -> OrderClassOut:
         calendar=one.calendar,
         mode=one.mode.value,
         clocks={
-            name: ClockOut(
+            name: ClassClockOut(
                 due_s=clock.due_s, warn_s=clock.warn_s, ladder=_ladder(clock.ladder), nights=_ladder(clock.nights)
             )
             for name, clock in one.clocks.items()

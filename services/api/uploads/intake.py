@@ -21,7 +21,7 @@ from services.api.uploads.settings import EvidenceSettings
 from services.api.web import meters
 from services.api.web.problems import ApiError
 from services.api.web.rates import Rate
-from services.domain.evidence import Format, Limits, Reach, Signer, Sort, Unfit, admit, words
+from services.domain.evidence import EvidenceSort, Format, Limits, Reach, Signer, Unfit, admit, words
 from services.domain.evidence.sorts import MAGIC_BYTES
 
 log = structlog.get_logger(__name__)
@@ -84,7 +84,7 @@ class Intake:
         self._upload_s = settings.evidence_upload_s
         self._reserve = settings.evidence_reserve_bytes
 
-    def check(self, request: Request, who: str, sort: Sort, files: int = 1) -> None:
+    def check(self, request: Request, who: str, sort: EvidenceSort, files: int = 1) -> None:
         """What can be refused without a byte of the body. Raises ApiError 413 or 429."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > files * self.limits.bytes_of(sort) + OVERHEAD_BYTES:
@@ -98,7 +98,7 @@ class Intake:
                 headers={"Retry-After": str(wait_s)},
             )
 
-    async def take(self, request: Request, sort: Sort) -> Taken:
+    async def take(self, request: Request, sort: EvidenceSort) -> Taken:
         """Reads the form, decodes the file, stores what it became. Raises ApiError 4xx, 503 or 507."""
         async with self._refusals(sort), self._turn(), self._room() as folder:
             taken = await self._take(request, sort, folder)
@@ -109,7 +109,7 @@ class Intake:
         """A form with up to so many photos in fields `photo` and its other fields. Photos that cannot be used, that the
         store does not take, or for which there is no turn or room now, are told of: whoever calls for help is heard
         without a picture, and the caller knows by the fields whether somebody does. Raises ApiError 408, 413, 422."""
-        sort, no_place, folder = Sort.PHOTO, None, None
+        sort, no_place, folder = EvidenceSort.PHOTO, None, None
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._turn())
@@ -133,17 +133,17 @@ class Intake:
         def look(head: bytes, declared: str | None) -> None:
             """Whether it is a picture is asked once it is known what is called for."""
 
-        return await receive_photos(request, folder, most, self.limits.bytes_of(Sort.PHOTO), look, MAGIC_BYTES)
+        return await receive_photos(request, folder, most, self.limits.bytes_of(EvidenceSort.PHOTO), look, MAGIC_BYTES)
 
     async def _keep_photos(self, files: list[tuple[Path, Received]], sent: Sent) -> None:
         for path, received in files:
-            form = admit(Sort.PHOTO, received.head, received.declared)
+            form = admit(EvidenceSort.PHOTO, received.head, received.declared)
             if isinstance(form, Unfit):
-                sent.lost.append(Lost(self._unfit(Sort.PHOTO, form)))
+                sent.lost.append(Lost(self._unfit(EvidenceSort.PHOTO, form)))
                 continue
             await asyncio.to_thread((into := path.with_suffix(".out")).mkdir)
             try:
-                sent.taken.append(await self._stored(path, into, Sort.PHOTO, form, received))
+                sent.taken.append(await self._stored(path, into, EvidenceSort.PHOTO, form, received))
             except (NoRoom, StoreAway) as error:
                 sent.lost.append(self._kept_out(error))
             except ApiError as error:
@@ -152,15 +152,15 @@ class Intake:
     @staticmethod
     def _kept_out(error: NoRoom | StoreAway) -> Lost:
         log.warning("report_photo_lost", why=str(error))
-        meters.UPLOADS.labels(Sort.PHOTO.value, "away" if isinstance(error, StoreAway) else "full").inc()
+        meters.UPLOADS.labels(EvidenceSort.PHOTO.value, "away" if isinstance(error, StoreAway) else "full").inc()
         return Lost(ApiError(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_KEPT), kept_out=True)
 
-    def _count(self, taken: Taken, sort: Sort) -> None:
+    def _count(self, taken: Taken, sort: EvidenceSort) -> None:
         meters.UPLOADS.labels(sort.value, "stored").inc()
         meters.UPLOAD_BYTES.labels(sort.value).inc(taken.size)
 
     @asynccontextmanager
-    async def _refusals(self, sort: Sort) -> AsyncIterator[None]:
+    async def _refusals(self, sort: EvidenceSort) -> AsyncIterator[None]:
         try:
             yield
         except NoRoom:
@@ -175,7 +175,7 @@ class Intake:
                 "证据存储暂不可用，未保存，请重试 · the evidence store does not answer; nothing was kept",
             ) from None  # fmt: skip
 
-    async def _take(self, request: Request, sort: Sort, folder: Path) -> Taken:
+    async def _take(self, request: Request, sort: EvidenceSort, folder: Path) -> Taken:
         source, form = folder / "source", Format.JPEG
 
         def look(head: bytes, declared: str | None) -> None:
@@ -190,7 +190,7 @@ class Intake:
         return await self._stored(source, folder, sort, form, received)
 
     @asynccontextmanager
-    async def _reading(self, sort: Sort) -> AsyncIterator[None]:
+    async def _reading(self, sort: EvidenceSort) -> AsyncIterator[None]:
         """Bounded in time; what is wrong with the form is refused."""
         try:
             async with asyncio.timeout(self._upload_s):
@@ -206,7 +206,7 @@ class Intake:
                 sort, "cut", HTTPStatus.REQUEST_TIMEOUT, "上传中断或超时，请重试 · the upload was cut or took too long"
             ) from None
 
-    async def _stored(self, source: Path, folder: Path, sort: Sort, form: Format, received: Received) -> Taken:
+    async def _stored(self, source: Path, folder: Path, sort: EvidenceSort, form: Format, received: Received) -> Taken:
         decoded = await self._decoder.decode(source, folder, sort, form)
         if isinstance(decoded, Unfit):
             raise self._unfit(sort, decoded)
@@ -253,13 +253,13 @@ class Intake:
             folder.rmdir()
             raise NoRoom(28, "what is left of the disk is for others")
 
-    def _unfit(self, sort: Sort, why: Unfit) -> ApiError:
+    def _unfit(self, sort: EvidenceSort, why: Unfit) -> ApiError:
         said = words(why)
         status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE if why in _NOT_THE_TYPE else HTTPStatus.UNPROCESSABLE_ENTITY
         status = HTTPStatus.UNPROCESSABLE_ENTITY if why is Unfit.EMPTY else status
         return self._refused(sort, why.value, status, f"{said.zh} · {said.en}", errors=[{"code": why.value}])
 
-    def _too_large(self, sort: Sort) -> ApiError:
+    def _too_large(self, sort: EvidenceSort) -> ApiError:
         limit = self.limits.bytes_of(sort) / (1024 * 1024)
         return self._refused(
             sort,
@@ -271,7 +271,7 @@ class Intake:
 
     @staticmethod
     def _refused(
-        sort: Sort,
+        sort: EvidenceSort,
         result: str,
         status: int,
         said: str,

@@ -12,7 +12,9 @@ from services.domain.ids import DeviceNo
 
 def seen_of(roster: Roster) -> dict[DeviceNo, Seen]:
     return {
-        number: Seen(one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms)
+        number: Seen(
+            one.facts.seen_ms, one.facts.online, one.facts.online_since_ms, one.facts.session, one.facts.made_ms
+        )
         for number, one in roster.devices.items()
     }
 

@@ -15,10 +15,10 @@ from services.domain.evidence.on_site import (
 from services.domain.evidence.place_codes import Signer
 from services.domain.evidence.plan import Datum, Ground, on_plan
 from services.domain.evidence.sorts import (
+    EvidenceSort,
     Format,
     Limits,
     Phase,
-    Sort,
     Unfit,
     admit,
     references,
@@ -29,6 +29,7 @@ from services.domain.evidence.sorts import (
 __all__ = [
     "Box",
     "Datum",
+    "EvidenceSort",
     "Format",
     "Ground",
     "Here",
@@ -39,7 +40,6 @@ __all__ = [
     "Reach",
     "Signer",
     "Site",
-    "Sort",
     "Unfit",
     "Unproven",
     "admit",

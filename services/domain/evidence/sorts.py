@@ -10,7 +10,7 @@ from typing import Any
 from services.domain.vocabulary import Label
 
 
-class Sort(StrEnum):
+class EvidenceSort(StrEnum):
     PHOTO = "photo"
     CLIP = "clip"
     VOICE = "voice"
@@ -34,11 +34,11 @@ class Format(StrEnum):
     OGG = "ogg"
 
 
-FORMATS: Mapping[Sort, frozenset[Format]] = {
-    Sort.PHOTO: frozenset({Format.JPEG, Format.PNG, Format.WEBP}),
-    Sort.CLIP: frozenset({Format.MP4, Format.WEBM}),
-    Sort.VOICE: frozenset({Format.MP4, Format.WEBM, Format.OGG}),
-    Sort.SIGNATURE: frozenset({Format.PNG}),
+FORMATS: Mapping[EvidenceSort, frozenset[Format]] = {
+    EvidenceSort.PHOTO: frozenset({Format.JPEG, Format.PNG, Format.WEBP}),
+    EvidenceSort.CLIP: frozenset({Format.MP4, Format.WEBM}),
+    EvidenceSort.VOICE: frozenset({Format.MP4, Format.WEBM, Format.OGG}),
+    EvidenceSort.SIGNATURE: frozenset({Format.PNG}),
 }
 
 _DECLARED: Mapping[str, frozenset[Format]] = {
@@ -141,27 +141,27 @@ class Limits:
     clip_s: float = 120.0
     voice_s: float = 300.0
 
-    def bytes_of(self, sort: Sort) -> int:
+    def bytes_of(self, sort: EvidenceSort) -> int:
         return {
-            Sort.PHOTO: self.photo_bytes,
-            Sort.CLIP: self.clip_bytes,
-            Sort.VOICE: self.voice_bytes,
-            Sort.SIGNATURE: self.signature_bytes,
+            EvidenceSort.PHOTO: self.photo_bytes,
+            EvidenceSort.CLIP: self.clip_bytes,
+            EvidenceSort.VOICE: self.voice_bytes,
+            EvidenceSort.SIGNATURE: self.signature_bytes,
         }[sort]
 
     @property
     def most_bytes(self) -> int:
-        return max(map(self.bytes_of, Sort))
+        return max(map(self.bytes_of, EvidenceSort))
 
-    def seconds_of(self, sort: Sort) -> float:
-        return self.voice_s if sort is Sort.VOICE else self.clip_s
+    def seconds_of(self, sort: EvidenceSort) -> float:
+        return self.voice_s if sort is EvidenceSort.VOICE else self.clip_s
 
-    def pixels_of(self, sort: Sort) -> int:
+    def pixels_of(self, sort: EvidenceSort) -> int:
         """A signature is strokes on a small field; a frame of a clip is 8K at most."""
         match sort:
-            case Sort.SIGNATURE:
+            case EvidenceSort.SIGNATURE:
                 return min(self.pixels, 4_000_000)
-            case Sort.PHOTO:
+            case EvidenceSort.PHOTO:
                 return self.pixels
             case _:
                 return min(self.pixels, 7680 * 4320)
@@ -189,7 +189,7 @@ def sniff(head: bytes) -> Format | Unfit:
     return Format.OGG if head.startswith(b"OggS") else Unfit.TYPE
 
 
-def admit(sort: Sort, head: bytes, declared: str | None) -> Format | Unfit:
+def admit(sort: EvidenceSort, head: bytes, declared: str | None) -> Format | Unfit:
     """Whether a file of these first bytes may be decoded at all. `declared`: the part's Content-Type."""
     found = sniff(head)
     if isinstance(found, Unfit):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.domain.notices.audience import Account, AlertFacts, Draft, Event, Follower, OrderFacts, audience
-from services.domain.notices.channels import Sort, mask, may_add, parse_address
+from services.domain.notices.channels import ChannelSort, mask, may_add, parse_address
 from services.domain.notices.templates import TEMPLATES, Template, render, templates_ended_by
 from services.domain.notices.timing import (
     RETRIES,
@@ -21,11 +21,11 @@ __all__ = [
     "Account",
     "AlertFacts",
     "Bundles",
+    "ChannelSort",
     "Draft",
     "Event",
     "Follower",
     "OrderFacts",
-    "Sort",
     "Template",
     "ack_wait_s",
     "audience",

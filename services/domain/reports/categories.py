@@ -23,7 +23,7 @@ _PRIVATE_KINDS = frozenset({"wristband", "sos_button", "door_magnet", "water_met
 """Devices of one person or home: a stranger's report never joins their orders, since it would be told how they go."""
 
 
-class Sort(StrEnum):
+class CategorySort(StrEnum):
     """How a resident looks for it."""
 
     REPAIR = "repair"
@@ -62,7 +62,7 @@ class Category:
     """One category. `window_s`: how long after the last report of an order another one joins it, in seconds."""
 
     id: str
-    sort: Sort
+    sort: CategorySort
     title: Label
     team: Team
     severity: Severity

@@ -97,7 +97,7 @@ def _due(parameters: OfflineParameters, state: State, facts: Facts) -> int | Non
 
 def tick(parameters: OfflineParameters, state: State, facts: Facts, now_ms: int) -> Outcome:
     if state is not None and "off" in state:
-        # A bare heartbeat. One that was said to be gone says first that it is back; what else is heard of it may be old.
+        # A bare heartbeat. One that was said to be gone first says that it is back; else what is heard may be old.
         if "said" not in state and facts.seen_ms is not None and facts.seen_ms > state["off"]:
             return Outcome(None, _back(state, facts.seen_ms), _due(parameters, None, facts))
         return _while_off(parameters, state, facts, now_ms)

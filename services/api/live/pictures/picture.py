@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from services.api.answers import shapes
 from services.api.answers.health import HEALTH_METRICS
-from services.api.answers.models import BuildingOut, PlanOut
+from services.api.answers.models import BuildingOut, DrawnPlanOut
 from services.api.answers.moves import actor_of
 from services.api.answers.shapes import Row
 from services.api.live import batch
@@ -190,8 +190,8 @@ def _write(written: Written, rows: Iterable[Row], make: Any) -> list[bytes]:
     return found
 
 
-def _plan(version: int, drawn: dict[str, Any], buildings: list[Row]) -> PlanOut:
-    return PlanOut(
+def _plan(version: int, drawn: dict[str, Any], buildings: list[Row]) -> DrawnPlanOut:
+    return DrawnPlanOut(
         version=version,
         width=drawn.get("width", 0),
         height=drawn.get("height", 0),
