@@ -32,7 +32,10 @@ class Sink:
     heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     down: dict[str, int] = field(default_factory=dict)
-    slow_s: dict[str, float] = field(default_factory=dict)
+    came: list[str] = field(default_factory=list)
+    """Names of all requests, answered or not."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Requests of a name are answered once its gate is open."""
 
     def to(self, name: str) -> list[dict[str, Any]]:
         return [message for who, message in self.heard if who == name]
@@ -43,7 +46,9 @@ class Sink:
     async def take(self, request: Request) -> Response:
         name = request.path_params["name"]
         message = json.loads(await request.body())
-        await asyncio.sleep(self.slow_s.get(name, 0))
+        self.came.append(name)
+        if (gate := self.gates.get(name)) is not None:
+            await gate.wait()
         if self.down.get(name, 0) > 0:
             self.down[name] -= 1
             self.refused.append(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
@@ -60,7 +61,7 @@ async def launch(playwright: Playwright) -> Browser:
     return await playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
 
 
-async def until(question: Callable[[], Awaitable[T]], within_s: float = 60) -> T:
+async def until(question: Callable[[], Awaitable[T]], within_s: float = 90) -> T:
     """The first true answer; fails with the last one."""
     end = time.monotonic() + within_s
     while not (answer := await question()):
@@ -130,7 +131,7 @@ class ApiProcess:
             return
         self.thaw()
         self._signal(signal.SIGTERM)
-        await asyncio.wait_for(self._process.wait(), 30)
+        await asyncio.wait_for(self._process.wait(), 90)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -162,7 +163,7 @@ class World:
         client.loop_start()
         try:
             info = client.publish(f"sc/{self.community.id}/{device}/up/{channel}", payload, qos=1)
-            info.wait_for_publish(15)
+            info.wait_for_publish(60)
             assert info.is_published()
         finally:
             client.disconnect()
@@ -189,13 +190,13 @@ async def _alerts(database_url: str) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run_alerts(AlertSettings(database_url=database_url), stop, ready.set_result))
     try:
-        await asyncio.wait({task, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ready}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 90)
 
 
 _STEP_ASIDE = """
@@ -283,6 +284,22 @@ async def open_page(context: BrowserContext, world: World, username: str, query:
     await page.click("button[type=submit]")
     await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
     return watched
+
+
+async def kpis_equal(page: Page, world: World) -> None:
+    """The page comes to show the figures that the API answers with at that moment: its own choice of them."""
+    async with world.http("desk") as http:
+
+        async def same() -> bool:
+            items = (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
+            answered = {kpi["name"]: kpi["value"] for kpi in items}
+            shown = await page.eval_on_selector_all(
+                "[data-kpi]", "(items) => items.map((item) => [item.dataset.kpi, item.dataset.value ?? null])"
+            )
+            told = {name: None if value is None else float(value) for name, value in shown}
+            return bool(told) and told == {name: answered.get(name, math.nan) for name in told}
+
+        await until(same)
 
 
 async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> BrowserContext:

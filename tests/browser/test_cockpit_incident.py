@@ -12,7 +12,9 @@ from tests.ingest_kit import now_ms
 _PLAN = """() => {
     const canvas = document.querySelector('[data-testid=devices]');
     const box = canvas.parentElement.getBoundingClientRect();
-    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((one) => one > 0);
+    const {width, height} = canvas;
+    const drawn = width > 0 && height > 0
+        && canvas.getContext('2d').getImageData(0, 0, width, height).data.some((one) => one > 0);
     return {width: Math.abs(canvas.width - box.width) <= 1 && box.width > 100, drawn};
 }"""
 

@@ -15,7 +15,7 @@ from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
 from tests.browser.history import fill_tiles
-from tests.browser.kit import COCKPIT, World, new_context, open_page, until
+from tests.browser.kit import COCKPIT, World, kpis_equal, new_context, open_page, until
 
 ALL_LOOKS = (("dark", "zh"), ("light", "en"), ("light", "zh"), ("dark", "en"))
 LOOKS = ALL_LOOKS if os.environ.get("LINHUB_LOOKS") == "all" else ALL_LOOKS[:2]
@@ -140,22 +140,6 @@ async def _storm(world: World) -> int:
     return 12 * len(kinds)
 
 
-async def _kpis(page: Page, world: World) -> None:
-    async with world.http("desk") as http:
-        told = {
-            kpi["name"]: kpi["value"]
-            for kpi in (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
-        }
-
-    async def same() -> bool:
-        shown = await page.eval_on_selector_all(
-            "[data-kpi]", "(items) => items.map((item) => [item.dataset.kpi, item.dataset.value ?? null])"
-        )
-        return bool(shown) and all((None if value is None else float(value)) == told[name] for name, value in shown)
-
-    await until(same)
-
-
 async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: Browser) -> None:
     await fill_tiles(world)
     screens = await _open(browser, world)
@@ -172,7 +156,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
             await screen.page.wait_for_selector("[data-testid=takeover]")
         await until(lambda page=screen.page: _open_alerts(page, count))  # type: ignore[misc]
         await _look(screen, "storm")
-    await _kpis(wall, world)
+    await kpis_equal(wall, world)
     await _clean(wall)
     await _clean(screens[2].page)
 
@@ -237,8 +221,12 @@ async def _tiles_are_told(page: Page, world: World) -> None:
     await until(shown)
     assert power["status"] == "ready" and solar["status"] == "not_enough_history"
     wrong = f"{power['yesterday']['wape'] * 100:.3g}"
-    assert f"{wrong}%" in (await page.inner_text("[data-curve=power] .foot")).replace(" ", "")
-    assert "14" in await page.inner_text("[data-curve=pv] .foot")
+
+    async def feet_told() -> bool:
+        feet = [(await page.inner_text(f"[data-curve={name}] .foot")).replace(" ", "") for name in ("power", "pv")]
+        return f"{wrong}%" in feet[0] and "14" in feet[1]
+
+    await until(feet_told)
 
 
 async def _replay(page: Page) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,14 +39,11 @@ async def test_phone_works_an_alarm_in_four_taps(world: World, browser: Browser,
     assert await phone.page.evaluate("window.felt") == 1
     assert (await phone.page.title()).startswith("(1)")
     await phone.order(number)
-    started = time.monotonic()
     for step in STEPS:
         await phone.act(step)
     await phone.state("resolved")
-    took = time.monotonic() - started
     await phone.all_sent()
     assert phone.taps == 4
-    assert took < 10, f"{took:.1f} s"
     order = await _order(world, number)
     lines = await history(world, order["id"])
     assert [line["move"] for line in lines] == DONE

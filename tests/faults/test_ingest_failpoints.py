@@ -79,7 +79,7 @@ async def test_ingest_frozen_in_the_middle_of_a_batch_goes_on_where_it_was(
     async with process.running():
         await process.ready()
         streaming = asyncio.create_task(said.keep_saying(1))
-        await until(lambda: frozen(process.pid), 20)
+        await until(lambda: frozen(process.pid))
         await streaming
         await asyncio.sleep(FREEZE_S)
         assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED

@@ -68,7 +68,7 @@ def objects(folder: Path) -> set[str]:
     return {path.name for path in store.rglob("*") if path.is_file() and ".incoming" not in path.parts}
 
 
-async def _waits_for(connection: Any, within_s: float = 20) -> None:
+async def _waits_for(connection: Any, within_s: float = 90) -> None:
     """Until somebody stands before the lock of the community's reports."""
     end = time.monotonic() + within_s
     while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):

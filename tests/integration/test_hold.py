@@ -259,7 +259,7 @@ async def test_group_of_a_building_is_one_order_until_somebody_has_arrived(world
             for move in moves:
                 await apply_move(connection, order["id"], move, DESK, datetime.now(UTC))
         await falls_silent(world, 4)
-        await until(lambda: alerts_of(world, 4), 12)
+        await until(lambda: alerts_of(world, 4))
         assert len(await world.orders()) == 2
 
 

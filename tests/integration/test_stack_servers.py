@@ -81,7 +81,7 @@ async def ask(url: str, sql: str) -> Any:
         await connection.close()
 
 
-def wait_until(what: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(what: Callable[[], bool], timeout_s: float = 90.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
