@@ -65,7 +65,8 @@ async def test_messages_the_broker_drops_are_counted_and_those_with_an_id_come_a
             secret = short_queue.mqtt.accounts["svc-health"]
             told = await until(lambda: asyncio.to_thread(read_once, address, secret))
             assert told is not None and told.uptime_s is not None
-            await until(lambda: has_run(watched, told.uptime_s + 3))
+            later_s = told.uptime_s + 3
+            await until(lambda: has_run(watched, later_s))
             dropped = watched.dropped - before
             why = str(watched.watch.why())
             assert f"dropped {dropped:,} messages" in why

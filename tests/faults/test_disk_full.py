@@ -136,7 +136,7 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             await until(lambda: all_stored(db, said))
             disk.fill()
             monkeypatch.setattr(broker, "folder", disk.path.parent)
-            why = await until(lambda: says(broker, "disk is full"))
+            why = str(await until(lambda: says(broker, "disk is full")))
             # mosquitto says nothing: it replaces what it saved by an empty file.
             saved = disk.path / "mosquitto.db"
             broker.signal(signal.SIGUSR1)

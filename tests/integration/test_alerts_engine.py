@@ -98,7 +98,7 @@ async def test_reading_past_the_limit_pages_with_its_values(world: World) -> Non
 async def test_short_duration_is_run_out_by_the_clock_when_no_reading_follows(world: World) -> None:
     async with engine(world):
         ts = await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0}, now_ms() - 4800)
-        await until(lambda: world.orders("true"), 12)
+        await until(lambda: world.orders("true"))
     assert int((await world.alerts())[0]["onset_at"].timestamp() * 1000) == ts
 
 
@@ -292,7 +292,7 @@ async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) ->
         for index in range(total):
             await world.event("highthrow_camera-1", "thrown", began_ms + index, clip=f"clip-{index}")
             if index in (8, 17):
-                await until(world.orders, 20)
+                await until(world.orders)
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 process = start()
@@ -438,7 +438,7 @@ async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) ->
         async def all_off() -> bool:
             return (await world.outbox()).count("device.offline") == 3
 
-        await until(all_off, 15)
+        await until(all_off)
     assert [alert["kind"] for alert in await world.alerts()] == ["gateway"]
     assert len(await world.orders()) == 1
 

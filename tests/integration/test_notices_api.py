@@ -240,7 +240,7 @@ async def test_desk_adds_a_channel_for_a_colleague_who_verifies_it(
         async def code_came() -> bool:
             return bool(out.to("patrol-secret"))
 
-        await until(code_came, 30)
+        await until(code_came)
         code = re.search(r"\d{6}", out.to("patrol-secret")[0]["title"])
         assert code is not None
         mine = f"/me/channels/{made.json()['id']}/verify"

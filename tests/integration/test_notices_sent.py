@@ -104,7 +104,7 @@ async def test_order_climbs_when_nobody_can_be_reached_and_the_desk_is_told(
     out.down["patrol1"] = 1000
     order = await raised(pool)
     async with notifier(database_url):
-        await until(lambda: _heard(out, "desk"), 15)
+        await until(lambda: _heard(out, "desk"))
     moves = await pool.fetch(
         "SELECT move, reason FROM work_order_history WHERE order_id = $1 AND move = 'escalate' ORDER BY version", order
     )

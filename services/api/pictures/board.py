@@ -46,10 +46,7 @@ class KpiBoard:
         return (await self.latest(community_id, head))[0]
 
     async def latest(self, community_id: str, head: int) -> tuple[KpisOut, int]:
-        """As `get`, and the newest event that these figures are sure to know of: one before `head` while they are late,
-
-        because others had asked before, or because their turn has not come.
-        """
+        """As `get`, and the newest event these figures are sure to know of: one before `head` while they are late."""
         known = self._counted.get(community_id)
         if known is None:
             await asyncio.shield(self._count(community_id, head))
