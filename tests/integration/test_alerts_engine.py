@@ -20,7 +20,9 @@ from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
 from services.alerts import metrics, reading, store
 from services.alerts.escalation import escalate_due
+from services.alerts.loading import read_log
 from services.alerts.main import run
+from services.alerts.worker import AlertWorker
 from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
@@ -580,14 +582,27 @@ async def test_idle_engine_asks_once_for_all_partitions(world: World, monkeypatc
     async def refused(*_: Any) -> Any:
         raise AssertionError("a partition looks for itself")
 
-    async with engine(world) as worker:
+    looks, whole = 0, AlertWorker._poll
+
+    async def counted(worker: AlertWorker) -> None:
+        nonlocal looks
+        await whole(worker)
+        looks += 1
+
+    async def more_looks(count: int) -> None:
+        wanted = looks + count
+        await until(lambda: asyncio.sleep(0, looks >= wanted))
+
+    monkeypatch.setattr(AlertWorker, "_poll", counted)
+    # A partition that nobody has looked for during two polls looks for itself: that is not to come of a slow machine.
+    async with engine(world, alerts_poll_s=2) as worker:
         await until(lambda: asyncio.sleep(0, all(one.idle for one in worker._workers.values()) and worker.owned))
         # All were woken by the first look of the worker; from then on it looks for all of them.
-        await asyncio.sleep(0.6)
+        await more_looks(2)
         monkeypatch.setattr(reading, "read_log", refused)
-        await asyncio.sleep(0.6)
+        await more_looks(2)
         assert all(one.idle and one._engine is not None for one in worker._workers.values())
-        monkeypatch.undo()
+        monkeypatch.setattr(reading, "read_log", read_log)
         # A notification that is lost costs a poll, no more.
         await world.event("sos_button-1", "pressed")
         await until(world.orders)

@@ -400,6 +400,6 @@ async def test_channel_that_does_not_answer_holds_up_nobody_else(
             await pool.execute("UPDATE notice SET next_at = now() WHERE state = 'sending'")
             async with notifier(database_url, notices_timeout_s=1):
                 errors = await until(lambda: pool.fetch(failed))
-            assert all("timed out" in row["error"] or "no answer" in row["error"] for row in errors), errors
+            assert all(row["error"] for row in errors) and not slow.heard
         finally:
             gate.set()
