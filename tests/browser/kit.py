@@ -286,6 +286,33 @@ async def open_page(context: BrowserContext, world: World, username: str, query:
     return watched
 
 
+async def counted(page: Page, selector: str, least: int, most: int | None = None) -> None:
+    """Until so many elements are there; `most` is `least` unless it is said."""
+
+    async def there() -> bool:
+        return least <= await page.locator(selector).count() <= (least if most is None else most)
+
+    await until(there)
+
+
+async def says(page: Page, selector: str, words: str) -> None:
+    """Until these words stand there."""
+
+    async def said() -> bool:
+        return words in await page.inner_text(selector)
+
+    await until(said)
+
+
+async def evaluates(page: Page, expression: str, value: Any) -> None:
+    """Until the expression has this value."""
+
+    async def equal() -> bool:
+        return bool(await page.evaluate(expression) == value)
+
+    await until(equal)
+
+
 async def kpis_equal(page: Page, world: World) -> None:
     """The page comes to show the figures that the API answers with at that moment: its own choice of them."""
     async with world.http("desk") as http:

@@ -52,7 +52,11 @@ async def test_cockpit_shows_a_fire_of_two_detectors_as_one_order(world: World, 
             return bool(await takeover.get_attribute("data-alert") == order["alert_id"])
 
         await until(is_the_fire)
-        assert "无人接单" not in await takeover.inner_text()
+
+        async def has_its_order() -> bool:
+            return "无人接单" not in await takeover.inner_text()
+
+        await until(has_its_order)
         await takeover.get_by_role("button", name="查看工单").click()
         await page.wait_for_selector("[data-testid=order-state]")
         await page.keyboard.press("Escape")

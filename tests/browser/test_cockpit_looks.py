@@ -12,7 +12,7 @@ from services.domain.devices import BY_NAME
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import COCKPIT, World, kpis_equal, new_context, open_page, until
+from tests.browser.kit import COCKPIT, World, evaluates, kpis_equal, new_context, open_page, until
 
 SIZES = ((1920, 1080), (1366, 768), (390, 844))
 LOOKS = (("dark", "zh"), ("light", "zh"), ("dark", "en"), ("light", "en"))
@@ -202,10 +202,10 @@ async def test_cockpit_can_be_worked_by_keyboard(world: World, browser: Browser)
     await page.focus("[data-testid=orders] [data-severity=critical]")
     await page.keyboard.press("Enter")
     await page.wait_for_selector("[data-testid=order-drawer]")
-    assert await page.evaluate("document.activeElement.dataset.testid") == "order-drawer"
+    await evaluates(page, "document.activeElement.dataset.testid", "order-drawer")
     await page.keyboard.press("Escape")
     await page.wait_for_selector("[data-testid=order-drawer]", state="detached")
-    assert await page.evaluate("document.activeElement.dataset.severity") == "critical"
+    await evaluates(page, "document.activeElement.dataset.severity", "critical")
     await context.close()
 
 

@@ -86,9 +86,15 @@ def retained(servers: Servers, topic: str) -> bytes | None:
     link = paho.Client(CallbackAPIVersion.VERSION2)
     link.username_pw_set(servers.mqtt.username, servers.mqtt.password)
     link.on_message = lambda c, u, message: heard.update({message.topic: bytes(message.payload)})
-    link.on_connect = lambda *_: link.subscribe([(topic, 1), (mark, 1)])
-    # What is retained comes before what is published after the subscription.
-    link.on_subscribe = lambda *_: link.publish(mark, b"", qos=1)
+
+    def connected(*_: Any) -> None:
+        link.subscribe([(topic, 1), (mark, 1)])
+
+    def subscribed(*_: Any) -> None:
+        # What is retained comes before what is published after the subscription.
+        link.publish(mark, b"", qos=1)
+
+    link.on_connect, link.on_subscribe = connected, subscribed
     link.connect(servers.mqtt.host, servers.mqtt.port)
     deadline = time.monotonic() + 90
     while mark not in heard:
