@@ -106,7 +106,7 @@ async def stream(
     params: dict[str, int] = {} if cursor is None else {"cursor": cursor}
     headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     async with http.stream(
-        "GET", f"/communities/{community}/stream", params=params, headers=headers, timeout=30
+        "GET", f"/communities/{community}/stream", params=params, headers=headers, timeout=90
     ) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)

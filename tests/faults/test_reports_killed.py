@@ -54,7 +54,7 @@ async def api_process(database_url: str, folder: Path) -> AsyncIterator[tuple[as
 
 
 async def report(url: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http:
         return await http.post(
             "/communities/test/reports",
             data={"category": "clutter", "building_id": "test-b1", "text": "杂物"},

@@ -378,14 +378,14 @@ async def test_service_says_what_it_waits_for_and_stops_when_told(world: World) 
     stop, ports = asyncio.Event(), asyncio.Queue[int]()
     config = settings("postgresql://nobody@127.0.0.1:1/nothing")
     running = asyncio.create_task(run(config, stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=90) as client:
         waiting = await client.get("/health/ready")
         assert (waiting.status_code, waiting.json()["why"]) == (503, "waiting for the database")
         stop.set()
         await running
     stop = asyncio.Event()
     running = asyncio.create_task(run(settings(world.url), stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=90) as client:
 
         async def ready() -> bool:
             return (await client.get("/health/ready")).status_code == 200

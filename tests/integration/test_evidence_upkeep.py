@@ -184,7 +184,7 @@ def free_port() -> int:
 async def answers(address: str) -> None:
     import httpx
 
-    async with asyncio.timeout(90), httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with asyncio.timeout(90), httpx.AsyncClient(trust_env=False, timeout=90) as http:
         while True:
             try:
                 if (await http.get(f"{address}/health/ready")).status_code == 200:
