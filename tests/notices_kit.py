@@ -96,7 +96,7 @@ async def account_id(pool: asyncpg.Pool[Any], username: str) -> str:
 async def notifier(url: str, *, carrier: Any = None, **more: Any) -> AsyncIterator[Notifier]:
     """The loops alone, on a pool of their own."""
     pool = await open_pool(url, name="notify", max_size=6)
-    chosen = {"notices_pace": 0.02, "notices_timeout_s": 3, "alerts_poll_s": 0.05, **more}
+    chosen = {"notices_pace": 0.02, "notices_timeout_s": 60, "notices_lease_s": 240, "alerts_poll_s": 0.05, **more}
     one = Notifier(pool, settings(url, **chosen), SteadyClock(600, None), carrier)
     running = asyncio.create_task(one.run())
     try:

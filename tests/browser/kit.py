@@ -61,7 +61,7 @@ async def launch(playwright: Playwright) -> Browser:
     return await playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
 
 
-async def until(question: Callable[[], Awaitable[T]], within_s: float = 90) -> T:
+async def until(question: Callable[[], Awaitable[T]], within_s: float = 180) -> T:
     """The first true answer; fails with the last one."""
     end = time.monotonic() + within_s
     while not (answer := await question()):
@@ -172,7 +172,7 @@ class World:
     @asynccontextmanager
     async def http(self, username: str) -> AsyncIterator[httpx.AsyncClient]:
         """The API as this person, by bearer token."""
-        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=180) as http:
             answer = await http.post("/auth/login", json={"username": username, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             http.cookies.clear()
@@ -338,5 +338,5 @@ async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> 
         reduced_motion="reduce",
     )
     # A loaded machine is no fault of the page.
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     return context

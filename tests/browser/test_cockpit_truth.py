@@ -36,7 +36,7 @@ async def _true(world: World) -> dict[str, Any]:
 
 async def test_cockpit_says_stale_while_the_server_is_frozen_and_is_right_after(world: World, browser: Browser) -> None:
     context = await new_context(browser)
-    watched = await open_page(context, world, "desk", "?stale_s=3")
+    watched = await open_page(context, world, "desk", "?stale_s=10")
     page = watched.page
     await counted(page, BANNER, 0)
     device = f"{world.community.id}-gas_alarm-2"

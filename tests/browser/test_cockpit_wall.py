@@ -82,7 +82,7 @@ async def _open(browser: Browser, world: World) -> list[Screen]:
     screens = []
     for size, view in SCREENS:
         context = await new_context(browser, size)
-        watched = await open_page(context, world, "desk", f"?view={view}&stale_s=4")
+        watched = await open_page(context, world, "desk", f"?view={view}&stale_s=15")
         screens.append(Screen(size, view, watched.page, context))
     return screens
 

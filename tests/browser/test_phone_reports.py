@@ -88,7 +88,7 @@ async def test_phone_keeps_a_report_until_there_is_a_network(world: World, brows
 
     await page.route("**/communities/*/reports", swallowed, times=1)
     await phone.context.set_offline(False)
-    await page.wait_for_selector("[data-testid=follow][data-stage]", timeout=20_000)
+    await page.wait_for_selector("[data-testid=follow][data-stage]")
     assert lost and lost[0].ok
     async with world.http("desk") as http:
         listed = await world.get(http, f"/communities/{world.community.id}/reports?which=all")
@@ -165,7 +165,7 @@ async def test_phone_opens_on_a_slow_network_and_the_second_time_without_one(
     await until(controlled)
     await context.set_offline(True)
     await page.reload()
-    await page.wait_for_selector("[name=username]", timeout=5_000)
+    await page.wait_for_selector("[name=username]")
     manifest = await page.get_attribute("link[rel=manifest]", "href")
     assert manifest == "/m/manifest.webmanifest"
     await context.close()
