@@ -44,7 +44,7 @@ async def api_server(database_url: str, **settings: Any) -> AsyncIterator[str]:
 @asynccontextmanager
 async def client(url: str, username: str | None = None, password: str = PASSWORD) -> AsyncIterator[httpx.AsyncClient]:
     """With `username`, logged in by bearer token."""
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", trust_env=False, timeout=90) as http:
         if username is not None:
             answer = await http.post("/auth/login", json={"username": username, "password": password})
             assert answer.status_code == 200, answer.text
@@ -84,7 +84,7 @@ class Stream:
                 return Event(name, json.loads(data), cursor)
         return None
 
-    async def until(self, wanted: Callable[[Event], bool], within_s: float = 10) -> list[Event]:
+    async def until(self, wanted: Callable[[Event], bool], within_s: float = 90) -> list[Event]:
         """Every event up to and with the first wanted one."""
         seen: list[Event] = []
         async with asyncio.timeout(within_s):
@@ -95,7 +95,7 @@ class Stream:
                 if wanted(event):
                     return seen
 
-    async def named(self, name: str, within_s: float = 10) -> Event:
+    async def named(self, name: str, within_s: float = 90) -> Event:
         return (await self.until(lambda event: event.name == name, within_s))[-1]
 
 
@@ -106,7 +106,7 @@ async def stream(
     params: dict[str, int] = {} if cursor is None else {"cursor": cursor}
     headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
     async with http.stream(
-        "GET", f"/communities/{community}/stream", params=params, headers=headers, timeout=30
+        "GET", f"/communities/{community}/stream", params=params, headers=headers, timeout=90
     ) as response:
         assert response.status_code == 200, await response.aread()
         yield Stream(response)

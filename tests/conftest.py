@@ -108,9 +108,9 @@ class Mqtt:
             client.subscribe("sc/#", qos=1)
             # What is retained comes before what is published after the subscription.
             client.publish(mark, b"", qos=1)
-            assert done.wait(10), "the broker does not say what it retains"
+            assert done.wait(60), "the broker does not say what it retains"
             for topic in tuple(retained):
-                client.publish(topic, b"", qos=1, retain=True).wait_for_publish(10)
+                client.publish(topic, b"", qos=1, retain=True).wait_for_publish(60)
         finally:
             client.disconnect()
             client.loop_stop()
@@ -125,7 +125,7 @@ class Mqtt:
         replace_file(path, "".join(f"{line}\n" for line in lines).encode(), 0o600)
         self.broker.reload()
         device, secret = next(iter(devices.items()))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while connect(self.device_port, device, secret) != 0:
             assert time.monotonic() < deadline, "the broker does not take the new password file"
             time.sleep(0.01)

@@ -128,14 +128,14 @@ class ServiceProcess:
         """What its readiness says it waits for; None when it is ready."""
         return await asyncio.to_thread(health, self._port)
 
-    async def ready(self, within_s: float = 40.0) -> None:
+    async def ready(self, within_s: float = 120.0) -> None:
         async def none_missing() -> bool:
             assert self.alive, f"{self._module} ended with {self._running.returncode}"
             return await self.why() is None
 
         await until(none_missing, within_s)
 
-    async def waits_for(self, what: str, within_s: float = 20.0) -> str:
+    async def waits_for(self, what: str, within_s: float = 90.0) -> str:
         """Its own words, once they are about `what`."""
 
         async def waiting() -> str | None:
@@ -295,6 +295,11 @@ class Stubborn:
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
 
 
+async def all_acknowledged(said: Stubborn) -> bool:
+    """Without anything being sent again."""
+    return not said.forget_acknowledged()
+
+
 async def all_stored(db: Database, said: Stubborn) -> bool:
     return (await db.ledger())["stored"] >= len(said.sent)
 
@@ -352,7 +357,7 @@ async def many_buttons(database_url: str, community: str, count: int) -> list[st
     return [device.id for device in more]
 
 
-async def assert_one_order_each(db: Database, devices: list[str], within_s: float = 30.0) -> None:
+async def assert_one_order_each(db: Database, devices: list[str], within_s: float = 90.0) -> None:
     """Each of these devices, having called once, has one alert and one order, and that order is open and was sent."""
 
     async def found() -> list[asyncpg.Record]:

@@ -32,7 +32,7 @@ async def traced(pids: Sequence[int], into: Path) -> AsyncIterator[None]:
     said = b""
     left = set(map(str, pids))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while left:
                 line = await process.stderr.readline()
                 assert line, said.decode()

@@ -29,7 +29,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def until(question: Callable[[], Awaitable[T]], deadline_s: float = 20.0) -> T:
+async def until(question: Callable[[], Awaitable[T]], deadline_s: float = 90.0) -> T:
     """The first true answer. Fails with the last answer when none comes in time."""
     end = time.monotonic() + deadline_s
     while True:
@@ -62,7 +62,7 @@ class Wire:
         self._client.max_inflight_messages_set(1000)
         self._client.connect(address.host, address.port)
         self._client.loop_start()
-        assert self._connected.wait(10)
+        assert self._connected.wait(60)
 
     def _heard(self, _: Client, __: Any, message: MQTTMessage) -> None:
         with self._lock:
@@ -75,7 +75,7 @@ class Wire:
 
     async def sent(self) -> None:
         """Until the broker has taken everything."""
-        await asyncio.to_thread(self._last.wait_for_publish, 30)
+        await asyncio.to_thread(self._last.wait_for_publish, 90)
 
     def acked(self, community: str, device: str) -> set[str]:
         with self._lock:
@@ -127,13 +127,13 @@ async def ingest(database_url: str, mqtt_url: str, **settings: Any) -> AsyncIter
         run(IngestSettings(database_url=database_url, mqtt_url=mqtt_url, **given), stop, ready.set_result)
     )
     try:
-        await asyncio.wait({task, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ready}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await task
         yield ready.result()
     finally:
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 90)
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Database:
         )
         return dict(row)
 
-    async def received(self, count: int, deadline_s: float = 20.0) -> Mapping[str, int]:
+    async def received(self, count: int, deadline_s: float = 90.0) -> Mapping[str, int]:
         """The ledger once at least `count` messages came to their end."""
 
         async def enough() -> Mapping[str, int] | None:

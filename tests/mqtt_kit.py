@@ -32,7 +32,7 @@ class Running:
     def start(self) -> None:
         self.task = asyncio.create_task(self.subscriber.run())
 
-    async def ready(self, within_s: float = 15.0) -> None:
+    async def ready(self, within_s: float = 90.0) -> None:
         async def answer() -> bool:
             assert self.task is not None
             if self.task.done():
@@ -44,7 +44,7 @@ class Running:
         except AssertionError:
             raise AssertionError(f"not ready: {self.said}") from None
 
-    async def has(self, count: int, within_s: float = 15.0) -> None:
+    async def has(self, count: int, within_s: float = 90.0) -> None:
         async def answer() -> bool:
             return self.subscriber.waiting >= count
 
@@ -53,7 +53,7 @@ class Running:
         except AssertionError:
             raise AssertionError(f"{self.subscriber.waiting} of {count} have arrived: {self.said}") from None
 
-    async def collect(self, count: int, within_s: float = 60.0) -> list[Inbound]:
+    async def collect(self, count: int, within_s: float = 90.0) -> list[Inbound]:
         """The next `count`, not acknowledged."""
         got: list[Inbound] = []
         async with asyncio.timeout(within_s):
@@ -61,7 +61,7 @@ class Running:
                 got += await self.subscriber.receive(count - len(got))
         return got
 
-    async def says(self, *words: str, within_s: float = 15.0) -> str:
+    async def says(self, *words: str, within_s: float = 90.0) -> str:
         """The first reason, since the start, that has these words."""
 
         async def answer() -> str | None:
@@ -111,7 +111,7 @@ class Peer:
 
     async def packet(self) -> tuple[int, bytes]:
         """(first byte, body) of what the client says next."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(90):
             head = (await self._reader.readexactly(1))[0]
             length = shift = 0
             while True:
@@ -152,7 +152,7 @@ class Peer:
 
     async def closed(self) -> bytes:
         """What the client still says before it hangs up."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(90):
             return await self._reader.read()
 
     def hang_up(self) -> None:
@@ -172,7 +172,7 @@ class ScriptedBroker:
         return f"mqtt://127.0.0.1:{self.port}"
 
     async def next(self) -> Peer:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(90):
             return await self._peers.get()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -214,7 +214,7 @@ def deaf_listener() -> socket.socket:
     return listener
 
 
-async def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
+async def eventually(question: Callable[[], bool], within_s: float = 90.0) -> None:
     async def answer() -> bool:
         return question()
 

@@ -32,7 +32,10 @@ class Sink:
     heard: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     down: dict[str, int] = field(default_factory=dict)
-    slow_s: dict[str, float] = field(default_factory=dict)
+    came: list[str] = field(default_factory=list)
+    """Names of all requests, answered or not."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Requests of a name are answered once its gate is open."""
 
     def to(self, name: str) -> list[dict[str, Any]]:
         return [message for who, message in self.heard if who == name]
@@ -43,7 +46,9 @@ class Sink:
     async def take(self, request: Request) -> Response:
         name = request.path_params["name"]
         message = json.loads(await request.body())
-        await asyncio.sleep(self.slow_s.get(name, 0))
+        self.came.append(name)
+        if (gate := self.gates.get(name)) is not None:
+            await gate.wait()
         if self.down.get(name, 0) > 0:
             self.down[name] -= 1
             self.refused.append(name)
@@ -91,7 +96,7 @@ async def account_id(pool: asyncpg.Pool[Any], username: str) -> str:
 async def notifier(url: str, *, carrier: Any = None, **more: Any) -> AsyncIterator[Notifier]:
     """The loops alone, on a pool of their own."""
     pool = await open_pool(url, name="notify", max_size=6)
-    chosen = {"notices_pace": 0.02, "notices_timeout_s": 3, "alerts_poll_s": 0.05, **more}
+    chosen = {"notices_pace": 0.02, "notices_timeout_s": 60, "notices_lease_s": 240, "alerts_poll_s": 0.05, **more}
     one = Notifier(pool, settings(url, **chosen), SteadyClock(600, None), carrier)
     running = asyncio.create_task(one.run())
     try:

@@ -16,7 +16,7 @@ from device_sim.broker import Broker
 from device_sim.uplink import Uplink
 from tests.conftest import Mqtt
 
-DEADLINE_S = 15.0
+DEADLINE_S = 90.0
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import weakref
 
 LOOPBACK = "127.0.0.1"
 _FIRST, _LAST = 20000, 32000
@@ -35,6 +36,8 @@ class Reservations:
 
     def __init__(self) -> None:
         self._held: dict[int, socket.socket] = {}
+        # Also for whoever keeps them for as long as the process lives.
+        weakref.finalize(self, _let_go, self._held)
 
     def choose(self, *preferred: int | None) -> int:
         """The first of `preferred` that is free, otherwise any free port. Raises OSError if there is none."""
@@ -58,6 +61,10 @@ class Reservations:
         return True
 
     def release(self) -> None:
-        for claim in self._held.values():
-            claim.close()
-        self._held.clear()
+        _let_go(self._held)
+
+
+def _let_go(held: dict[int, socket.socket]) -> None:
+    for claim in held.values():
+        claim.close()
+    held.clear()

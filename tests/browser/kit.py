@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
@@ -60,7 +61,7 @@ async def launch(playwright: Playwright) -> Browser:
     return await playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
 
 
-async def until(question: Callable[[], Awaitable[T]], within_s: float = 60) -> T:
+async def until(question: Callable[[], Awaitable[T]], within_s: float = 180) -> T:
     """The first true answer; fails with the last one."""
     end = time.monotonic() + within_s
     while not (answer := await question()):
@@ -130,7 +131,7 @@ class ApiProcess:
             return
         self.thaw()
         self._signal(signal.SIGTERM)
-        await asyncio.wait_for(self._process.wait(), 30)
+        await asyncio.wait_for(self._process.wait(), 90)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -162,7 +163,7 @@ class World:
         client.loop_start()
         try:
             info = client.publish(f"sc/{self.community.id}/{device}/up/{channel}", payload, qos=1)
-            info.wait_for_publish(15)
+            info.wait_for_publish(60)
             assert info.is_published()
         finally:
             client.disconnect()
@@ -171,7 +172,7 @@ class World:
     @asynccontextmanager
     async def http(self, username: str) -> AsyncIterator[httpx.AsyncClient]:
         """The API as this person, by bearer token."""
-        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=f"{self.url}/api/v1", trust_env=False, timeout=180) as http:
             answer = await http.post("/auth/login", json={"username": username, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             http.cookies.clear()
@@ -189,13 +190,13 @@ async def _alerts(database_url: str) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(run_alerts(AlertSettings(database_url=database_url), stop, ready.set_result))
     try:
-        await asyncio.wait({task, ready}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, ready}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 90)
 
 
 _STEP_ASIDE = """
@@ -285,6 +286,49 @@ async def open_page(context: BrowserContext, world: World, username: str, query:
     return watched
 
 
+async def counted(page: Page, selector: str, least: int, most: int | None = None) -> None:
+    """Until so many elements are there; `most` is `least` unless it is said."""
+
+    async def there() -> bool:
+        return least <= await page.locator(selector).count() <= (least if most is None else most)
+
+    await until(there)
+
+
+async def says(page: Page, selector: str, words: str) -> None:
+    """Until these words stand there."""
+
+    async def said() -> bool:
+        return words in await page.inner_text(selector)
+
+    await until(said)
+
+
+async def evaluates(page: Page, expression: str, value: Any) -> None:
+    """Until the expression has this value."""
+
+    async def equal() -> bool:
+        return bool(await page.evaluate(expression) == value)
+
+    await until(equal)
+
+
+async def kpis_equal(page: Page, world: World) -> None:
+    """The page comes to show the figures that the API answers with at that moment: its own choice of them."""
+    async with world.http("desk") as http:
+
+        async def same() -> bool:
+            items = (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
+            answered = {kpi["name"]: kpi["value"] for kpi in items}
+            shown = await page.eval_on_selector_all(
+                "[data-kpi]", "(items) => items.map((item) => [item.dataset.kpi, item.dataset.value ?? null])"
+            )
+            told = {name: None if value is None else float(value) for name, value in shown}
+            return bool(told) and told == {name: answered.get(name, math.nan) for name in told}
+
+        await until(same)
+
+
 async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> BrowserContext:
     phone = size[0] < 720
     context = await browser.new_context(
@@ -294,5 +338,5 @@ async def new_context(browser: Browser, size: tuple[int, int] = (1366, 768)) -> 
         reduced_motion="reduce",
     )
     # A loaded machine is no fault of the page.
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     return context

@@ -12,7 +12,9 @@ from tests.ingest_kit import now_ms
 _PLAN = """() => {
     const canvas = document.querySelector('[data-testid=devices]');
     const box = canvas.parentElement.getBoundingClientRect();
-    const drawn = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((one) => one > 0);
+    const {width, height} = canvas;
+    const drawn = width > 0 && height > 0
+        && canvas.getContext('2d').getImageData(0, 0, width, height).data.some((one) => one > 0);
     return {width: Math.abs(canvas.width - box.width) <= 1 && box.width > 100, drawn};
 }"""
 
@@ -50,7 +52,11 @@ async def test_cockpit_shows_a_fire_of_two_detectors_as_one_order(world: World, 
             return bool(await takeover.get_attribute("data-alert") == order["alert_id"])
 
         await until(is_the_fire)
-        assert "无人接单" not in await takeover.inner_text()
+
+        async def has_its_order() -> bool:
+            return "无人接单" not in await takeover.inner_text()
+
+        await until(has_its_order)
         await takeover.get_by_role("button", name="查看工单").click()
         await page.wait_for_selector("[data-testid=order-state]")
         await page.keyboard.press("Escape")

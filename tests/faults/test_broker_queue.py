@@ -60,14 +60,19 @@ async def test_messages_the_broker_drops_are_counted_and_those_with_an_id_come_a
             await wire.sent()
             # Events and telemetry have a queue each, so that one cannot push the other out.
             await until(lambda: watched.has_dropped(before + 700 - 2 * (QUEUED + 20)))
-            await asyncio.sleep(1.2)
+            # What it tells last of itself is from before all of them had come, perhaps; what it tells then is not.
+            address = Address(short_queue.mqtt.host, short_queue.mqtt.port, None, None)
+            secret = short_queue.mqtt.accounts["svc-health"]
+            told = await until(lambda: asyncio.to_thread(read_once, address, secret))
+            assert told is not None and told.uptime_s is not None
+            later_s = told.uptime_s + 3
+            await until(lambda: has_run(watched, later_s))
             dropped = watched.dropped - before
             why = str(watched.watch.why())
             assert f"dropped {dropped:,} messages" in why
             assert "messages wait in one session" in why
             assert (watched.metric("trouble", kind="dropped"), watched.metric("trouble", kind="queue")) == (1, 1)
-            address = Address(short_queue.mqtt.host, short_queue.mqtt.port, None, None)
-            once = await asyncio.to_thread(read_once, address, short_queue.mqtt.accounts["svc-health"])
+            once = await until(lambda: asyncio.to_thread(read_once, address, secret))
             assert once is not None and once.dropped == watched.dropped
             await ingest.start()
             await ingest.ready()
@@ -81,6 +86,10 @@ async def test_messages_the_broker_drops_are_counted_and_those_with_an_id_come_a
     finally:
         watching.cancel()
         wire.close()
+
+
+async def has_run(watched: Watched, seconds: float) -> bool:
+    return watched.metric("uptime_seconds") >= seconds
 
 
 def forget(servers: Servers, session: str) -> None:

@@ -30,8 +30,6 @@ CALLS = 4
 LADDER_S = {1: 0, 2: 60, 3: 120, 4: 240}
 """Rung → seconds after the first deadline of an emergency."""
 ROUNDS = KILLS if CAMPAIGN else 2
-SURE_S = 2.0
-"""A deadline so close to the end of the test may have been taken or not."""
 
 
 @dataclass
@@ -67,7 +65,7 @@ class Town:
         )
         return found
 
-    async def opened(self, device: str, within_s: float = 20.0) -> asyncpg.Record:
+    async def opened(self, device: str, within_s: float = 90.0) -> asyncpg.Record:
         order = await until(lambda: self.order_of(device), within_s)
         assert order is not None
         return order
@@ -169,26 +167,38 @@ async def steps_taken(db: Database) -> list[asyncpg.Record]:
     )
 
 
-async def assert_escalated(db: Database, until_ms: int) -> None:
+async def assert_escalated(db: Database) -> None:
     """Each order is a step further for each deadline that passed, once, when it passed; nothing else is."""
-    taken = await steps_taken(db)
-    orders = {
-        r["id"]: r["ms"]
-        for r in await db.connection.fetch(
-            "SELECT id, (extract(epoch FROM accept_due) * 1000)::bigint AS ms FROM work_order "
-            "WHERE severity = 'critical'"
-        )
-    }
-    owed = {(order, rung): due_ms + s * 1000 for order, due_ms in orders.items() for rung, s in LADDER_S.items()}
-    sure = SURE_S * 1000
-    found = [(r["order_id"], r["step"]) for r in taken if abs(r["due_ms"] - orders[r["order_id"]]) <= 1]
-    missed = [what for what, due_ms in owed.items() if due_ms < until_ms - sure and what not in found]
-    early = [what for what in found if owed[what] > until_ms]
+    passed_ms = now_ms()
+    await until(lambda: all_climbed(db, passed_ms))
+    taken, owed = await steps_taken(db), await steps_owed(db)
+    seen_ms = now_ms()
+    found = steps_found(taken, owed)
+    missed = [what for what, due_ms in owed.items() if due_ms < passed_ms and what not in found]
+    early = [what for what in found if owed[what] > seen_ms]
     doubled = len(found) - len(set(found))
     late = max((r["at_ms"] - r["due_ms"] - LADDER_S[r["step"]] * 1000 for r in taken), default=0)
     note(escalations=len(found), lost=len(missed), doubled=doubled + len(early), latest_escalation_ms=late)
     assert not missed and not doubled and not early, (missed, doubled, early)
     assert found, "no deadline ran out: nothing was shown"
+
+
+async def steps_owed(db: Database) -> dict[tuple[object, int], int]:
+    """(order, rung) → when it is due, ms."""
+    rows = await db.connection.fetch(
+        "SELECT id, (extract(epoch FROM accept_due) * 1000)::bigint AS ms FROM work_order WHERE severity = 'critical'"
+    )
+    return {(r["id"], rung): r["ms"] + s * 1000 for r in rows for rung, s in LADDER_S.items()}
+
+
+def steps_found(taken: list[asyncpg.Record], owed: dict[tuple[object, int], int]) -> list[tuple[object, int]]:
+    """Those taken for the deadline that the order has now."""
+    return [(r["order_id"], r["step"]) for r in taken if abs(r["due_ms"] - owed[r["order_id"], 1]) <= 1]
+
+
+async def all_climbed(db: Database, passed_ms: int) -> bool:
+    taken, owed = await steps_taken(db), await steps_owed(db)
+    return {what for what, due_ms in owed.items() if due_ms < passed_ms} <= set(steps_found(taken, owed))
 
 
 async def assert_alerts(it: Town) -> None:
@@ -239,13 +249,10 @@ async def test_clock_jumps_of_an_hour_and_back_move_no_deadline(database_url: st
             it.say(f"{it.home}-environment-1", **_CALM["environment"])
             if chance.random() < 0.5:
                 it.wall.set(0)
-            for service in (it.ingest, it.alerts):
-                assert await service.why() is None
+            await asyncio.gather(it.ingest.ready(), it.alerts.ready())
         for alarm in it.gas:
             await it.opened(alarm)
-        await asyncio.sleep(SURE_S)
-        end = now_ms()
-        await assert_escalated(it.db, end)
+        await assert_escalated(it.db)
         await assert_alerts(it)
         assert it.alerts.said("clock_jumped") and it.ingest.said("clock_jumped")
         note(kills=ROUNDS)
@@ -263,6 +270,8 @@ async def test_new_time_that_stands_is_taken_over_and_nothing_is_escalated_twice
         for times, off_s in enumerate((HOUR_S, 0), start=1):
             it.wall.set(off_s)
             await until(lambda times=times: _stepped(it, times))  # type: ignore[misc]
+            await until(lambda: _all_at_the_top(it))
+            # Long enough for several looks at the clocks, which find nothing more to do.
             await asyncio.sleep(1.0)
         taken = await steps_taken(it.db)
         per_order: dict[object, set[int]] = {}
@@ -283,6 +292,11 @@ async def restarted(it: Town) -> None:
         await service.kill()
         await service.start()
     await asyncio.gather(it.ingest.ready(), it.alerts.ready())
+
+
+async def _all_at_the_top(it: Town) -> bool:
+    taken = await steps_taken(it.db)
+    return len({(one["order_id"], one["step"]) for one in taken}) == (CALLS - 1) * len(LADDER_S)
 
 
 async def _stepped(it: Town, times: int) -> bool:

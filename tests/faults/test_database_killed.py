@@ -68,7 +68,7 @@ class Scene:
     async def assert_whole(self) -> None:
         """Everything is stored without any device having sent twice: the broker kept what had no commit."""
         async with database(self.url) as db:
-            await until(lambda: all_stored(db, self.said), 40)
+            await until(lambda: all_stored(db, self.said))
             await assert_each_once(db, self.said)
             await assert_one_order_each(db, self.buttons)
         assert await self.said.until_acknowledged() == 0

@@ -59,7 +59,7 @@ async def test_ingest_waits_out_locks_and_survives_deadlocks(
     async with ingest(database_url, mqtt.url):
         async with beside(lock()):
             await said.keep_saying(SECONDS)
-        await until(lambda: all_stored(db, said), 40)
+        await until(lambda: all_stored(db, said))
         again = await said.until_acknowledged()
         await assert_each_once(db, said)
     deadlocks = await db.connection.fetchval(
@@ -92,7 +92,7 @@ async def test_ingest_stores_everything_while_old_chunks_are_dropped(
     async with ingest(database_url, mqtt.url):
         async with beside(drop()):
             await said.keep_saying(SECONDS)
-        await until(lambda: all_stored(db, said), 40)
+        await until(lambda: all_stored(db, said))
         again = await said.until_acknowledged()
     await db.connection.execute("DELETE FROM reading WHERE ts < now() - interval '20 days'")
     await assert_each_once(db, said)

@@ -50,7 +50,7 @@ async def test_ingest_behind_a_database_slow_by_500_ms_loses_nothing_and_catches
             behind = len(said.sent) - (await db.ledger())["stored"]
             line.delay_s = 0.0
             healed = time.monotonic()
-            await until(lambda: all_stored(db, said), 90)
+            await until(lambda: all_stored(db, said))
             caught_up = time.monotonic() - healed
             watching.cancel()
             again = await said.until_acknowledged()
@@ -86,7 +86,7 @@ async def test_after_an_outage_every_waiting_event_is_committed_before_the_last_
             await revive(postgres)
             back = time.monotonic()
             async with database(url) as db:
-                await until(lambda: all_stored(db, said), 90)
+                await until(lambda: all_stored(db, said))
                 drained = time.monotonic() - back
                 watching.cancel()
                 last = await last_commits(db)

@@ -18,12 +18,13 @@ import httpx
 import pytest
 
 from deploy.embedded import broker as embedded_broker
+from deploy.embedded.broker import Mosquitto
 from services.adapters.migrate import migrate
 from services.cli.checks import judge_saved
 from tests.conftest import Servers, own_servers, with_database
 from tests.factory import put_community, small_community
 from tests.fault_disks import Disk, small_disk, start_with
-from tests.fault_kit import IngestProcess, Stubborn, Watched, all_stored, assert_each_once, revive
+from tests.fault_kit import IngestProcess, Stubborn, Watched, all_acknowledged, all_stored, assert_each_once, revive
 from tests.fault_rows import CAMPAIGN, note, row
 from tests.ingest_kit import Wire, database, until
 
@@ -89,7 +90,7 @@ async def test_database_on_a_full_disk_is_said_loudly_and_costs_nothing(small_da
                 why = await ingest.why()
                 return why if why is not None and "no space" in why.lower() else None
 
-            why = str(await until(refused, 30))
+            why = str(await until(refused))
             seen = time.monotonic() - full
             await asyncio.sleep(FULL_S)
             said.say(100)
@@ -99,7 +100,7 @@ async def test_database_on_a_full_disk_is_said_loudly_and_costs_nothing(small_da
             waiting = said.forget_acknowledged()
             disk.relieve()
             room = time.monotonic()
-            await until(lambda: all_stored(db, said), 60)
+            await until(lambda: all_stored(db, said))
             await ingest.ready()
             note(seen_s=seen, waited=waiting, caught_up_s=time.monotonic() - room, said=why)
             note(sent_again=await said.until_acknowledged())
@@ -135,11 +136,11 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             await until(lambda: all_stored(db, said))
             disk.fill()
             monkeypatch.setattr(broker, "folder", disk.path.parent)
-            why = str(broker.waiting_for())
-            assert "disk is full" in why
+            why = str(await until(lambda: says(broker, "disk is full")))
             # mosquitto says nothing: it replaces what it saved by an empty file.
+            saved = disk.path / "mosquitto.db"
             broker.signal(signal.SIGUSR1)
-            await until(lambda: is_empty(disk.path / "mosquitto.db"))
+            await until(lambda: is_empty(saved))
             # Others do: the watch beside it, the supervision, the doctor.
             await until(lambda: tells(watched, "disk is full"))
             assert watched.metric("trouble", kind="disk") == 1
@@ -147,16 +148,18 @@ async def test_broker_on_a_full_disk_is_said_loudly_and_costs_nothing_even_when_
             assert judge_saved(disk.path).level == "broken"
             # It goes on delivering from memory.
             await said.keep_saying(FULL_S)
-            await until(lambda: all_stored(db, said), 30)
-            assert await said.until_acknowledged() == 0
+            await until(lambda: all_stored(db, said))
+            await until(lambda: all_acknowledged(said))
+            # Frozen, so that its next save waits until everybody has seen the empty file.
+            await until(lambda: freezes_empty(broker, disk))
             disk.relieve()
-            assert broker.waiting_for() is None
-            saved = disk.path / "mosquitto.db"
             await until(lambda: tells(watched, "empty file"))
             await until(lambda: heard(said_aloud, "empty file"))
             assert "empty file" in judge_saved(disk.path).found
+            broker.thaw()
+            await until(lambda: says(broker, None))
             # Nobody has to ask for it: the next save of its own puts a whole file there.
-            await until(lambda: has_bytes(saved), SAVE_S + 10)
+            await until(lambda: has_bytes(saved))
             await until(lambda: tells(watched, None))
             assert watched.metric("trouble", kind="disk") == 0
             await until(lambda: heard(said_aloud, "well again"))
@@ -194,6 +197,27 @@ async def supervised(servers: Servers) -> AsyncIterator[None]:
         yield
     finally:
         looking.cancel()
+
+
+async def says(broker: Mosquitto, words: str | None) -> str | None:
+    """What the broker waits for, once it is about `words`; "nothing" for None."""
+    why = await asyncio.to_thread(broker.waiting_for)
+    if words is None:
+        return "nothing" if why is None else None
+    return why if words in (why or "") else None
+
+
+async def freezes_empty(broker: Mosquitto, disk: Disk) -> bool:
+    """The broker stands still and what it saved is an empty file.
+
+    An empty file in place of a whole one makes room for the next save to be whole: that room is taken as well.
+    """
+    disk.fill()
+    broker.freeze()
+    if size(disk.path / "mosquitto.db") == 0:
+        return True
+    broker.thaw()
+    return False
 
 
 async def tells(watched: Watched, words: str | None) -> bool:

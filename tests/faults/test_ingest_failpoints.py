@@ -49,7 +49,7 @@ async def test_ingest_that_dies_before_its_commit_loses_and_doubles_nothing(
     await dies_at(BEFORE_COMMIT, database_url, mqtt, home, said)
     async with IngestProcess(database_url, mqtt.url, f"t-{home}").running():
         # No device sends again: the broker still has it all.
-        await until(lambda: all_stored(db, said), 60)
+        await until(lambda: all_stored(db, said))
         again = await said.until_acknowledged()
         await assert_each_once(db, said)
         note(kills=KILLS, sent_again_by_devices=again)
@@ -61,7 +61,7 @@ async def test_ingest_that_dies_between_commit_and_ack_hears_it_again_and_stores
 ) -> None:
     await dies_at(AFTER_COMMIT, database_url, mqtt, home, said)
     async with IngestProcess(database_url, mqtt.url, f"t-{home}").running():
-        await until(lambda: all_stored(db, said), 60)
+        await until(lambda: all_stored(db, said))
         redelivered = (await db.ledger())["duplicate"]
         again = await said.until_acknowledged()
         await assert_each_once(db, said)
@@ -79,12 +79,12 @@ async def test_ingest_frozen_in_the_middle_of_a_batch_goes_on_where_it_was(
     async with process.running():
         await process.ready()
         streaming = asyncio.create_task(said.keep_saying(1))
-        await until(lambda: frozen(process.pid), 20)
+        await until(lambda: frozen(process.pid))
         await streaming
         await asyncio.sleep(FREEZE_S)
         assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
         process.thaw()
-        await until(lambda: all_stored(db, said), 60)
+        await until(lambda: all_stored(db, said))
         redelivered = (await db.ledger())["duplicate"]
         again = await said.until_acknowledged()
         await assert_each_once(db, said)

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from deploy.embedded.ports import answers
 from services.adapters.mqtt import NEVER_EXPIRES, Address
 from services.domain.ids import CommunityId, partition_of
 from services.ingest.main import Superseded
@@ -93,6 +94,11 @@ async def healthy(port: int) -> bool:
         return (await client.get(f"http://127.0.0.1:{port}/health/ready")).status_code == 200
 
 
+async def gone(port: int) -> bool:
+    """Its port is closed."""
+    return await asyncio.to_thread(lambda: not answers(port))
+
+
 async def none_stored_missing(db: Database, said: Stubborn) -> bool:
     return (await db.ledger())["stored"] == len(said.sent)
 
@@ -109,7 +115,7 @@ async def test_ingest_keeps_everything_while_the_database_drops_its_connections(
                 f"linhub-{worker}/%",
             )
             await asyncio.sleep(0.05)
-        await until(lambda: none_waiting(said), 40)
+        await until(lambda: none_waiting(said))
     await assert_each_once(db, said)
 
 
@@ -127,7 +133,7 @@ async def test_ingest_lets_events_pass_while_the_telemetry_is_stuck(
         for n in range(20):
             # The same device speaks on both lanes: its row of state must not hold the event up either.
             wire.send(f"sc/{home}/{sos}/up/event", {"id": f"e{n}", "ts": now_ms() + n, "event": "pressed"})
-        await until(lambda: acknowledged(wire, home, sos, 20), 5)
+        await until(lambda: acknowledged(wire, home, sos, 20))
         assert await db.count("device_event") == 20
         assert wire.acked(home, device) == set()
         await lock.rollback()
@@ -199,12 +205,12 @@ async def test_ingest_whose_name_another_process_took_ends_and_says_so(
     db: Database, database_url: str, mqtt: Mqtt, home: str
 ) -> None:
     with pytest.raises(Superseded, match="another process is called"):
-        async with ingest(database_url, mqtt.url, worker="t-same"):
+        async with ingest(database_url, mqtt.url, worker="t-same") as port:
             # As after a long freeze: dismissed by somebody, and its name given to a process that came after it.
             async with db.connection.transaction():
                 await db.connection.execute("UPDATE worker_lease SET owner = '' WHERE consumer = 'ingest'")
                 await db.connection.execute("UPDATE ingest_worker SET instance = 'somebody else'")
-            await asyncio.sleep(2)
+            await until(lambda: gone(port))
 
 
 async def test_ingest_waits_while_a_living_process_has_its_name(db: Database, database_url: str, mqtt: Mqtt) -> None:

@@ -82,14 +82,14 @@ async def test_engines_killed_at_random_moments_double_and_lose_no_step_of_a_pla
             for name in names[turn * ALERTS : (turn + 1) * ALERTS]:
                 await world.event(name, "overheat")
             await asyncio.sleep(chance.uniform(0.0, 2.6))
-            victim = await until(lambda: _owner(pool, engines), 15)
+            victim = await until(lambda: _owner(pool, engines))
             await victim.kill()
             await victim.start()
 
         async def all_ended() -> bool:
             return bool(await pool.fetchval(ENDED) == len(names))
 
-        await until(all_ended, 60)
+        await until(all_ended)
     counts = {
         "runs": await pool.fetchval("SELECT count(*) FROM plan_run"),
         "commands": await pool.fetchval("SELECT count(*) FROM command"),

@@ -230,12 +230,12 @@ def thrown_out(mqtt: Mqtt, data: bytes) -> bool:
     """Logs in as MQTT 3.1.1, sends `data` and waits for the end of the connection."""
     parts = urlsplit(mqtt.url)
     login = text((parts.username or "").encode()) + text(unquote(parts.password or "").encode())
-    with socket.create_connection((mqtt.host, mqtt.port), timeout=10) as link:
+    with socket.create_connection((mqtt.host, mqtt.port), timeout=60) as link:
         link.sendall(packet(0x10, text(b"MQTT") + bytes((4, 0b11000010)) + b"\x00\x3c" + text(b"raw-client") + login))
         assert link.recv(4)[:1] == b"\x20"
         try:
             link.sendall(data)
-            link.settimeout(5)
+            link.settimeout(60)
             return link.recv(1) == b""
         except (ConnectionError, BrokenPipeError):
             return True

@@ -54,7 +54,7 @@ async def api_process(database_url: str, folder: Path) -> AsyncIterator[tuple[as
 
 
 async def report(url: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http:
         return await http.post(
             "/communities/test/reports",
             data={"category": "clutter", "building_id": "test-b1", "text": "杂物"},
@@ -68,7 +68,7 @@ def objects(folder: Path) -> set[str]:
     return {path.name for path in store.rglob("*") if path.is_file() and ".incoming" not in path.parts}
 
 
-async def _waits_for(connection: Any, within_s: float = 20) -> None:
+async def _waits_for(connection: Any, within_s: float = 90) -> None:
     """Until somebody stands before the lock of the community's reports."""
     end = time.monotonic() + within_s
     while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):

@@ -83,7 +83,7 @@ async def test_rollups_stay_exact_while_ingest_is_killed_over_and_over(database_
                 )
                 return left == 0 and behind == 0
 
-            await until(worked_off, 60)
+            await until(worked_off)
             assert await differences(db) == []
         finally:
             await process.stop()

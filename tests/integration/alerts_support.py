@@ -28,7 +28,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def until(found: Callable[[], Awaitable[Any]], within_s: float = 20.0) -> Any:
+async def until(found: Callable[[], Awaitable[Any]], within_s: float = 90.0) -> Any:
     """The first truthy answer; asks again every 20 ms."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -158,7 +158,7 @@ class World:
         """As if these had been written and purged."""
         self._seq[lane] += entries
 
-    async def caught_up(self, within_s: float = 20.0) -> None:
+    async def caught_up(self, within_s: float = 90.0) -> None:
         async def there() -> bool:
             rows = await self.pool.fetch("SELECT lane, seq FROM checkpoint WHERE partition = $1", PARTITION)
             read = {row["lane"]: row["seq"] for row in rows}

@@ -55,6 +55,6 @@ async def stranger(url: str, address: str = "127.0.0.1") -> Any:
     """Somebody without a login, from an address of their own."""
     transport = httpx.AsyncHTTPTransport(local_address=address)
     async with httpx.AsyncClient(
-        base_url=f"{url}/api/v1", transport=transport, trust_env=False, timeout=30
+        base_url=f"{url}/api/v1", transport=transport, trust_env=False, timeout=90
     ) as http:  # fmt: skip
         yield http

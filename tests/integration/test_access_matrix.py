@@ -87,7 +87,7 @@ class Link:
     def write(self, names: list[str]) -> dict[str, bool]:
         """topic → whether the broker took it. Retained, which must change nothing of what is allowed."""
         sent = {name: self.client.publish(name, b"matrix", qos=1, retain=True).mid for name in names}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while any(mid not in self.verdicts for mid in sent.values()):
             assert time.monotonic() < deadline and not self.lost, f"{self.account}: {self.lost}"
             time.sleep(0.005)
@@ -123,7 +123,7 @@ def connect(servers: Servers, account: str) -> Link:
     link.client.username_pw_set(account, password)
     link.client.connect(servers.mqtt.host, servers.mqtt.port if service else servers.mqtt.device_port)
     link.client.loop_start()
-    assert link.done.get(timeout=10) == "Success"
+    assert link.done.get(timeout=90) == "Success"
     return link
 
 
@@ -157,7 +157,7 @@ def test_reads_are_as_granted_in_every_cell(servers: Servers) -> None:
     readers = [connect(servers, account) for account in ACCOUNTS]
     for link in readers:
         link.client.subscribe([(name, 1) for name in (*WILD, *names)])
-        assert link.done.get(timeout=10) == "subscribed"
+        assert link.done.get(timeout=90) == "subscribed"
     speaker = connect(servers, servers.mqtt.username)
     taken = speaker.write(names)
     assert all(taken.values())
@@ -165,9 +165,9 @@ def test_reads_are_as_granted_in_every_cell(servers: Servers) -> None:
     late = [connect(servers, account) for account in ACCOUNTS]
     for link in late:
         link.client.subscribe([(name, 1) for name in WILD])
-        assert link.done.get(timeout=10) == "subscribed"
+        assert link.done.get(timeout=90) == "subscribed"
     wanted = {account: {name for name in names if may(account, "read", name)} for account in ACCOUNTS}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while any(not wanted[link.account] <= link.heard for link in (*readers, *late)) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
@@ -204,9 +204,9 @@ def test_name_that_would_be_a_wildcard_in_the_access_list_gets_nowhere(servers: 
     link.connect(servers.mqtt.host, servers.mqtt.device_port)
     link.loop_start()
     try:
-        if verdicts.get(timeout=10) == "Success":
+        if verdicts.get(timeout=90) == "Success":
             link.publish("sc/c1/mx-1/up/event", b"{}", qos=1)
-            assert verdicts.get(timeout=10) in ("Not authorized", "lost")
+            assert verdicts.get(timeout=90) in ("Not authorized", "lost")
     finally:
         link.disconnect()
         link.loop_stop()

@@ -20,7 +20,9 @@ from services.adapters.postgres import open_pool
 from services.alerts import lease as leases
 from services.alerts import metrics, reading, store
 from services.alerts.escalation import escalate_due
+from services.alerts.loading import read_log
 from services.alerts.main import run
+from services.alerts.worker import AlertWorker
 from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
 from services.domain.orders import Actor, Move, MoveRequest, OrderState, fold
@@ -98,7 +100,7 @@ async def test_reading_past_the_limit_pages_with_its_values(world: World) -> Non
 async def test_short_duration_is_run_out_by_the_clock_when_no_reading_follows(world: World) -> None:
     async with engine(world):
         ts = await world.reading("gas_alarm-1", "gas_alarm", {"lel": 18.0}, now_ms() - 4800)
-        await until(lambda: world.orders("true"), 12)
+        await until(lambda: world.orders("true"))
     assert int((await world.alerts())[0]["onset_at"].timestamp() * 1000) == ts
 
 
@@ -292,7 +294,7 @@ async def test_engine_killed_with_9_resumes_from_its_checkpoint(world: World) ->
         for index in range(total):
             await world.event("highthrow_camera-1", "thrown", began_ms + index, clip=f"clip-{index}")
             if index in (8, 17):
-                await until(world.orders, 20)
+                await until(world.orders)
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 process = start()
@@ -376,14 +378,14 @@ async def test_service_says_what_it_waits_for_and_stops_when_told(world: World) 
     stop, ports = asyncio.Event(), asyncio.Queue[int]()
     config = settings("postgresql://nobody@127.0.0.1:1/nothing")
     running = asyncio.create_task(run(config, stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=90) as client:
         waiting = await client.get("/health/ready")
         assert (waiting.status_code, waiting.json()["why"]) == (503, "waiting for the database")
         stop.set()
         await running
     stop = asyncio.Event()
     running = asyncio.create_task(run(settings(world.url), stop, ports.put_nowait))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{await ports.get()}", timeout=90) as client:
 
         async def ready() -> bool:
             return (await client.get("/health/ready")).status_code == 200
@@ -438,7 +440,7 @@ async def test_devices_behind_an_offline_gateway_are_not_blamed(world: World) ->
         async def all_off() -> bool:
             return (await world.outbox()).count("device.offline") == 3
 
-        await until(all_off, 15)
+        await until(all_off)
     assert [alert["kind"] for alert in await world.alerts()] == ["gateway"]
     assert len(await world.orders()) == 1
 
@@ -580,14 +582,27 @@ async def test_idle_engine_asks_once_for_all_partitions(world: World, monkeypatc
     async def refused(*_: Any) -> Any:
         raise AssertionError("a partition looks for itself")
 
-    async with engine(world) as worker:
+    looks, whole = 0, AlertWorker._poll
+
+    async def counted(worker: AlertWorker) -> None:
+        nonlocal looks
+        await whole(worker)
+        looks += 1
+
+    async def more_looks(count: int) -> None:
+        wanted = looks + count
+        await until(lambda: asyncio.sleep(0, looks >= wanted))
+
+    monkeypatch.setattr(AlertWorker, "_poll", counted)
+    # A partition that nobody has looked for during two polls looks for itself: that is not to come of a slow machine.
+    async with engine(world, alerts_poll_s=2) as worker:
         await until(lambda: asyncio.sleep(0, all(one.idle for one in worker._workers.values()) and worker.owned))
         # All were woken by the first look of the worker; from then on it looks for all of them.
-        await asyncio.sleep(0.6)
+        await more_looks(2)
         monkeypatch.setattr(reading, "read_log", refused)
-        await asyncio.sleep(0.6)
+        await more_looks(2)
         assert all(one.idle and one._engine is not None for one in worker._workers.values())
-        monkeypatch.undo()
+        monkeypatch.setattr(reading, "read_log", read_log)
         # A notification that is lost costs a poll, no more.
         await world.event("sos_button-1", "pressed")
         await until(world.orders)

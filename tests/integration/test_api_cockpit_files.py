@@ -23,7 +23,7 @@ async def test_cockpit_files_are_cached_by_what_their_names_promise(database_url
     build(dist)
     async with (
         api_server(database_url, cockpit_dir=dist) as url,
-        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http,
     ):
         page = await http.get("/")
         assert (page.status_code, page.headers["cache-control"]) == (200, "no-cache")
@@ -56,7 +56,7 @@ async def test_cockpit_files_are_cached_by_what_their_names_promise(database_url
 async def test_cockpit_not_built_says_how_to_build_it(database_url: str, tmp_path: Path) -> None:
     async with (
         api_server(database_url, cockpit_dir=tmp_path / "none") as url,
-        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http,
     ):
         page = await http.get("/")
         assert page.status_code == 503

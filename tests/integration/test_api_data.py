@@ -289,7 +289,7 @@ async def test_replay_says_what_the_snapshot_said(database_url: str) -> None:
                     "FROM alert WHERE state = 'cleared'"
                 )
             open_alerts = min(turn + 1, 3) - (turn == 3)
-            pictures.append(await until(partial(_shows, http, turn, open_alerts), 60))
+            pictures.append(await until(partial(_shows, http, turn, open_alerts)))
         order = pictures[0]["orders"][0]["id"]
         await connection.execute("SELECT 1")
         for seen in pictures:

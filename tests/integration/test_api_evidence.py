@@ -215,7 +215,7 @@ async def raw(
             except ConnectionError:
                 break
             sent += len(chunk)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             return await answer, sent
     except ConnectionError:
         return b"", sent  # closed on us while we went on sending; what was answered is lost with it

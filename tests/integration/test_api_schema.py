@@ -62,7 +62,7 @@ def url(module_database_url: str) -> Iterator[str]:
 
 def _token(url: str, username: str) -> str:
     answer = httpx.post(
-        f"{url}/api/v1/auth/login", json={"username": username, "password": PASSWORD}, trust_env=False, timeout=30
+        f"{url}/api/v1/auth/login", json={"username": username, "password": PASSWORD}, trust_env=False, timeout=90
     )
     token: str = answer.json()["access_token"]
     return token
@@ -90,7 +90,7 @@ def test_schema_holds_for_every_operation(url: str, username: str) -> None:
             calls[name] += 1
             try:
                 case.call_and_validate(
-                    base_url=url, headers={"Authorization": f"Bearer {token}"}, checks=checks, timeout=30
+                    base_url=url, headers={"Authorization": f"Bearer {token}"}, checks=checks, timeout=90
                 )
             except FailureGroup as group:
                 for failure in group.exceptions:

@@ -13,7 +13,7 @@ from device_sim.theatre.api import AccountInfo, Api, ApiRefused
 from tests.api_server import api_server
 from tests.factory import PASSWORD, put_community, small_community
 
-ACCESS_S = 1.5
+ACCESS_S = 4.0
 
 
 async def _sessions(database_url: str) -> list[asyncpg.Record]:

@@ -184,7 +184,7 @@ def free_port() -> int:
 async def answers(address: str) -> None:
     import httpx
 
-    async with asyncio.timeout(90), httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with asyncio.timeout(90), httpx.AsyncClient(trust_env=False, timeout=90) as http:
         while True:
             try:
                 if (await http.get(f"{address}/health/ready")).status_code == 200:
@@ -197,7 +197,7 @@ async def answers(address: str) -> None:
 async def _waits(database_url: str) -> None:
     """Until somebody waits for an advisory lock of this database."""
     connection = await connect(database_url)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await connection.fetchval(  # noqa: ASYNC110
             "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"

@@ -243,7 +243,7 @@ async def test_group_of_a_building_is_one_order_until_somebody_has_arrived(world
     for number in (1, 2, 3):
         await world.seen(f"gas_alarm-{number}", now_ms() - 86_400_000)
     async with engine(world):
-        await until(lambda: alerts_of(world, 3), 12)
+        await until(lambda: alerts_of(world, 3))
         grouped = await world.alerts("family = 'gas_alarm.offline'")
         assert len({row["order_id"] for row in grouped}) == 1
         assert len({row["group_key"] for row in grouped}) == 1
@@ -259,7 +259,7 @@ async def test_group_of_a_building_is_one_order_until_somebody_has_arrived(world
             for move in moves:
                 await apply_move(connection, order["id"], move, DESK, datetime.now(UTC))
         await falls_silent(world, 4)
-        await until(lambda: alerts_of(world, 4), 12)
+        await until(lambda: alerts_of(world, 4))
         assert len(await world.orders()) == 2
 
 
@@ -395,11 +395,11 @@ async def test_engine_that_dies_before_any_statement_holds_and_releases_once(
         await overflow(world)
         await world.event("highthrow_camera-1", "thrown")
         await world.event("sos_button-1", "pressed")
-        await until(lambda: world.alerts("life_safety AND order_id IS NOT NULL"), 90)
-        await until(lambda: world.alerts("kind = 'highthrow_camera'"), 90)
+        await until(lambda: world.alerts("life_safety AND order_id IS NOT NULL"))
+        await until(lambda: world.alerts("kind = 'highthrow_camera'"))
         await desk.post(f"/silences/{made['id']}/end")
-        await until(lambda: world.alerts("kind = 'bin' AND order_id IS NOT NULL"), 90)
-        await until(lambda: world.alerts("kind = 'highthrow_camera' AND order_id IS NOT NULL"), 90)
+        await until(lambda: world.alerts("kind = 'bin' AND order_id IS NOT NULL"))
+        await until(lambda: world.alerts("kind = 'highthrow_camera' AND order_id IS NOT NULL"))
     assert deaths >= 20
     assert len(await world.orders()) == len(await world.alerts()) == 3
     assert sorted(await occurrences(world)) == ["raised"] * 3 + ["released"] * 2

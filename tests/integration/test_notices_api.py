@@ -66,7 +66,7 @@ async def test_link_acknowledges_by_its_button_only_and_ends_the_waiting_in_turn
     database_url: str, pool: asyncpg.Pool[Any], out: Sink
 ) -> None:
     order, path = await told(pool, database_url, out, Severity.MAJOR)
-    async with api_server(database_url) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with api_server(database_url) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http:
         for _ in range(3):
             looked = await http.get(path)
             assert looked.status_code == 200 and "燃气泄漏" in looked.text and "<button>" in looked.text
@@ -89,7 +89,7 @@ async def test_links_are_kept_as_hashes_expire_and_cannot_be_guessed_for_long(
     _, path = await told(pool, database_url, out, Severity.CRITICAL)
     rows = await pool.fetch("SELECT token_hash FROM notice_link")
     assert rows and all(len(row["token_hash"]) == 32 for row in rows)
-    async with api_server(database_url) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with api_server(database_url) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=90) as http:
         assert (await http.get(path)).status_code == 200
         await pool.execute("UPDATE notice_link SET expires_at = now() - interval '1 s'")
         assert (await http.get(path)).status_code == 404
@@ -240,7 +240,7 @@ async def test_desk_adds_a_channel_for_a_colleague_who_verifies_it(
         async def code_came() -> bool:
             return bool(out.to("patrol-secret"))
 
-        await until(code_came, 30)
+        await until(code_came)
         code = re.search(r"\d{6}", out.to("patrol-secret")[0]["title"])
         assert code is not None
         mine = f"/me/channels/{made.json()['id']}/verify"

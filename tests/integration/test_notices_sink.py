@@ -31,7 +31,7 @@ async def test_sink_takes_the_notices_of_every_account_and_lets_their_channels_g
             return one.count > 0
 
         await until(heard)
-        async with httpx.AsyncClient(trust_env=False, timeout=30, base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=90, base_url=f"http://127.0.0.1:{port}") as http:
             assert (await http.post("/x", content=b"no json")).status_code == 400
             shown = (await http.get("/")).text
         await take_channels(database_url, given)

@@ -66,7 +66,7 @@ async def test_reporters_are_told_each_step_also_after_their_orders_were_merged(
             async def there() -> bool:
                 return any(words in one["message"] for one in out.to(name))
 
-            await until(there, 30)
+            await until(there)
 
         first = await send(resident, "rubbish", x=10.0, y=10.0)
         far = await send(nobody, "rubbish", x=90.0, y=90.0, contact_phone=PHONE)
@@ -94,7 +94,7 @@ async def test_reporters_are_told_each_step_also_after_their_orders_were_merged(
             )
             return [(row["recipient"].partition(":")[0], row["n"]) for row in rows] == [("account", 2), ("report", 2)]
 
-        await until(told, 30)
+        await until(told)
         await work_through(worker, pool, into["id"], "resolve")
         rated = await post(resident, f"/reports/{first['id']}/rating", rating=1, comment="还是很脏")
         assert rated.status_code == 200, rated.text
@@ -103,7 +103,7 @@ async def test_reporters_are_told_each_step_also_after_their_orders_were_merged(
             found = await pool.fetchrow("SELECT * FROM notice WHERE template = 'unsatisfied'")
             return found is not None and found["severity"] == "minor" and "还是很脏" not in str(found["params"])
 
-        await until(desk_told, 30)
+        await until(desk_told)
         shown = (await desk.get(f"/orders/{into['id']}/notices")).json()
         assert any(one["recipient"] == "上报人 reporter" for one in shown)
         assert PHONE not in str(shown), "a telephone number is the gateway's business alone"
@@ -119,7 +119,7 @@ async def test_reporter_without_an_account_is_not_written_to_where_no_gateway_is
             await reading.read()
             return bool(await pool.fetchval("SELECT r.seq = (SELECT max(seq) FROM outbox) FROM outbox_reader r"))
 
-        await until(read, 30)
+        await until(read)
     assert await pool.fetchval("SELECT count(*) FROM notice WHERE template = 'report'") == 0
 
 

@@ -336,7 +336,7 @@ async def test_orders_held_by_a_mover_may_be_referred_to(home: asyncpg.Connectio
     order, second = await new_order(home, datetime.now(UTC)), await connect(database_url)
     async with home.transaction():
         await fetch_order(home, order.id, lock=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(90):
             await second.fetchval("SELECT id FROM work_order WHERE id = $1 FOR KEY SHARE", order.id)
             with pytest.raises(asyncpg.LockNotAvailableError):
                 await second.fetchval("SELECT id FROM work_order WHERE id = $1 FOR NO KEY UPDATE NOWAIT", order.id)
@@ -350,7 +350,7 @@ async def test_orders_that_merge_crosswise_do_not_wait_for_each_other(
     second = await connect(database_url)
     for _ in range(5):
         one, two = await new_order(home, now), await new_order(home, now)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(90):
             came = await asyncio.gather(
                 moved(home, one.id, Move.MERGE, DESK, merge_into=two.id),
                 moved(second, two.id, Move.MERGE, ADMIN, merge_into=one.id),

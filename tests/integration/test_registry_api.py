@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from typing import Any
 from uuid import uuid4
 
@@ -369,16 +368,15 @@ async def test_registry_import_of_a_thousand_devices_lets_others_through(admin: 
     report = await check_sheet(admin, "devices", "id,kind,name,place,x,y\n" + "\n".join(rows))
     assert report["added"] == MANY
 
-    async def answers() -> float:
-        worst = 0.0
+    async def answers() -> int:
+        answered = 0
         while not done.done():
-            at = time.perf_counter()
             assert (await admin.get("/auth/me")).status_code == 200
-            worst = max(worst, time.perf_counter() - at)
-        return worst
+            answered += not done.done()
+        return answered
 
     done = asyncio.ensure_future(admin.post(f"{C}/registry/imports/{report['id']}/apply", timeout=120))
-    worst = await answers()
+    answered = await answers()
     assert (await done).status_code == 200
-    assert worst < 15, worst
+    assert answered > 1, "others were let through only after it"
     assert (await admin.get(f"{C}/registry")).json()["counts"]["devices"] > MANY

@@ -267,7 +267,7 @@ async def test_an_edit_counts_on_the_running_engine_without_a_restart(world: Wor
             rule = running.roster.devices[DeviceNo(world.number(METER))].rules.by_id[BURST.id].rule
             return (rule.version, getattr(rule.parameters, "limit", None)) == (version, limit)
 
-        await until(there, 5)
+        await until(there)
 
     async with desk_and_admin(world) as (desk, _), engine(world) as worker:
         await flows(2.0)
@@ -277,7 +277,7 @@ async def test_an_edit_counts_on_the_running_engine_without_a_restart(world: Wor
         assert done.json()["in_force"]["engine"] is True
         await in_force(2, 1.5)
         await flows(2.1)
-        (alert,) = await until(world.alerts, 5)
+        (alert,) = await until(world.alerts)
         assert (alert["rule_id"], alert["rule_version"], alert["state"]) == (BURST.id, 2, "firing")
         override = f"/devices/{COMMUNITY}-{METER}/rules/{BURST.id}/override"
         fitted = await desk.put(override, json={"parameters": {"limit": 3}}, headers={"If-Match": '"0"'})
@@ -318,7 +318,7 @@ async def test_a_stored_text_that_became_unreadable_stops_nobody(world: World, m
     assert await proofs.history_estimate(database, COMMUNITY, "water_meter", BURST) == 0.0
     async with desk_and_admin(world) as (desk, _), engine(world):
         at = await world.event("smoke_detector-1", "alarm")
-        assert (await until(world.alerts, 5))[0]["last_at"].timestamp() * 1000 == pytest.approx(at, abs=1)
+        assert (await until(world.alerts))[0]["last_at"].timestamp() * 1000 == pytest.approx(at, abs=1)
         shown = (await desk.get(f"{RULES}/{BURST.id}")).json()
         assert (shown["version"], shown["newest"]) == (2, 3)
         assert "taken_away" in shown["problem"]

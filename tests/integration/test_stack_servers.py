@@ -81,7 +81,7 @@ async def ask(url: str, sql: str) -> Any:
         await connection.close()
 
 
-def wait_until(what: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(what: Callable[[], bool], timeout_s: float = 90.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -238,3 +238,9 @@ def test_shut_down_ends_its_own_home_and_nothing_else(
     assert not shut_down(tmp_path / "never")
     assert json.loads(state.state_path(tmp_path / "left").read_text())["phase"] == "stopped"
     assert (tmp_path / "left" / "postgres").is_dir()
+
+
+def test_ports_are_given_back_when_a_process_ends_that_kept_them_to_the_last() -> None:
+    code = "from deploy.embedded.ports import Reservations; kept = Reservations(); kept.choose()"
+    ended = subprocess.run([sys.executable, "-W", "always", "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -56,7 +56,7 @@ async def test_telemetry_that_failed_is_tried_again_after_the_events_in_hand_and
             events.busy = False
     events.subscriber.waiting = 0
     done.append("events")
-    await asyncio.wait_for(storing, 5)
+    await asyncio.wait_for(storing, 60)
     assert done == ["events", "telemetry"]
 
 
@@ -67,4 +67,4 @@ async def test_telemetry_without_trouble_waits_for_nobody() -> None:
     async def bulk(_: Any) -> str:
         return "stored"
 
-    assert await asyncio.wait_for(held.patiently(bulk, lambda: None), 5) == "stored"
+    assert await asyncio.wait_for(held.patiently(bulk, lambda: None), 60) == "stored"

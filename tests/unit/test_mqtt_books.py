@@ -64,7 +64,7 @@ async def test_inbox_receive_survives_that_what_it_waited_with_is_dropped() -> N
     await asyncio.sleep(0)
     box.begin(2, session_present=True)
     box.put([inbound(n, generation=2) for n in range(1, 6)])
-    assert [m.generation for m in await asyncio.wait_for(lingering, 5)] == [2] * 5
+    assert [m.generation for m in await asyncio.wait_for(lingering, 60)] == [2] * 5
 
 
 async def test_inbox_receive_that_is_cancelled_takes_nothing() -> None:

@@ -28,7 +28,10 @@ class Channel:
         self.community_id = community_id
         self.clients: set[Client] = set()
         self.kpis: bytes | None = None
-        self.kpis_dirty = True
+        self.kpis_due = 0
+        """The newest event that changed figures."""
+        self.kpis_head = -1
+        """The newest event that the figures told last are sure to know of."""
         self.kpis_at = 0.0
         self.kpis_of: datetime | None = None
         self.opening = asyncio.Lock()

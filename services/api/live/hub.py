@@ -240,7 +240,7 @@ class Hub:
         events = batch.Batch(channel.community_id, rows, things)
         if not events.count:
             return
-        channel.kpis_dirty = True
+        channel.kpis_due = rows[-1].seq
         for client in channel.clients:
             client.put(events.written_for(client.reader))
         meters.SENT.labels("outbox").inc(events.count * len(channel.clients))
@@ -253,11 +253,11 @@ class Hub:
             async with self._database.read(as_=SERVICE) as connection:
                 await channel.poll(connection)
             now = time.monotonic()
-            if channel.kpis_dirty or now - channel.kpis_at >= _KPIS_EVERY_S:
-                kpis = await self._board.get(channel.community_id, self._cursor or 0)
+            if channel.kpis_due > channel.kpis_head or now - channel.kpis_at >= _KPIS_EVERY_S:
+                kpis, head = await self._board.latest(channel.community_id, self._cursor or 0)
                 if kpis.at == channel.kpis_of:
-                    continue  # still being counted: what is dirty stays so
-                channel.kpis_dirty, channel.kpis_at, channel.kpis_of = False, now, kpis.at
+                    continue  # still being counted: what is due stays so
+                channel.kpis_head, channel.kpis_at, channel.kpis_of = head, now, kpis.at
                 channel.kpis = frames.frame("kpis", kpis)
                 for client in channel.clients:
                     client.put(channel.kpis)

@@ -43,14 +43,19 @@ class KpiBoard:
 
     async def get(self, community_id: str, head: int) -> KpisOut:
         """`head`: the newest event that the asker knows of; figures from before it are counted anew, when due."""
+        return (await self.latest(community_id, head))[0]
+
+    async def latest(self, community_id: str, head: int) -> tuple[KpisOut, int]:
+        """As `get`, and the newest event these figures are sure to know of: one before `head` while they are late."""
         known = self._counted.get(community_id)
         if known is None:
             await asyncio.shield(self._count(community_id, head))
-            return self._counted[community_id].kpis
-        age = self._clock() - known.at
-        if (known.head < head or age >= FRESH_S) and age >= _SHARE * known.took_s:
-            await asyncio.wait({self._count(community_id, head)}, timeout=PATIENCE_S)
-        return self._counted[community_id].kpis
+        else:
+            age = self._clock() - known.at
+            if (known.head < head or age >= FRESH_S) and age >= _SHARE * known.took_s:
+                await asyncio.wait({self._count(community_id, head)}, timeout=PATIENCE_S)
+        found = self._counted[community_id]
+        return found.kpis, found.head
 
     def _count(self, community_id: str, head: int) -> asyncio.Task[None]:
         running = self._running.get(community_id)
