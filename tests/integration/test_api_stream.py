@@ -14,9 +14,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.api import figures
+from services.api.kpis import figures
 from services.api.live import hub
-from services.api.pictures import board
+from services.api.live.pictures import board
 from services.api.store import system
 from tests.api_data import raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream
