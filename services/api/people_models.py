@@ -56,6 +56,8 @@ class PersonOut(Model):
                     "moved_out_at": None,
                     "account": False,
                     "guardian": False,
+                    "account_id": None,
+                    "guardian_id": None,
                 }
             ]
         }
@@ -79,6 +81,9 @@ class PersonOut(Model):
     moved_out_at: datetime | None
     account: bool
     guardian: bool
+    account_id: str | None
+    """Whose account the person is, and `guardian_id` their guardian's: where tags are whole, for a change says all."""
+    guardian_id: str | None
 
 
 class PersonPage(Page):

@@ -141,7 +141,7 @@ LIMIT $5
 -- name: health_reads
 SELECT a.id, a.at, coalesce(u.display_name, a.actor_id) AS by, a.actor_role AS role, a.detail
 FROM audit AS a LEFT JOIN app_user AS u ON u.id = a.actor_id
-WHERE a.community_id = $1 AND a.action IN ('health.read', 'health.emergency')
+WHERE a.community_id = $1 AND a.action IN ('health.read', 'health.emergency', 'person.reveal')
   AND (a.detail ->> 'person' = $2 OR a.subject = ANY ($3::text[]))
   AND ($4::bigint IS NULL OR a.id < $4)
 ORDER BY a.id DESC
