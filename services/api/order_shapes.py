@@ -16,7 +16,7 @@ from services.api.order_models import (
     LinksOut,
     OrderDetailOut,
     PauseOut,
-    PersonOut,
+    WorkerOut,
 )
 from services.api.shapes import Row, label, name_shown, order_fields, order_masked
 from services.domain.access import ReaderClass
@@ -129,10 +129,10 @@ def _pauses(history: Sequence[Row]) -> list[PauseOut]:
     return found
 
 
-def _person(id: str, people: Mapping[str, Row], reader: ReaderClass) -> PersonOut:
+def _person(id: str, people: Mapping[str, Row], reader: ReaderClass) -> WorkerOut:
     known = people.get(id)
     shown = name_shown(known["display_name"], reader) if known else id
-    return PersonOut(id=id, name=shown or id, team=known["team"] if known else None)
+    return WorkerOut(id=id, name=shown or id, team=known["team"] if known else None)
 
 
 def _links(around: Around) -> LinksOut:

@@ -197,6 +197,10 @@ async def test_people_opened_whole_are_told_who_opened_them_and_why(database_url
             assert (await http.get("/people/test-p1")).json()["revealed"] is False
             assert (await http.post("/people/test-p1/reveal", json={"purpose": "export"})).status_code == 422
             await http.post("/people/test-p1/reveal", json={"purpose": "visit"})
+        connection = await connect(database_url)
+        await connection.execute("UPDATE person SET account_id = 'user-resident1' WHERE id = 'test-p1'")
+        await connection.close()
+        async with client(url, "resident1") as http:
             reads = (await http.get("/people/test-p1/health-reads")).json()["items"]
         assert [(one["role"], one["purpose"], one["what"]) for one in reads] == [
             ("desk", "visit", "person"),

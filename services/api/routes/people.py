@@ -169,7 +169,7 @@ async def reveal(
 async def _seen(connection: Connection, who: Principal, row: Row, purpose: Purpose) -> None:
     """Tags of illness and hardship were shown: the person finds it among the reads of their health data."""
     detail = {"purpose": purpose.value, "person": row["id"], "what": "person"}
-    await system.audit(connection, who, row["community_id"], "person.reveal", f"person:{row['id']}", detail)
+    await system.audit(connection, who, row["community_id"], "health.reveal", f"person:{row['id']}", detail)
 
 
 @router.post(
