@@ -1,7 +1,8 @@
-"""The room of people in a real browser: masks and purposes, changes, consents, sheets, erasing by two, and who may not."""
+"""The room of people in a real browser: masks, purposes, changes, consents, sheets, erasing by two, who may not."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ async def test_people_room_gives_and_withdraws_consents_in_words(world: World, b
     assert await rows(world, "SELECT FROM consent WHERE person_id = $1 AND withdrawn_at IS NOT NULL", elder) == []
     await page.click("[data-testid=withdraw]")
     await page.wait_for_selector("[data-consent=vitals][data-state=withdrawn]")
-    assert "desk" in await vitals.inner_text()
+    assert "desk 于" in await vitals.inner_text()
     (row,) = await rows(world, "SELECT * FROM consent WHERE person_id = $1 AND withdrawn_at IS NOT NULL", elder)
     assert (row["what"], row["withdrawn_by"]) == ("vitals", "user-desk")
 
@@ -235,11 +236,14 @@ async def test_people_room_erases_by_two_with_the_name_typed_in(world: World, br
     assert await approve.get_by_role("button").is_disabled(), "approved by somebody who has not seen whom"
     await reveal(page, "duty")
     await approve.get_by_role("button").click()
-    await page.get_by_text("已抹除", exact=True).wait_for()
+    await page.wait_for_selector("[data-testid=erased]")
+    assert "王" not in await page.inner_text(".drawer"), "what was erased is still on the screen"
     assert await page.locator("[data-side=goes] [data-count=consents] dd").inner_text() == "3"
     await accessible(page, "erased")
     assert (await rows(world, "SELECT name FROM person WHERE id = $1", elder))[0]["name"] != "王秀英"
     await page.click("[data-testid=erase-finish]")
+    await page.wait_for_selector(f"[data-person='{elder}']", state="detached")
+    await page.goto(f"{world.url}/people/{elder}")
     await page.get_by_text("没有此人").wait_for()
     second.assert_clean()
 
@@ -284,5 +288,6 @@ async def test_people_room_reads_a_sheet_before_it_writes_one(world: World, brow
     assert [row["tags"] for row in await rows(world, known, world.community.id)] == [["party_member"]]
     async with page.expect_download() as taken:
         await page.click("[data-testid=people-export]")
-    assert "赵六" in Path(await (await taken.value).path()).read_text("utf-8-sig")
+    content = await asyncio.to_thread(Path(await (await taken.value).path()).read_text, "utf-8-sig")
+    assert "赵六" in content
     watched.assert_clean()
