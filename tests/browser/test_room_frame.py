@@ -13,7 +13,8 @@ from tests.factory import put_community, small_community
 
 
 async def _community(page: Page) -> str | None:
-    return await page.evaluate("new URLSearchParams(location.search).get('community')")
+    named: str | None = await page.evaluate("new URLSearchParams(location.search).get('community')")
+    return named
 
 
 async def test_room_frame_keeps_the_community_in_the_address(world: World, browser: Browser) -> None:
@@ -104,11 +105,9 @@ async def test_room_frame_shows_the_alarm_that_nobody_has(world: World, browser:
     await page.go_back()
     await alarm.wait_for()
     async with world.http("patrol1") as http:
-        order = (await world.get(http, f"/orders?community_id={world.community.id}"))["items"][0]
-        move = f"/orders/{order['id']}/moves"
-        answer = await http.post(
-            move, json={"move": "accept"}, headers={"If-Match": f'"{order["version"]}"', "Idempotency-Key": "k" * 20}
-        )
+        order = (await world.get(http, f"/communities/{world.community.id}/orders"))["items"][0]
+        body = {"move": "accept", "version": order["version"]}
+        answer = await http.post(f"/orders/{order['id']}/moves", json=body, headers={"Idempotency-Key": "taken-on"})
         assert answer.status_code == 200, answer.text
     await alarm.wait_for(state="detached")
 
