@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from playwright.async_api import Browser, FilePayload, Page
@@ -89,5 +90,67 @@ async def test_plan_room_moves_undoes_and_saves(browser: Browser, world: World, 
     await save.click()
     await told.get_by_text("他人已先修改").wait_for()
     watched.complaints = [one for one in watched.complaints if "412" not in one]
+    watched.assert_clean()
+    await context.close()
+
+
+async def test_registry_room_makes_renames_and_removes_places(browser: Browser, world: World) -> None:
+    """From the building down to a home and back up; what still stands on a place keeps it from being removed."""
+    context = await new_context(browser)
+    watched = await open_page(context, world, "admin", "?theme=dark&lang=zh")
+    page, id = watched.page, world.community.id
+    await page.goto(f"{world.url}/registry?community={id}")
+    await page.click("[data-new=building]")
+    form = page.locator("[data-testid=place-form]")
+    name = form.locator("[name=place-name]")
+    assert await form.locator("[name=place-id]").input_value() == f"{id}-b2"
+    await name.fill("2号楼")
+    await form.locator("[name=grid]").select_option(label="第二网格")
+    await form.locator("[name=place-floors]").fill("6")
+    await page.keyboard.press("Enter")
+    for sort, said in (("unit", "1单元"), ("household", "101")):
+        await page.click("[data-testid=place-add]")
+        await page.get_by_role("dialog").get_by_text("新建").first.wait_for()
+        await name.fill(said)
+        if sort == "household":
+            await form.locator("[name=place-floor]").fill("1")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("[data-testid=place-remove]")
+    async with world.http("admin") as http:
+        home = await world.get(http, f"/communities/{id}/places/household/{id}-b2-u1-h1")
+        assert (home["name"], home["floor"], home["unit_id"]) == ("101", 1, f"{id}-b2-u1")
+
+        await name.fill("102")
+        changed = await http.patch(
+            f"/communities/{id}/places/household/{home['id']}",
+            json={"name": "103"},
+            headers={"If-Match": f'"{home["version"]}"'},
+        )
+        assert changed.status_code == 200
+        await page.keyboard.press("Enter")
+        await page.locator("[data-testid=place-trouble]").get_by_text("他人已先修改").wait_for()
+        assert await name.input_value() == "103", "the newest is shown"
+        await name.fill("102")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", name="102").wait_for()
+        await page.click("[data-testid=place-back]")
+        await page.click("[data-testid=place-back]")
+        await page.wait_for_selector(f"[data-place='{id}-b2-u1']")
+        if folder := os.environ.get("LINHUB_SCREENSHOTS"):
+            await page.screenshot(path=f"{folder}/place.png")
+        await page.evaluate(AXE.read_text())
+        assert await page.evaluate(_VIOLATIONS) == []
+        await page.click("[data-testid=place-remove]")
+        await page.click("[data-testid=place-remove-yes]")
+        await page.locator("[data-testid=place-trouble]").get_by_text("不能删除").wait_for()
+        for place in (f"{id}-b2-u1", f"{id}-b2-u1-h1"):
+            await page.click(f"[data-place='{place}']")
+        for _ in "household", "unit", "building":
+            heading = await page.get_by_role("dialog").get_by_role("heading", level=2).first.inner_text()
+            await page.click("[data-testid=place-remove]")
+            await page.click("[data-testid=place-remove-yes]")
+            await page.get_by_text(f"已删除 {heading}").wait_for()
+        assert (await http.get(f"/communities/{id}/places/building/{id}-b2")).status_code == 404
+    watched.complaints = [one for one in watched.complaints if "412" not in one and "409" not in one]
     watched.assert_clean()
     await context.close()

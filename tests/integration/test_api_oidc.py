@@ -226,6 +226,15 @@ async def test_oidc_name_opens_no_account_that_an_administrator_has_not_linked(d
         async with browser(url) as http:
             assert outcome(await http.get(await there(http))) == "ok"
             assert (await http.get("/auth/me")).json()["username"] == "desk"
+            async with client(url, "admin") as admin:
+                assert (await admin.get("/auth/options")).json()["oidc"]["issuer"] == one.url
+                assert (await admin.delete("/users/user-admin/external-identity")).status_code == 403
+                for _ in "twice":
+                    assert (await admin.delete(link)).status_code == 204
+            assert (await http.get("/auth/me")).status_code == 401, "what began there has ended"
+        assert await login(url) == "unknown", "nothing is bound any more"
+        unlinked = "SELECT count(*) FROM audit WHERE action = 'account.unlink' AND subject = 'user:user-desk'"
+        assert await connection.fetchval(unlinked) == 1, "said again, it changes nothing"
     await connection.close()
 
 

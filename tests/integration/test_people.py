@@ -185,3 +185,42 @@ async def test_people_sheet_is_checked_whole_before_anything_is_written(database
         assert "'=1+1" in out and "\n=1+1" not in out
         nonsense = await http.post("/communities/test/people/import", content=b"PK\x03\x04")
         assert nonsense.status_code == 422 and "Excel" in nonsense.json()["detail"]
+
+
+async def test_people_opened_whole_are_told_who_opened_them_and_why(database_url: str) -> None:
+    """The desk by its purpose, a grid member on duty; who only saw the mask is in no list."""
+    await prepared(database_url)
+    async with api_server(database_url) as url:
+        async with client(url, "grid1") as http:
+            assert (await http.get("/people/test-p1")).json()["revealed"] is True
+        async with client(url, "desk") as http:
+            assert (await http.get("/people/test-p1")).json()["revealed"] is False
+            assert (await http.post("/people/test-p1/reveal", json={"purpose": "export"})).status_code == 422
+            await http.post("/people/test-p1/reveal", json={"purpose": "visit"})
+        connection = await connect(database_url)
+        await connection.execute("UPDATE person SET account_id = 'user-resident1' WHERE id = 'test-p1'")
+        await connection.close()
+        async with client(url, "resident1") as http:
+            reads = (await http.get("/people/test-p1/health-reads")).json()["items"]
+        assert [(one["role"], one["purpose"], one["what"]) for one in reads] == [
+            ("desk", "visit", "person"),
+            ("grid", "duty", "person"),
+        ]
+
+
+async def test_people_keep_account_and_guardian_when_what_was_revealed_is_put_back(database_url: str) -> None:
+    """A change says everything, so what is revealed has everything that can be said; the mask has neither."""
+    await prepared(database_url)
+    connection = await connect(database_url)
+    await connection.execute("UPDATE person SET guardian_id = 'user-resident1' WHERE id = 'test-p2'")
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        masked = (await http.get("/people/test-p2")).json()
+        assert (masked["account"], masked["account_id"], masked["guardian_id"]) == (True, None, None)
+        shown = await http.post("/people/test-p2/reveal", json={"purpose": "duty"})
+        names = ("name", "phone", "birth_year", "household_id", "account_id", "guardian_id")
+        body = {name: shown.json()[name] for name in names} | {"tags": ["pet_owner"]}
+        put = await http.put("/people/test-p2", json=body, headers={"If-Match": shown.headers["ETag"]})
+        assert put.status_code == 200, put.text
+    row = await connection.fetchrow("SELECT account_id, guardian_id, tags FROM person WHERE id = 'test-p2'")
+    assert (row["account_id"], row["guardian_id"], row["tags"]) == ("user-resident1", "user-resident1", ["pet_owner"])
+    await connection.close()

@@ -228,18 +228,32 @@ ON CONFLICT (person_id) WHERE done_at IS NULL DO NOTHING
 RETURNING id
 
 -- name: request
-SELECT * FROM erasure WHERE id = $1
+SELECT e.*, coalesce(r.display_name, e.requested_by) AS requested_name,
+       coalesce(a.display_name, e.approved_by) AS approved_name
+FROM erasure AS e
+LEFT JOIN app_user AS r ON r.id = e.requested_by
+LEFT JOIN app_user AS a ON a.id = e.approved_by
+WHERE e.id = $1
 
 -- name: lock_request
 SELECT * FROM erasure WHERE id = $1 FOR UPDATE
 
 -- name: open_request
-SELECT * FROM erasure WHERE person_id = $1 AND done_at IS NULL
+SELECT e.*, coalesce(r.display_name, e.requested_by) AS requested_name,
+       coalesce(a.display_name, e.approved_by) AS approved_name
+FROM erasure AS e
+LEFT JOIN app_user AS r ON r.id = e.requested_by
+LEFT JOIN app_user AS a ON a.id = e.approved_by
+WHERE e.person_id = $1 AND e.done_at IS NULL
 
 -- name: requests
-SELECT * FROM erasure
-WHERE community_id = $1 AND ($2::timestamptz IS NULL OR (requested_at, id) < ($2, $3::uuid))
-ORDER BY requested_at DESC, id DESC LIMIT $4
+SELECT e.*, coalesce(r.display_name, e.requested_by) AS requested_name,
+       coalesce(a.display_name, e.approved_by) AS approved_name
+FROM erasure AS e
+LEFT JOIN app_user AS r ON r.id = e.requested_by
+LEFT JOIN app_user AS a ON a.id = e.approved_by
+WHERE e.community_id = $1 AND ($2::timestamptz IS NULL OR (e.requested_at, e.id) < ($2, $3::uuid))
+ORDER BY e.requested_at DESC, e.id DESC LIMIT $4
 
 -- name: approve
 UPDATE erasure SET approved_by = $2, approved_at = $3 WHERE id = $1 AND approved_at IS NULL

@@ -73,6 +73,10 @@ class Oidc:
         self._metadata: tuple[float, dict[str, Any]] | None = None
         self._jwks: tuple[float, KeySet] | None = None
 
+    @property
+    def issuer(self) -> str:
+        return self._issuer
+
     @classmethod
     def of(cls, settings: ApiSettings, auth: Auth, database: Database) -> Oidc | None:
         return cls(settings, auth, database) if settings.oidc_issuer and settings.oidc_client_id else None

@@ -56,6 +56,7 @@ class RenewedOut(Model):
 
 class OidcOut(Model):
     name: str
+    issuer: str
     start: str
 
 

@@ -180,5 +180,8 @@ INSERT INTO external_identity (issuer, subject, user_id) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING
 RETURNING user_id
 
+-- name: external_unlink
+DELETE FROM external_identity WHERE user_id = $1 RETURNING issuer
+
 -- name: external_account
 SELECT subject FROM external_identity WHERE issuer = $1 AND user_id = $2

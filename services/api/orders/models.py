@@ -176,7 +176,7 @@ class ClockOut(Model):
     late: bool
 
 
-class OrderPersonOut(Model):
+class WorkerOut(Model):
     id: str
     name: str
     team: Team | None
@@ -235,9 +235,9 @@ class ClassOut(Model):
 class OrderDetailOut(OrderOut):
     order_class: ClassOut | None
     clocks: list[ClockOut]
-    offered: list[OrderPersonOut]
+    offered: list[WorkerOut]
     """Whom it was offered to; nobody named: its whole team."""
-    workers: list[OrderPersonOut]
+    workers: list[WorkerOut]
     """Who accepted it, arrived or resolved it: somebody else verifies."""
     pauses: list[PauseOut]
     links: LinksOut

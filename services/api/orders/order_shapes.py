@@ -16,8 +16,8 @@ from services.api.orders.models import (
     LinkOut,
     LinksOut,
     OrderDetailOut,
-    OrderPersonOut,
     PauseOut,
+    WorkerOut,
 )
 from services.domain.access import ReaderClass
 from services.domain.orders import Actor, Clock, Move, Need, Order
@@ -129,10 +129,10 @@ def _pauses(history: Sequence[Row]) -> list[PauseOut]:
     return found
 
 
-def _person(id: str, people: Mapping[str, Row], reader: ReaderClass) -> OrderPersonOut:
+def _person(id: str, people: Mapping[str, Row], reader: ReaderClass) -> WorkerOut:
     known = people.get(id)
     shown = name_shown(known["display_name"], reader) if known else id
-    return OrderPersonOut(id=id, name=shown or id, team=known["team"] if known else None)
+    return WorkerOut(id=id, name=shown or id, team=known["team"] if known else None)
 
 
 def _links(around: Around) -> LinksOut:

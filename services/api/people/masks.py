@@ -60,6 +60,8 @@ def person_out(row: Row, *, whole: bool, tags: bool | None = None) -> PersonOut:
         moved_out_at=row["moved_out_at"],
         account=row["account_id"] is not None,
         guardian=row["guardian_id"] is not None,
+        account_id=row["account_id"] if sensitive else None,
+        guardian_id=row["guardian_id"] if sensitive else None,
     )
 
 

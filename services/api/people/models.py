@@ -56,6 +56,8 @@ class PersonOut(Model):
                     "moved_out_at": None,
                     "account": False,
                     "guardian": False,
+                    "account_id": None,
+                    "guardian_id": None,
                 }
             ]
         }
@@ -79,6 +81,9 @@ class PersonOut(Model):
     moved_out_at: datetime | None
     account: bool
     guardian: bool
+    account_id: str | None
+    """Whose account the person is, and `guardian_id` their guardian's: where tags are whole, for a change says all."""
+    guardian_id: str | None
 
 
 class PersonPage(Page):
@@ -177,9 +182,11 @@ class ConsentOut(Model):
     ends_at: datetime | None
     note: str
     recorded_by: str
+    recorded_name: str
     recorded_at: datetime
     withdrawn_at: datetime | None
     withdrawn_by: str | None
+    withdrawn_name: str | None
     valid: bool
 
 
@@ -240,8 +247,10 @@ class ErasureOut(Model):
     reason: str
     state: Literal["dry_run", "waiting", "approved", "done"]
     requested_by: str
+    requested_name: str
     requested_at: datetime
     approved_by: str | None
+    approved_name: str | None
     approved_at: datetime | None
     done_at: datetime | None
     counts: dict[str, int]

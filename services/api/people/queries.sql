@@ -98,10 +98,20 @@ WHERE p.household_id = $1 AND p.erased_at IS NULL
 ORDER BY p.id
 
 -- name: consents
-SELECT c.*, consent_period(c) @> now() AS valid FROM consent AS c WHERE c.person_id = $1 ORDER BY c.recorded_at DESC, c.id
+SELECT c.*, consent_period(c) @> now() AS valid, coalesce(r.display_name, c.recorded_by) AS recorded_name,
+       coalesce(w.display_name, c.withdrawn_by) AS withdrawn_name
+FROM consent AS c
+LEFT JOIN app_user AS r ON r.id = c.recorded_by
+LEFT JOIN app_user AS w ON w.id = c.withdrawn_by
+WHERE c.person_id = $1 ORDER BY c.recorded_at DESC, c.id
 
 -- name: consent_by_id
-SELECT c.*, consent_period(c) @> now() AS valid FROM consent AS c WHERE c.id = $1
+SELECT c.*, consent_period(c) @> now() AS valid, coalesce(r.display_name, c.recorded_by) AS recorded_name,
+       coalesce(w.display_name, c.withdrawn_by) AS withdrawn_name
+FROM consent AS c
+LEFT JOIN app_user AS r ON r.id = c.recorded_by
+LEFT JOIN app_user AS w ON w.id = c.withdrawn_by
+WHERE c.id = $1
 
 -- name: insert_consent
 INSERT INTO consent AS c (id, community_id, person_id, what, given_by, giver, how, starts_at, ends_at, note, recorded_by)
@@ -141,7 +151,7 @@ LIMIT $5
 -- name: health_reads
 SELECT a.id, a.at, coalesce(u.display_name, a.actor_id) AS by, a.actor_role AS role, a.detail
 FROM audit AS a LEFT JOIN app_user AS u ON u.id = a.actor_id
-WHERE a.community_id = $1 AND a.action IN ('health.read', 'health.emergency')
+WHERE a.community_id = $1 AND a.action IN ('health.read', 'health.emergency', 'health.reveal')
   AND (a.detail ->> 'person' = $2 OR a.subject = ANY ($3::text[]))
   AND ($4::bigint IS NULL OR a.id < $4)
 ORDER BY a.id DESC

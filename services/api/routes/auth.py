@@ -76,7 +76,7 @@ async def options(context: Ctx) -> LoginOptionsOut:
     return LoginOptionsOut(
         contact=context.settings.login_contact,
         password_shortest=SHORTEST,
-        oidc=OidcOut(name=oidc.name, start=f"{_PATH}/oidc/start") if oidc is not None else None,
+        oidc=OidcOut(name=oidc.name, issuer=oidc.issuer, start=f"{_PATH}/oidc/start") if oidc is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from services.api.answers.models import Problem
-from services.api.answers.shapes import label
+from services.api.answers.shapes import Row, label
 from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
@@ -36,6 +36,7 @@ from services.api.web import cursor
 from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
+from services.domain.people.privacy import Purpose
 from services.domain.people.tags import GROUPS, SENSITIVE, TAGS
 from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.vocabulary import Role
@@ -136,11 +137,14 @@ async def my_household(context: Ctx, ticket: Annotated[Ticket, needs(Permission.
 
 @router.get("/people/{person_id}", response_model=PersonOut, summary="一个人 One person")
 async def person(person_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.HOUSEHOLD)]) -> Response:
-    """Whole for a grid member of their 网格 and for residents at home; masked for the desk until it is revealed."""
+    """Whole for a grid member of their 网格 (written down as on duty) and for residents at home; masked for the desk
+    until it is revealed."""
     who = ticket.principal
-    async with context.database.read() as connection:
+    async with context.database.write() as connection:
         row = await person_in_reach(connection, who, person_id)
-    whole = may_see_whole(who, row)
+        whole = may_see_whole(who, row)
+        if whole and who.role is Role.GRID:
+            await _seen(connection, who, row, Purpose.DUTY)
     own = who.role is Role.GRID or who.id in (row["account_id"], row["guardian_id"])
     response = answer(person_out(row, whole=whole, tags=whole and own))
     response.headers.update(etag(row["version"]))
@@ -156,11 +160,16 @@ async def reveal(
     purpose = required(body.purpose, who)
     async with context.database.write() as connection:
         row = await person_in_reach(connection, who, person_id)
-        detail = {"purpose": purpose.value}
-        await system.audit(connection, who, row["community_id"], "person.reveal", f"person:{person_id}", detail)
+        await _seen(connection, who, row, purpose)
     response = answer(person_out(row, whole=True))
     response.headers.update(etag(row["version"]))
     return response
+
+
+async def _seen(connection: Connection, who: Principal, row: Row, purpose: Purpose) -> None:
+    """Tags of illness and hardship were shown: the person finds it among the reads of their health data."""
+    detail = {"purpose": purpose.value, "person": row["id"], "what": "person"}
+    await system.audit(connection, who, row["community_id"], "health.reveal", f"person:{row['id']}", detail)
 
 
 @router.post(

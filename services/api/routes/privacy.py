@@ -113,7 +113,8 @@ async def ask(
         if body.dry_run:
             return ErasureOut(
                 id=None, person_id=person_id, community_id=row["community_id"], reason=body.reason, state="dry_run",
-                requested_by=who.id, requested_at=now, approved_by=None, approved_at=None, done_at=None,
+                requested_by=who.id, requested_name=who.display_name, requested_at=now, approved_by=None,
+                approved_name=None, approved_at=None, done_at=None,
                 counts=await erasing.counted(connection, scope),
             )  # fmt: skip
         request_id = made_id(f"{who.id}|{person_id}|erase", key)

@@ -219,6 +219,22 @@ async def link(
     return account_out(row)
 
 
+@router.delete("/{user_id}/external-identity", status_code=204, summary="解除统一登录 Unlink the other place of login")
+async def unlink(user_id: str, context: Ctx, ticket: Administrator) -> None:
+    """Nobody comes in as this account from there any more; its sessions end, for some may have begun there."""
+    who = ticket.principal
+    ended: list[str] = []
+    async with context.database.write() as connection:
+        row = await accounts.one(connection, who, user_id)
+        accounts.check_over(who, row)
+        gone = await connection.fetch(store.Q["external_unlink"], user_id)
+        if gone:
+            ended = await store.end_all(connection, user_id, who.id, "administrator")
+            detail = {"from": [one["issuer"] for one in gone], "ended": len(ended)}
+            await system.audit(connection, who, row["community_id"], "account.unlink", f"user:{user_id}", detail)
+    context.auth.forget(ended)
+
+
 @router.post("/{user_id}/password", summary="重置密码 Reset the password")
 async def reset_password(user_id: str, context: Ctx, ticket: Helper, key: OnceKey = None) -> OneTimeOut:
     """Answers with a one-time password, good for 72 hours; ends all sessions of the account and frees it."""

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addressOf, orderAsked } from '../src/lib/path'
+import { addressOf, orderAsked, communityAsked, communityShown } from '../src/lib/path'
 
 const ID = '0b8f6a2e-5d0c-4d5e-9c55-7b1f2a9a1c10'
 
@@ -16,5 +16,25 @@ describe('the address of a page', () => {
     expect(addressOf(`/?order=${ID}`, '?code=ABCD')).toBe(`/?order=${ID}`)
     expect(addressOf('/?community=other', opened)).toBe('/?community=other&view=wall')
     expect(addressOf('/', `?order=${ID}`)).toBe('/')
+  })
+})
+
+describe('the community that is shown', () => {
+  const within = [{ id: 'a' }, { id: 'b' }]
+
+  it('is the one the address names, within reach', () => {
+    expect(communityShown(communityAsked('?community=b&view=wall'), null, within)).toBe('b')
+    expect(communityShown(communityAsked('?community='), null, within)).toBe('a')
+    expect(communityShown('elsewhere', null, within)).toBe('a')
+    expect(communityShown('b', null, [])).toBeNull()
+  })
+
+  it('is one’s own whatever the address says, for whoever has but one', () => {
+    expect(communityShown('b', 'home', [])).toBe('home')
+  })
+
+  it('goes with every link, and another one may be asked for', () => {
+    expect(addressOf('/people', '?community=b&order=1')).toBe('/people?community=b')
+    expect(addressOf('/people?community=a', '?community=b&lang=en')).toBe('/people?community=a&lang=en')
   })
 })

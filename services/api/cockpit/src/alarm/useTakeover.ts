@@ -2,6 +2,7 @@
 import type { ComputedRef, InjectionKey } from 'vue'
 import { computed, inject, shallowRef } from 'vue'
 import type { Alert, Order } from '../api/types'
+import type { LinkStatus } from '../live/link'
 import type { Live } from '../live/useLive'
 
 /** Alarms that are worked on in one order, or one alarm that has none. */
@@ -94,5 +95,26 @@ export function createTakeover(live: Live): Takeover {
         ...shown.value.incident.alerts.map((alert) => alert.id),
       ])
     },
+  }
+}
+
+/** What the cockpit says to a room in front of it: the alarm that nobody has, and since when it could not know of one. */
+export interface Standing {
+  alert: Alert | null
+  order: Order | null
+  /** Other incidents that nobody has. */
+  more: number
+  /** Epoch ms when the server was last heard, where it is not heard now. */
+  deafSince: number | null
+}
+
+/** In a room nothing can be put aside: an incident that nobody has stays in sight until somebody has it. */
+export function standingOf(takeover: Takeover, status: LinkStatus, heardAt: number): Standing {
+  const [first] = takeover.unattended.value
+  return {
+    alert: first ? standsFor(first, new Set()) : null,
+    order: first?.order ?? null,
+    more: Math.max(0, takeover.unattended.value.length - 1),
+    deafSince: (status === 'stale' || status === 'lost') && heardAt > 0 ? heardAt : null,
   }
 }

@@ -29,5 +29,8 @@ export const accounts = {
     call<Account>('POST', `/users/${id(user)}/disable`, { body: { why }, version: seen }),
   enable: (user: string, seen: number) =>
     call<Account>('POST', `/users/${id(user)}/enable`, { version: seen }),
+  link: (user: string, issuer: string, subject: string) =>
+    call<Account>('POST', `/users/${id(user)}/external-identity`, { body: { issuer, subject } }),
+  unlink: (user: string) => call<undefined>('DELETE', `/users/${id(user)}/external-identity`),
   endAll: (user: string) => call<Schemas['SessionsEndedOut']>('POST', `/users/${id(user)}/sessions/end`),
 }

@@ -76,3 +76,12 @@ export function kindsOfSystem(system: string): ReadonlySet<string> {
     (catalogue.value?.kinds ?? []).filter((kind) => kind.system === system).map((kind) => kind.name),
   )
 }
+
+/** What a metric is called, whichever kind of device has it. */
+export function metricNamed(name: string): string {
+  for (const kind of kinds.value.values()) {
+    const found = kind.metrics.find((one) => one.name === name)
+    if (found) return say(found.label)
+  }
+  return name
+}

@@ -21,3 +21,18 @@ export function addressOf(path: string, search: string): string {
   }
   return query.size > 0 ? `${name}?${query}` : name
 }
+
+/** The community that an address asks for; null where it names none. */
+export function communityAsked(search: string): string | null {
+  return new URLSearchParams(search).get('community') || null
+}
+
+/** Which community is shown: an account's own; of several, the one that is asked for, else the first. */
+export function communityShown(
+  asked: string | null,
+  own: string | null,
+  within: readonly { id: string }[],
+): string | null {
+  if (own !== null) return own
+  return within.find((one) => one.id === asked)?.id ?? within[0]?.id ?? null
+}

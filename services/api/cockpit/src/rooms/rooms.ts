@@ -28,6 +28,12 @@ export const ROOMS: readonly Room[] = [
     roles: ['grid', 'desk', 'admin', 'staff', 'street'],
     load: () => import('./elders/Elders.vue'),
   },
+  {
+    path: '/people',
+    title: 'room_people',
+    roles: ['grid', 'desk', 'admin'],
+    load: () => import('./people/People.vue'),
+  },
   { path: '/silences', title: 'room_silences', roles: DESK, load: () => import('./silences/Silences.vue') },
   { path: '/rules', title: 'room_rules', roles: DESK, load: () => import('./rules/Rules.vue') },
   { path: '/rosters', title: 'room_rosters', roles: STAFF, load: () => import('./rosters/Rosters.vue') },

@@ -52,6 +52,17 @@ export const COCKPIT = {
   wall: ['大屏', 'Wall'],
   desk: ['值班台', 'Desk'],
   close: ['关闭', 'Close'],
+  community_choose: ['选择社区', 'Choose a community'],
+  community_beyond: [
+    '该社区不存在或不在您的管理范围，已显示您的社区',
+    'That community is not there or not in your scope; yours is shown',
+  ],
+  room_alarm_no_order: ['尚无工单', 'no order yet'],
+  room_alarm_go: ['去处置', 'Go to it'],
+  room_deaf: [
+    '与服务器的连接中断，自 {at} 起新告警不会显示在此',
+    'The link to the server is lost: no new alarm has been heard of since {at}',
+  ],
 
   safety: ['安全', 'Safety'],
   fire: ['消防', 'Fire'],

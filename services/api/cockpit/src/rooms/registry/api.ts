@@ -50,8 +50,21 @@ function named(query: object): URLSearchParams {
 
 export const registry = {
   community: (community: string) => call<RegCommunity>('GET', `${at(community)}/registry`),
-  places: (community: string, sort: string) =>
-    everyPage<Place>(`${at(community)}/places`, new URLSearchParams({ sort })),
+  places: (community: string, sort: string, under = '') =>
+    everyPage<Place>(`${at(community)}/places`, named({ sort, under })),
+  place: (community: string, sort: string, place: string) =>
+    call<Place>('GET', `${at(community)}/places/${sort}/${id(place)}`),
+  addPlace: (community: string, body: Schemas['PlaceIn'], key: string) =>
+    call<Place>('POST', `${at(community)}/places`, { body, key }),
+  changePlace: (community: string, place: Place, body: Schemas['PlaceChange']) =>
+    call<Place>('PATCH', `${at(community)}/places/${place.sort}/${id(place.id)}`, {
+      body,
+      version: place.version,
+    }),
+  removePlace: (community: string, place: Place) =>
+    call<undefined>('DELETE', `${at(community)}/places/${place.sort}/${id(place.id)}`, {
+      version: place.version,
+    }),
   devices: (community: string, query: DeviceQuery) =>
     everyPage<RegDevice>(`${at(community)}/registry/devices`, named(query)),
   device: (community: string, device: string) =>
