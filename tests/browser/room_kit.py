@@ -23,7 +23,8 @@ _FAULTS = """() => {
         .filter((one) => one.checkVisibility() && !one.closest('.visually-hidden, .toasts'));
     for (const [i, one] of shown.entries()) {
         const a = one.getBoundingClientRect();
-        if (a.width && a.height < 24) faults.push('too small to hit: ' + one.outerHTML.slice(0, 80));
+        const hit = (one.closest('label') ?? one).getBoundingClientRect();
+        if (a.width && (hit.height < 24 || hit.width < 24)) faults.push('too small to hit: ' + one.outerHTML.slice(0, 80));
         for (const other of shown.slice(i + 1)) {
             const b = other.getBoundingClientRect();
             const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
@@ -59,8 +60,10 @@ async def looked_at(page: Page, name: str, sizes: Sequence[tuple[int, int]] = (D
                 path = Path(folder) / f"{name}-{size[0]}-{look}.png"
                 await page.screenshot(path=path, full_page=True)
             where = f"{name} {size} {look}"
-            assert await page.evaluate(_FAULTS) == [], where
-            assert await page.evaluate(_AXE) == [], where
+            faults = await page.evaluate(_FAULTS)
+            assert faults == [], (where, faults)
+            violations = await page.evaluate(_AXE)
+            assert violations == [], (where, violations)
     assert await page.evaluate(_FACES) > 0, f"{name}: the page's own faces never came"
     if before:
         await page.set_viewport_size(before)

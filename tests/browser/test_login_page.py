@@ -71,7 +71,7 @@ async def test_login_says_how_to_get_in_again_and_asks_for_a_password_of_ones_ow
     await looked_at(page, "login-first", (DESK, PHONE))
     for first, second, why in (
         (CHOSEN, f"{CHOSEN}!", "两次输入的新密码不同"),
-        ("1234567890", "1234567890", "常见"),
+        ("1234567890", "1234567890", "太容易猜"),
         (once, once, "相同"),
     ):
         await form.locator("[name=new]").fill(first)

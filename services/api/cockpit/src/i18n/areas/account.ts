@@ -93,6 +93,10 @@ export const ACCOUNT = {
   account_sessions: ['登录中的设备', 'Logged in on'],
   account_sessions_none: ['目前没有登录', 'Not logged in anywhere'],
   account_saved: ['已保存，立即生效', 'Saved; it counts at once'],
+  account_disabled_now: [
+    '账号已停用，登录已全部结束',
+    'The account is disabled; all its sessions have ended',
+  ],
   account_enabled: ['账号已启用', 'The account is enabled'],
   account_disable_what: [
     '停用后立即退出全部登录，记录保留；可再启用。',
