@@ -1,4 +1,4 @@
-"""What a wall may sound: nothing before somebody pressed something, which it says beforehand; nothing once it is off."""
+"""What a wall may sound: nothing before somebody pressed something, which it says beforehand; nothing once off."""
 
 from __future__ import annotations
 

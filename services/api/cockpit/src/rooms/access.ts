@@ -45,7 +45,8 @@ export const access = {
 
   askPairing: async (): Promise<Pairing> => {
     const { data, date } = await request<Schemas['PairingOut']>('POST', '/displays/pairings')
-    return { ...data, until: Date.now() + lifeOf(data.expires_at, date) }
+    // The header tells whole seconds: rather a second early than a code that has run out.
+    return { ...data, until: Date.now() + lifeOf(data.expires_at, date) - 1000 }
   },
   claim: (pairing: Pairing) =>
     call<Schemas['ClaimOut']>('POST', `/displays/pairings/${id(pairing.id)}/claim`, {
