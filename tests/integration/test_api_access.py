@@ -276,6 +276,7 @@ ROUTES: dict[tuple[str, str], Permission] = {
     ("PUT", "/displays/{display_id}"): P.DISPLAYS,
     ("POST", "/displays/{display_id}/revoke"): P.DISPLAYS,
     ("GET", "/audit"): P.AUDIT,
+    ("GET", "/audit/chain"): P.AUDIT,
 }
 """Written by hand, so that a new route fails here until somebody has decided who may use it."""
 

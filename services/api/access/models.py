@@ -223,3 +223,16 @@ class AuditOut(Model):
 
 class AuditPage(Page):
     items: list[AuditOut]
+
+
+class ChainOut(Model):
+    """`rows` lines from `from_id` on were found good. `wrong_id` and `fault`: the first that is not, and why; none: all
+    up to `head_id` continue each other. Note `head_id` and `head_hash` elsewhere to prove it once more."""
+
+    at: AwareDatetime
+    from_id: int
+    rows: int
+    head_id: int | None
+    head_hash: str | None
+    wrong_id: int | None
+    fault: Literal["edited", "missing", "moved", "foreign", "rewritten", "cut off"] | None

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { addressOf, orderAsked, communityAsked, communityShown } from '../src/lib/path'
+import {
+  addressOf,
+  communityAsked,
+  communityShown,
+  forgetPlace,
+  orderAsked,
+  rememberPlace,
+  takePlace,
+} from '../src/lib/path'
 
 const ID = '0b8f6a2e-5d0c-4d5e-9c55-7b1f2a9a1c10'
 
@@ -36,5 +44,34 @@ describe('the community that is shown', () => {
   it('goes with every link, and another one may be asked for', () => {
     expect(addressOf('/people', '?community=b&order=1')).toBe('/people?community=b')
     expect(addressOf('/people?community=a', '?community=b&lang=en')).toBe('/people?community=a&lang=en')
+  })
+})
+
+describe('the place that a login leads back to', () => {
+  function store() {
+    const kept = new Map<string, string>()
+    return {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => void kept.set(key, value),
+      removeItem: (key: string) => void kept.delete(key),
+    }
+  }
+
+  it('is taken once, with its query', () => {
+    const kept = store()
+    rememberPlace('/displays', '?code=ABCD-EFGH', kept)
+    expect(takePlace(kept)).toBe('/displays?code=ABCD-EFGH')
+    expect(takePlace(kept)).toBe('/')
+  })
+
+  it('is neither the login itself, nor another site, nor what was left by logging out', () => {
+    const kept = store()
+    rememberPlace('/login', '?lang=en', kept)
+    expect(takePlace(kept)).toBe('/')
+    kept.setItem('linhub.back', '//elsewhere.example/')
+    expect(takePlace(kept)).toBe('/')
+    rememberPlace('/rosters', '', kept)
+    forgetPlace(kept)
+    expect(takePlace(kept)).toBe('/')
   })
 })

@@ -21,6 +21,8 @@ export interface Voice {
   state: Ref<VoiceState>
   /** How often the present alarm was sounded. */
   rounds: Ref<number>
+  /** The browser would let no alarm be heard as it stands: somebody has to press something first. */
+  blocked: Ref<boolean>
   /** Whether this machine can say it in Mandarin. */
   speaks: Ref<boolean>
   /** Asks the browser for permission to sound; only a press or a key may. */
@@ -40,10 +42,12 @@ export function wordsOf(alert: Pick<Alert, 'title' | 'place'>): string {
   return `紧急告警。${alert.place}。${alert.title.zh}。请立即处置。`
 }
 
-export function createVoice(live: Live, takeover: Takeover): Voice {
+/** `watched`: a screen that hangs there to be heard; it finds out beforehand whether it would be. */
+export function createVoice(live: Live, takeover: Takeover, watched: () => boolean): Voice {
   const state = ref<VoiceState>('silent')
   const rounds = ref(0)
   const speaks = ref(false)
+  const blocked = ref(false)
   const speech = typeof speechSynthesis === 'undefined' ? null : speechSynthesis
   const able = typeof AudioContext !== 'undefined'
   let context: AudioContext | null = null
@@ -61,14 +65,30 @@ export function createVoice(live: Live, takeover: Takeover): Voice {
   speech?.addEventListener('voiceschanged', voices)
 
   function ready(): AudioContext {
-    context ??= new AudioContext()
+    if (!context) {
+      context = new AudioContext()
+      context.addEventListener('statechange', heed)
+    }
     return context
+  }
+
+  function heed(): void {
+    blocked.value = sound.value.on && context !== null && context.state === 'suspended'
+  }
+
+  /** After a press anywhere a page may sound; before one, only an attempt tells. */
+  function findOut(): void {
+    if (!able || !watched() || !sound.value.on) return
+    if (context === null && (navigator.userActivation as UserActivation | undefined)?.hasBeenActive) return
+    ready()
+    heed()
   }
 
   async function allow(): Promise<void> {
     if (!able) return
     // A browser that goes on refusing leaves the promise open.
     await Promise.race([ready().resume(), new Promise((done) => setTimeout(done, 500))])
+    heed()
     if (state.value === 'blocked' && ready().state === 'running') begin()
   }
 
@@ -133,6 +153,7 @@ export function createVoice(live: Live, takeover: Takeover): Voice {
     { immediate: true },
   )
   watch(sound, begin, { deep: true })
+  watch([watched, sound], findOut, { immediate: true, deep: true })
 
   // Any press of a key or the screen is the consent that browsers wait for.
   const consent = () => {
@@ -151,6 +172,7 @@ export function createVoice(live: Live, takeover: Takeover): Voice {
   return {
     state,
     rounds,
+    blocked,
     speaks,
     allow,
     test: async () => {

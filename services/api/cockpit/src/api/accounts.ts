@@ -6,6 +6,7 @@ type Schemas = components['schemas']
 export type LoginOptions = Schemas['LoginOptionsOut']
 export type SessionRow = Schemas['SessionOut']
 export type Account = Schemas['AccountOut']
+export type AccountIn = Schemas['AccountIn']
 export type AccountNew = Schemas['AccountNew']
 export type OneTime = Schemas['OneTimeOut']
 
@@ -23,6 +24,11 @@ export const accounts = {
     return call<Schemas['AccountPage']>('GET', `/users?${query}`)
   },
   create: (account: AccountNew, key: string) => call<OneTime>('POST', '/users', { body: account, key }),
+  change: (user: string, account: AccountIn, seen: number) =>
+    call<Account>('PUT', `/users/${id(user)}`, { body: account, version: seen }),
+  sessionsOf: (user: string) => call<Schemas['SessionPage']>('GET', `/users/${id(user)}/sessions?limit=100`),
+  endOf: (user: string, session: string) =>
+    call<undefined>('DELETE', `/users/${id(user)}/sessions/${id(session)}`),
   reset: (user: string, key: string) => call<OneTime>('POST', `/users/${id(user)}/password`, { key }),
   free: (user: string) => call<undefined>('POST', `/users/${id(user)}/free`),
   disable: (user: string, why: string, seen: number) =>

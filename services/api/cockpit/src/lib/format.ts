@@ -43,6 +43,16 @@ export function moment(at: string, nowMs: number): string {
   return `${date.format(new Date(ms))} ${clock(ms)}`
 }
 
+/** The date with its year: what lies far ahead, or is looked up long after. */
+export function date(at: string | number | Date): string {
+  return new Intl.DateTimeFormat(intlLocale.value, {
+    timeZone: zone,
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+  }).format(new Date(at))
+}
+
 export function age(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000))
   if (seconds < 5) return t('age_now')

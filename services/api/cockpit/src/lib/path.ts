@@ -36,3 +36,28 @@ export function communityShown(
   if (own !== null) return own
   return within.find((one) => one.id === asked)?.id ?? within[0]?.id ?? null
 }
+
+const BACK = 'linhub.back'
+
+/** What is kept of where somebody was while they log in again: a path of this page and its query, and nothing else. */
+interface Store {
+  getItem(key: string): string | null
+  setItem(key: string, value: string): void
+  removeItem(key: string): void
+}
+
+/** Before the login page takes the place of a page; `/` needs no remembering. */
+export function rememberPlace(path: string, search: string, store: Store = sessionStorage): void {
+  if (path !== '/' && path !== '/login' && path !== '/tv') store.setItem(BACK, path + search)
+}
+
+export function forgetPlace(store: Store = sessionStorage): void {
+  store.removeItem(BACK)
+}
+
+/** Where to go on after a login: taken once; `/` where nothing was remembered. */
+export function takePlace(store: Store = sessionStorage): string {
+  const place = store.getItem(BACK)
+  store.removeItem(BACK)
+  return place !== null && /^\/(?![/\\])/.test(place) ? place : '/'
+}

@@ -64,6 +64,7 @@ export class Link {
   private attempt = 0
   private generation = 0
   private heardAt = 0
+  private stopped = true
   status: LinkStatus = 'connecting'
 
   constructor(
@@ -73,16 +74,19 @@ export class Link {
   ) {}
 
   start(): void {
+    this.stopped = false
     void this.join()
   }
 
   stop(): void {
+    this.stopped = true
     this.generation += 1
     this.drop()
   }
 
   /** Joins at once instead of waiting out the back-off: the machine woke up, or its network came back. */
   hurry(): void {
+    if (this.stopped) return
     if (this.status === 'live' && this.ports.now() - this.heardAt < this.staleAfterMs) return
     this.attempt = 0
     void this.join()

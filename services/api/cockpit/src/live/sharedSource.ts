@@ -21,6 +21,11 @@ function shared(): SharedWorker | null {
   return worker
 }
 
+/** Whether tabs can share one stream here. */
+export function canShare(): boolean {
+  return shared() !== null
+}
+
 /** `key` names who looks at what: tabs of different accounts never share. `at`: the server's time of the snapshot. */
 export function openSource(key: string, url: string, cursor: number, at: string): Source {
   const one = shared()
@@ -34,6 +39,7 @@ export function openSource(key: string, url: string, cursor: number, at: string)
     close() {
       clearInterval(timer)
       removeEventListener('pagehide', leave)
+      one.removeEventListener('error', fail)
       port.onmessage = null
       leave()
     },
@@ -46,6 +52,9 @@ export function openSource(key: string, url: string, cursor: number, at: string)
         new MessageEvent(data.heard.type, { data: data.heard.data, lastEventId: data.heard.id }),
       )
   }
+  // The worker could not be loaded: nothing would ever be heard from it.
+  const fail = () => source.onerror?.()
+  one.addEventListener('error', fail)
   const timer = setInterval(() => tell({ type: 'here' }), HERE_MS)
   addEventListener('pagehide', leave)
   // Listeners are added right after this returns; the worker answers later.

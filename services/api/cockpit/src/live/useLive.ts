@@ -6,9 +6,10 @@ import { api } from '../api/client'
 import type { Order } from '../api/types'
 import type { LinkStatus } from './link'
 import { Link } from './link'
-import { openSource } from './sharedSource'
+import { canShare, openSource } from './sharedSource'
 import type { State } from './state'
 import { fold, fromSnapshot } from './state'
+import { takeTurns } from './turns'
 
 /** Seconds of silence after which the page calls itself stale; the server's heart beats every 5. */
 export const STALE_AFTER_S = 15
@@ -96,12 +97,19 @@ export function createLive(
     if (document.visibilityState === 'visible') link.hurry()
   }
   document.addEventListener('visibilitychange', hurry)
+  // A page that the browser had frozen: nothing ran in it meanwhile, not even its watchdog.
+  document.addEventListener('resume', hurry)
   addEventListener('online', hurry)
-  link.start()
+  const leave = canShare()
+    ? null
+    : takeTurns(`${reader} ${community}`, { take: () => link.start(), rest: () => link.stop() })
+  if (!leave) link.start()
   onUnmounted(() => {
     clearInterval(tick)
     document.removeEventListener('visibilitychange', hurry)
+    document.removeEventListener('resume', hurry)
     removeEventListener('online', hurry)
+    leave?.()
     link.stop()
   })
 

@@ -1,6 +1,7 @@
 /** What the rooms of keys, screens and audit ask of the API. */
-import { call } from '../api/client'
+import { call, request } from '../api/client'
 import type { components } from '../api/schema'
+import { lifeOf } from '../api/session'
 
 type Schemas = components['schemas']
 export type Display = Schemas['DisplayOut']
@@ -9,7 +10,9 @@ export type Service = Schemas['ServiceOut']
 export type Key = Schemas['KeyOut']
 export type NewKey = Schemas['NewKeyOut']
 export type Audit = Schemas['AuditOut']
-export type Pairing = Schemas['PairingOut']
+export type Chain = Schemas['ChainOut']
+/** `until`: its end by this machine's clock, which on televisions may be years off. */
+export type Pairing = Schemas['PairingOut'] & { until: number }
 
 const id = encodeURIComponent
 
@@ -38,11 +41,18 @@ export const access = {
   audit: (filters: Record<string, string>) =>
     call<Schemas['AuditPage']>('GET', `/audit?${new URLSearchParams({ limit: '100', ...filters })}`),
 
-  askPairing: () => call<Pairing>('POST', '/displays/pairings'),
+  chain: () => call<Chain>('GET', '/audit/chain', { limit_s: 60 }),
+
+  askPairing: async (): Promise<Pairing> => {
+    const { data, date } = await request<Schemas['PairingOut']>('POST', '/displays/pairings')
+    // The header tells whole seconds: rather a second early than a code that has run out.
+    return { ...data, until: Date.now() + lifeOf(data.expires_at, date) - 1000 }
+  },
   claim: (pairing: Pairing) =>
     call<Schemas['ClaimOut']>('POST', `/displays/pairings/${id(pairing.id)}/claim`, {
       body: { secret: pairing.secret },
     }),
+  leaveScreen: () => call<undefined>('POST', '/displays/me/logout'),
   refreshScreen: (build: string) =>
     call<Schemas['RefreshOut']>('POST', '/displays/me/refresh', { body: { build } }),
 }

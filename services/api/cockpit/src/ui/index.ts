@@ -1,8 +1,10 @@
 /** The design system: tokens are in styles/tokens.css, plain `.button` and `.field` in styles/base.css. */
 export { default as UiButton } from './Button.vue'
+export { default as UiConfirm } from './Confirm.vue'
 export { default as UiDialog } from './Dialog.vue'
 export { default as UiEmpty } from './Empty.vue'
 export { default as UiField } from './Field.vue'
+export { default as UiSecret } from './Secret.vue'
 export { default as UiSkeleton } from './Skeleton.vue'
 export { default as UiTable } from './Table.vue'
 export type { Column } from './Table.vue'

@@ -1,6 +1,13 @@
 /** Words of the wall and of the design system. `{x}` is filled in. */
 export const WALL = {
   ui_loading: ['载入中', 'Loading'],
+  ui_cancel: ['取消', 'Cancel'],
+  ui_copy: ['复制', 'Copy'],
+  ui_copied: ['已复制', 'Copied'],
+  ui_copy_by_hand: [
+    '浏览器不允许复制，请手动选中',
+    'The browser does not let it be copied: select it by hand',
+  ],
   ui_empty: ['没有内容', 'Nothing here'],
 
   not_offered: ['此账号没有这项数据', 'Not offered to this account'],
@@ -67,6 +74,7 @@ export const WALL = {
   sound_test: ['试听', 'Test'],
   sound_test_words: ['这是声音测试', '这是声音测试'],
   sound_blocked: ['浏览器未允许发声，点此开启', 'The browser blocks sound: press to allow'],
+  sound_blocked_yet: ['告警还不能发声：按任意键开启', 'Alarms cannot be heard yet: press any key'],
   sound_is_off: ['本屏声音已关闭', 'Sound is off on this screen'],
   sound_is_quiet: ['静音时段，{to} 恢复声音', 'Quiet hours; sound is back at {to}'],
   sound_unable: ['此浏览器不能发声', 'This browser cannot sound'],

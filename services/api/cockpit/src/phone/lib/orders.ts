@@ -7,6 +7,7 @@ import type { LinkStatus, Source } from '../../live/link'
 import { Link } from '../../live/link'
 import { isEnded } from '../../live/state'
 import { STALE_AFTER_S } from '../../live/useLive'
+import { takeTurns } from '../../live/turns'
 import { store, useOutbox } from '../outbox/outbox'
 import type { Predicted } from '../outbox/predict'
 import { predict } from '../outbox/predict'
@@ -26,6 +27,7 @@ const now = ref(Date.now())
 const offset = ref(0)
 const news = new Set<(order: Order) => void>()
 let link: Link | null = null
+let leave: (() => void) | null = null
 
 /** The server's clock, as far as this page knows it. */
 const serverNow = computed(() => now.value + offset.value)
@@ -133,6 +135,7 @@ async function list(): Promise<void> {
   await tx.store.clear()
   for (const order of next.values()) void tx.store.put({ account: who.id, id: order.id, order: plain(order) })
   await tx.done
+  await db.put('meta', listedAt.value, 'listedAt')
   await openAhead([...next.values()], before)
 }
 
@@ -211,7 +214,10 @@ async function quietly(work: Promise<unknown>): Promise<void> {
 async function fromPhone(): Promise<void> {
   const who = session.user.value
   if (!who) return
-  const kept = await (await store()).getAllFromIndex('orders', 'account', who.id)
+  const db = await store()
+  const kept = await db.getAllFromIndex('orders', 'account', who.id)
+  // How old what lies on the phone is: shown with it until the server has answered.
+  listedAt.value ??= ((await db.get('meta', 'listedAt')) as number | undefined) ?? null
   if (known.value.size === 0) known.value = new Map(kept.map((one) => [one.id, one.order]))
 }
 
@@ -219,7 +225,7 @@ async function begin(): Promise<void> {
   const where = session.community.value
   await fromPhone()
   if (!where || link) return
-  link = new Link(
+  const made = new Link(
     {
       // Two hundred bytes that say whether the session stands; the list comes with the stream's first word.
       snapshot: async () => {
@@ -242,15 +248,20 @@ async function begin(): Promise<void> {
     },
     STALE_AFTER_S * 1000,
   )
-  link.start()
+  link = made
+  // Each notice that is tapped opens a tab of its own, and a browser has six connections for all of them.
+  leave = takeTurns(where.id, { take: () => made.start(), rest: () => made.stop() })
 }
 
 /** When somebody else logs in, or nobody is. */
 function end(): void {
+  leave?.()
+  leave = null
   link?.stop()
   link = null
   known.value = new Map()
   listed.value = false
+  listedAt.value = null
   status.value = 'connecting'
 }
 
@@ -267,6 +278,7 @@ if (typeof addEventListener !== 'undefined') {
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'visible') link?.hurry()
   })
+  document.addEventListener('resume', () => link?.hurry())
 }
 
 export function useOrders() {

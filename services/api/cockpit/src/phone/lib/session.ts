@@ -32,7 +32,7 @@ function take(known: User): void {
 
 async function forgetOrders(): Promise<void> {
   const db = await store()
-  await Promise.all([db.clear('orders'), db.clear('versions')])
+  await Promise.all([db.clear('orders'), db.clear('versions'), db.delete('meta', 'listedAt')])
 }
 
 /** What the pages need to speak: kept, since words must be there without a network too. */

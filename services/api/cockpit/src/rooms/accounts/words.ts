@@ -1,5 +1,4 @@
-/** How sessions are told: the device by its user agent, times as people say them. */
-import { intlLocale } from '../../i18n'
+/** How sessions are told: the device by its user agent. */
 
 const BROWSERS: readonly [RegExp, string][] = [
   [/MicroMessenger/, '微信 WeChat'],
@@ -22,9 +21,4 @@ export function deviceOf(agent: string): string {
   const find = (list: readonly [RegExp, string][]) => list.find(([pattern]) => pattern.test(agent))?.[1]
   const parts = [find(BROWSERS), find(SYSTEMS)].filter((part) => part !== undefined)
   return parts.join(' · ') || (agent.split('/')[0] ?? '').slice(0, 40)
-}
-
-export function moment(iso: string): string {
-  const options = { month: 'numeric', day: 'numeric', hour: '2-digit', minute: '2-digit' } as const
-  return new Date(iso).toLocaleString(intlLocale.value, options)
 }
