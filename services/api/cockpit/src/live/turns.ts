@@ -3,7 +3,8 @@
  * a seventh tab would wait for ever. A tab in sight streams; hidden ones rest as soon as another one is shown. A hidden
  * tab goes on where none is in sight, for it still has to ring.
  *
- * A streaming tab that dies without a word leaves the hidden ones resting until one of them is shown.
+ * A streaming tab that goes without being heard (it crashed, or its last word was lost) leaves the hidden ones resting
+ * until one of them is shown.
  */
 export type Said = 'shown' | 'took' | 'left' | 'asks'
 
