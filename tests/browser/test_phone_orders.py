@@ -144,7 +144,10 @@ async def test_phone_lets_the_person_decide_when_somebody_was_faster(
 
 
 async def test_phone_never_sends_what_another_account_did(world: World, browser: Browser, tmp_path: Path) -> None:
-    """Whoever logs out is warned; whoever logs in next sends nothing in their own name; the first one's acts stay."""
+    """Whoever logs out is warned; whoever logs in next sends nothing in their own name; the first one's acts stay.
+
+    Nobody who logged out is known any more, even where the page was gone the same moment.
+    """
     order = await open_order(world)
     phone = await staff(browser, world, "patrol1", tmp_path)
     await phone.order(order["number"])
@@ -169,7 +172,9 @@ async def test_phone_never_sends_what_another_account_did(world: World, browser:
     assert [line["move"] for line in await history(world, order["id"])] == ["create", "dispatch"]
 
     await page.tap("[data-testid=settings]")
-    await page.tap("[data-testid=logout]")
+    await page.wait_for_selector("[data-testid=logout]")
+    await page.evaluate("() => { document.querySelector('[data-testid=logout]').click(); location.reload() }")
+    await page.wait_for_selector("[name=username]")
     await log_in(phone, world, "patrol1")
 
     async def accepted() -> bool:

@@ -17,7 +17,7 @@ import { nextId } from '../src/rooms/registry/places'
 
 const source = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8')
 const PRIVACY = source('domain/people/privacy.py')
-const MODELS = source('api/people_models.py')
+const MODELS = source('api/people/models.py')
 const ERASE = source('adapters/privacy/erase.sql')
 
 describe('what the room knows without asking is what the API says', () => {

@@ -13,6 +13,8 @@ const user = shallowRef<User | null>(null)
 const community = shallowRef<Community | null>(null)
 const standing = ref<Standing>('starting')
 const outbox = useOutbox()
+/** Set from the moment somebody logs out until the phone has forgotten them. */
+const LEAVING = 'linhub.leaving'
 
 async function remember(known: User): Promise<void> {
   const db = await store()
@@ -64,7 +66,8 @@ function expire(): void {
 
 async function begin(): Promise<void> {
   const db = await store()
-  if (await db.get('meta', 'logout')) await finishLogout()
+  if (localStorage.getItem(LEAVING) !== null) await forget()
+  else if (await db.get('meta', 'logout')) await finishLogout()
   const known = (await db.get('meta', 'user')) as User | undefined
   if (known) {
     take(known)
@@ -118,14 +121,21 @@ async function enter(now: User): Promise<void> {
 
 /** What waits stays on the phone, bound to its account. Without a network, the cookie goes as soon as there is one. */
 async function logout(): Promise<void> {
+  // Before anything that takes time: a page that is closed in the middle must not come up again as this person's.
+  localStorage.setItem(LEAVING, '1')
+  user.value = null
+  outbox.account.value = null
+  standing.value = 'nobody'
+  await forget()
+}
+
+async function forget(): Promise<void> {
   const db = await store()
   localStorage.removeItem('linhub.known')
   await db.put('meta', true, 'logout')
   await db.delete('meta', 'user')
   await forgetOrders()
-  user.value = null
-  outbox.account.value = null
-  standing.value = 'nobody'
+  localStorage.removeItem(LEAVING)
   await finishLogout()
 }
 
