@@ -77,9 +77,15 @@ async def test_seven_tabs_of_the_phone_page_stay_alive(world: World, browser: Br
     order = await open_order(world)
     await pages[-1].wait_for_selector(f"[data-order='{order['number']}']")
     # The one in sight is closed: one of those behind it goes on, so that it rings.
-    # Another one is looked at: what came while it rested is there.
     await pages.pop().close()
     other = await open_order(world, title="另一处堆物")
+
+    async def heard() -> int:
+        return sum([await page.locator(f"[data-order='{other['number']}']").count() for page in pages])
+
+    await until(heard)
+    assert await heard() == 1
+    # Another one is looked at: what came while it rested is there.
     await pages[0].evaluate("__show(true)")
     for one in (order, other):
         await pages[0].wait_for_selector(f"[data-order='{one['number']}']")

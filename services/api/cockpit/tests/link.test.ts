@@ -34,12 +34,14 @@ function world(staleAfterMs = 15_000) {
   const statuses: LinkStatus[] = []
   const events: [string, number | null][] = []
   const refusals: number[] = []
+  const limits: number[] = []
   let snapshots = 0
   let answer: () => Promise<Snapshot> = () => Promise.resolve(snapshot({ cursor: 100 + snapshots }))
   const link = new Link(
     {
-      snapshot: () => {
+      snapshot: (limitS) => {
         snapshots += 1
+        limits.push(limitS)
         return answer()
       },
       open: (cursor) => {
@@ -74,6 +76,7 @@ function world(staleAfterMs = 15_000) {
     statuses,
     events,
     refusals,
+    limits,
     settle,
     snapshots: () => snapshots,
     answers: (next: () => Promise<Snapshot>) => (answer = next),
@@ -121,6 +124,20 @@ describe('Link', () => {
     expect(w.sources).toHaveLength(2)
     w.sources[1]?.send(HB)
     expect(w.statuses).toEqual(['live', 'stale', 'live'])
+  })
+
+  it('gives a server that is slow to answer more time at each attempt, and the usual one once it is live', async () => {
+    const w = world()
+    w.answers(() => Promise.reject(new ApiError(0, { title: 'unreachable', status: 0, detail: '' })))
+    w.link.start()
+    await w.pass(30_000)
+    expect(w.limits.slice(0, 4)).toEqual([15, 15, 30, 60])
+    w.answers(() => Promise.resolve(snapshot({ cursor: 101 })))
+    await w.pass(8001)
+    expect(w.sources).toHaveLength(1)
+    w.sources[0]?.send(HB)
+    await w.pass(16_000)
+    expect(w.limits.at(-1)).toBe(15)
   })
 
   it('stays live as long as the heart beats', async () => {

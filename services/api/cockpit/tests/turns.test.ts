@@ -114,6 +114,18 @@ describe('tabs that take turns', () => {
     expect(browser.streams()).toBe(1)
   })
 
+  it('go on where the one that streamed was gone without a word', () => {
+    const browser = new Browser()
+    const behind = browser.open(true)
+    const crashed = browser.open(true)
+    browser.tabs = browser.tabs.filter((one) => one !== crashed)
+    browser.pass(10_000)
+    expect(behind.streams).toBe(false)
+    behind.turns.alone()
+    behind.turns.alone()
+    expect([behind.streams, behind.taken]).toEqual([true, 2])
+  })
+
   it('a lone tab that was opened in the background streams after a moment', () => {
     const browser = new Browser()
     const tab = browser.open(false)

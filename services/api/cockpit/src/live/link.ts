@@ -44,6 +44,8 @@ export const STREAMED: readonly StreamEvent['type'][] = [
 ]
 const REFUSALS: ReadonlySet<number> = new Set([401, 403, 404])
 const FIRST_BACKOFF_MS = 500
+/** A server that is slow to answer is given more time at the next attempt, up to so many times as long. */
+const MOST_PATIENCE = 4
 /** With half of it as jitter, two hundred pages are back within ten seconds of the server and never at once. */
 const LONGEST_BACKOFF_MS = 8_000
 
@@ -97,7 +99,8 @@ export class Link {
     const generation = ++this.generation
     let snapshot: Snapshot
     try {
-      snapshot = await this.ports.snapshot(this.staleAfterMs / 1000)
+      const patience = Math.min(MOST_PATIENCE, 2 ** Math.max(0, this.attempt - 1))
+      snapshot = await this.ports.snapshot((this.staleAfterMs / 1000) * patience)
     } catch (error) {
       if (generation !== this.generation) return
       if (error instanceof ApiError && REFUSALS.has(error.status)) this.hearer.onRefused(error)

@@ -3,8 +3,8 @@
  * a seventh tab would wait for ever. A tab in sight streams; hidden ones rest as soon as another one is shown. A hidden
  * tab goes on where none is in sight, for it still has to ring.
  *
- * A streaming tab that goes without being heard (it crashed, or its last word was lost) leaves the hidden ones resting
- * until one of them is shown.
+ * The last word of a tab that is closed is often lost, and one that crashed says none. So the one that streams holds a
+ * lock of the browser, for which the others wait. Without locks (a page without TLS) these rest until one is shown.
  */
 export type Said = 'shown' | 'took' | 'left' | 'asks'
 
@@ -53,6 +53,13 @@ export class Turns {
     this.rest()
   }
 
+  /** None streams: the one that did is gone. */
+  alone(): void {
+    if (this.streams) return
+    this.ports.say('took')
+    this.take()
+  }
+
   hear(word: Said): void {
     if (word === 'asks') {
       if (this.streams) this.ports.say('took')
@@ -66,10 +73,7 @@ export class Turns {
 
   private contend(): void {
     this.settle()
-    this.cancel = this.ports.after(CONTEND_MS * (1 + this.ports.random()), () => {
-      this.ports.say('took')
-      this.take()
-    })
+    this.cancel = this.ports.after(CONTEND_MS * (1 + this.ports.random()), () => this.alone())
   }
 
   private settle(): void {
@@ -91,14 +95,46 @@ export class Turns {
   }
 }
 
+/** The browser's lock of this name: with the tab that streams, and free the moment that is gone, however it went. */
+class Place {
+  private readonly locks = 'locks' in navigator ? navigator.locks : null
+  private waiting: AbortController | null = null
+  private end: () => void = () => undefined
+
+  constructor(
+    private readonly name: string,
+    private readonly free: () => void,
+  ) {}
+
+  /** At once: who held it hears of that by a word. */
+  hold(): void {
+    this.forgo()
+    const over = new Promise<void>((done) => (this.end = done))
+    this.locks?.request(this.name, { steal: true }, () => over).catch(() => undefined)
+  }
+
+  queue(): void {
+    this.forgo()
+    this.waiting = new AbortController()
+    this.locks?.request(this.name, { signal: this.waiting.signal }, this.free).catch(() => undefined)
+  }
+
+  forgo(): void {
+    this.end()
+    this.waiting?.abort()
+  }
+}
+
 /** In turns with the other tabs of this browser that speak of `key`; gives back how to stop. */
 export function takeTurns(key: string, stream: Streaming): () => void {
   if (typeof BroadcastChannel === 'undefined') {
     stream.take()
     return () => stream.rest()
   }
-  const channel = new BroadcastChannel(`linhub.turns ${key}`)
-  const turns = new Turns(
+  const name = `linhub.turns ${key}`
+  const channel = new BroadcastChannel(name)
+  const place = new Place(name, () => turns.alone())
+  const turns: Turns = new Turns(
     {
       say: (word) => channel.postMessage(word),
       visible: () => document.visibilityState === 'visible',
@@ -108,7 +144,16 @@ export function takeTurns(key: string, stream: Streaming): () => void {
       },
       random: Math.random,
     },
-    stream,
+    {
+      take: () => {
+        place.hold()
+        stream.take()
+      },
+      rest: () => {
+        stream.rest()
+        place.queue()
+      },
+    },
   )
   channel.onmessage = ({ data }: MessageEvent<Said>) => turns.hear(data)
   const look = () => {
@@ -119,11 +164,13 @@ export function takeTurns(key: string, stream: Streaming): () => void {
   addEventListener('pageshow', look)
   addEventListener('pagehide', leave)
   turns.start()
+  if (document.visibilityState !== 'visible') place.queue()
   return () => {
     document.removeEventListener('visibilitychange', look)
     removeEventListener('pageshow', look)
     removeEventListener('pagehide', leave)
     turns.leave()
+    place.forgo()
     channel.close()
   }
 }
