@@ -44,6 +44,10 @@ _LINKS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
 }
 """What is made, and where to go on with it: (operation, parameter, where its value stands in the answer)."""
+_BODIES: dict[tuple[str, str], dict[str, str]] = {
+    ("post /api/v1/displays/pairings", "claim"): {"secret": "$response.body#/secret"}
+}
+"""What such a call says, of what the answer before it said."""
 
 
 def finish(schema: dict[str, Any]) -> None:
@@ -65,6 +69,7 @@ def finish(schema: dict[str, Any]) -> None:
                 "operationId": operations[target]["operationId"],
                 "parameters": {parameter: f"$response.body#{pointer}"},
             }
+            | ({"requestBody": _BODIES[name, link]} if (name, link) in _BODIES else {})
             for link, (target, parameter, pointer) in links.items()
             if target in operations
         }
