@@ -16,17 +16,26 @@ DOCS = REPOSITORY / "docs"
 
 @dataclass(frozen=True, slots=True)
 class Picture:
+    """`wait`: what must be there before it is taken; `tap`: what is pressed then, and waited for."""
+
     name: str
     size: tuple[int, int]
-    query: str
-    order: bool = False
-    """Opens the first order before the picture is taken."""
+    address: str
+    wait: str
+    tap: tuple[str, str] | None = None
+    staff: bool = False
 
 
+LIVE = "[data-testid=cockpit][data-status=live] [data-testid=curve] canvas"
+LISTED = "[data-testid=phone][data-status=live] [data-testid=my-orders][data-listed=true]"
 PICTURES = (
-    Picture("cockpit-wall-1920", (1920, 1080), "?view=wall&theme=dark&lang=zh"),
-    Picture("cockpit-390", (390, 844), "?theme=light&lang=zh"),
-    Picture("cockpit-390-order", (390, 844), "?theme=light&lang=zh", order=True),
+    Picture("cockpit-storm", (1920, 1080), "/?view=wall&theme=dark&lang=zh", LIVE),
+    Picture("cockpit-desk-light", (1366, 768), "/?view=desk&theme=light&lang=zh", LIVE),
+    Picture("room-people", (1366, 768), "/people?theme=light&lang=zh", "[data-testid=people] tbody tr"),
+    Picture("phone-orders", (390, 844), "/m/", LISTED, staff=True),
+    Picture(
+        "phone-order", (390, 844), "/m/", LISTED, ("[data-testid=my-orders] [data-order]", "[data-testid=act]"), True
+    ),
 )
 
 
@@ -34,16 +43,16 @@ async def shoot(browser: Browser, url: str, username: str, password: str, pictur
     """One picture, taken once the page is live and its curve and fonts are there."""
     context = await new_context(browser, picture.size)
     page = await context.new_page()
-    await page.goto(f"{url}/login{picture.query}")
+    await page.goto(url + ("/m/" if picture.staff else "/login"))
     await page.fill("[name=username]", username)
     await page.fill("[name=password]", password)
     await page.click("button[type=submit]")
-    await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
-    if picture.size[0] >= 720:
-        await page.wait_for_selector("[data-testid=curve] canvas")
-    if picture.order:
-        await page.click("[data-testid=orders] button >> nth=0")
-        await page.wait_for_selector("[data-testid=order-state]")
+    await page.wait_for_selector(LISTED if picture.staff else "[data-testid=cockpit][data-status=live]")
+    await page.goto(url + picture.address)
+    await page.wait_for_selector(picture.wait)
+    if picture.tap:
+        await page.click(f"{picture.tap[0]} >> nth=0")
+        await page.wait_for_selector(picture.tap[1])
     await page.evaluate("document.fonts.ready")
     await page.wait_for_timeout(1500)
     path = folder / f"{picture.name}.png"
@@ -52,11 +61,12 @@ async def shoot(browser: Browser, url: str, username: str, password: str, pictur
     return path
 
 
-async def _main(url: str, username: str, password: str, folder: Path) -> None:
+async def _main(url: str, user: str, staff: str, password: str, folder: Path) -> None:
     async with async_playwright() as playwright:
         browser = await launch(playwright)
         for picture in PICTURES:
-            print(await shoot(browser, url.rstrip("/"), username, password, picture, folder))  # noqa: T201
+            who = staff if picture.staff else user
+            print(await shoot(browser, url.rstrip("/"), who, password, picture, folder))  # noqa: T201
         await browser.close()
 
 
@@ -64,11 +74,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="shoot", description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--user", default="desk")
+    parser.add_argument("--staff", default="patrol1", help="whose phone it is")
     parser.add_argument("--password", required=True)
     parser.add_argument("--folder", type=Path, default=DOCS)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_main(given.url, given.user, given.password, given.folder))
+    asyncio.run(_main(given.url, given.user, given.staff, given.password, given.folder))
 
 
 if __name__ == "__main__":
