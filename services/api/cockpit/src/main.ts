@@ -1,3 +1,4 @@
+import './i18n/rooms'
 import { createApp } from 'vue'
 import App from './App.vue'
 import './styles/tokens.css'

@@ -130,6 +130,7 @@ describe('Link', () => {
     const w = world()
     w.answers(() => Promise.reject(new ApiError(0, { title: 'unreachable', status: 0, detail: '' })))
     w.link.start()
+    await w.settle()
     await w.pass(30_000)
     expect(w.limits.slice(0, 4)).toEqual([15, 15, 30, 60])
     w.answers(() => Promise.resolve(snapshot({ cursor: 101 })))

@@ -12,6 +12,7 @@ import {
   purposesOf,
   standingConsent,
 } from '../src/rooms/people/words'
+import '../src/i18n/rooms'
 import { WORDS } from '../src/i18n/words'
 import { nextId } from '../src/rooms/registry/places'
 

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { idempotencyKey } from '../src/api/key'
 import { locale, named, say, t } from '../src/i18n'
-import { WORDS } from '../src/i18n/words'
+import '../src/i18n/rooms'
+import { COMMON, WORDS } from '../src/i18n/words'
 import { age, clock, countdown, figure, moment, number, setZone } from '../src/lib/format'
 
 const STATES = readFileSync(new URL('../../../domain/orders/states.py', import.meta.url), 'utf8')
@@ -19,6 +20,20 @@ describe('words', () => {
       expect(en.length, word).toBeGreaterThan(0)
       expect(blanks(en), word).toEqual(blanks(zh))
     }
+  })
+
+  it('of the phone page are all brought by it', () => {
+    const folder = new URL('../src/phone/', import.meta.url)
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      /\.(ts|vue)$/.test(name),
+    )
+    const said = files.flatMap((name) =>
+      [...readFileSync(new URL(name, folder), 'utf8').matchAll(/\bt\(\s*'(\w+)'/g)].map(
+        (match) => match[1] ?? '',
+      ),
+    )
+    expect(said.length).toBeGreaterThan(100)
+    expect(said.filter((word) => !Object.hasOwn(COMMON, word))).toEqual([])
   })
 
   it('are filled in and switch with the language', () => {
