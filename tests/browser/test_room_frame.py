@@ -137,7 +137,7 @@ async def test_room_frame_accounts_are_linked_to_another_login_and_unlinked(
         watched = await open_page(await new_context(browser), at, "admin", f"?community={at.community.id}")
         page = watched.page
         await page.goto(f"{at.url}/accounts?community={at.community.id}")
-        row = page.locator("[data-account=patrol1]")
+        row = page.locator("[data-row=patrol1]")
         await row.locator("[data-act=link]").click()
         form = page.locator("[data-testid=link-form]")
         assert "市民中心" in await form.inner_text() and issuer in await form.inner_text()
