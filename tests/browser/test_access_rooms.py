@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page
 
 from tests.browser.kit import Watched, World, new_context, open_page, until
 from tests.browser.room_kit import DESK, PHONE, confirmed, enter, forgive, gone, live, log_in, looked_at
+from tests.browser.waiting import expect
 
 CHOSEN = "六月的雨下在老城墙上"
 
@@ -127,7 +128,8 @@ async def test_key_is_shown_once_opens_what_it_may_and_is_revoked(world: World, 
     assert secret not in await page.content()
 
     row = page.locator("[data-row]").filter(has_text="一网统管对接")
-    assert "120 次/分钟" in await row.inner_text() and "127.0.0.0/8" in await row.inner_text()
+    await expect(row).to_contain_text("120 次/分钟")
+    await expect(row).to_contain_text("127.0.0.0/8")
     path = f"{world.url}/api/v1/communities/{world.community.id}/alerts"
     async with httpx.AsyncClient(trust_env=False, headers={"X-API-Key": secret}) as http:
         assert (await http.get(path)).status_code == 200
@@ -145,7 +147,7 @@ async def test_key_is_shown_once_opens_what_it_may_and_is_revoked(world: World, 
     await form.locator("[name=sort]").select_option("client")
     await form.locator("[name=key]").press("Enter")
     await made.get_by_text("lhc_").first.wait_for()
-    assert await made.locator("[data-testid=secret-value]").count() == 2
+    await expect(made.locator("[data-testid=secret-value]")).to_have_count(2)
     forgive(watched, 422)
     watched.assert_clean()
 
@@ -175,7 +177,7 @@ async def test_audit_room_finds_who_did_what_and_proves_the_chain(world: World, 
         return set(actions) == {"service.create"}
 
     await until(narrowed)
-    assert await page.input_value("[name=action]") == "service.create"
+    await expect(page.locator("[name=action]")).to_have_value("service.create")
     await page.fill("[name=actor]", "nobody of this name")
     await page.keyboard.press("Enter")
     await page.get_by_text("没有符合条件的记录").wait_for()

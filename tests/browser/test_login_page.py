@@ -9,6 +9,7 @@ from playwright.async_api import Browser
 
 from tests.browser.kit import Watched, World, new_context, open_page, until
 from tests.browser.room_kit import DESK, PHONE, address, enter, forgive, gone, live, log_in, looked_at
+from tests.browser.waiting import expect
 from tests.factory import PASSWORD
 
 CHOSEN = "六月的雨下在老城墙上"
@@ -41,7 +42,7 @@ async def test_login_says_how_to_get_in_again_and_asks_for_a_password_of_ones_ow
     alert = page.locator("form [role=alert]")
     await log_in(page, name, "not the password")
     await alert.wait_for()
-    assert await alert.inner_text() == "用户名或密码不对"
+    await expect(alert).to_have_text("用户名或密码不对")
     assert await page.evaluate("document.activeElement.name") == "password"
 
     async def locked() -> bool:
@@ -99,7 +100,7 @@ async def test_login_leads_back_to_where_one_was_when_the_session_ended_elsewher
     await mine.get_by_text("没有其他登录").wait_for()
 
     await here.page.wait_for_selector("[data-testid=ended]")
-    assert "登录已结束" in await here.page.inner_text("[data-testid=ended]")
+    await expect(here.page.locator("[data-testid=ended]")).to_contain_text("登录已结束")
     assert "/login" in here.page.url
     await looked_at(here.page, "login-ended", (DESK, PHONE))
     await log_in(here.page, "desk")
@@ -110,7 +111,7 @@ async def test_login_leads_back_to_where_one_was_when_the_session_ended_elsewher
     await here.page.click("[data-testid=to-cockpit]")
     await here.page.click("[data-testid=logout]")
     await here.page.wait_for_selector("[name=username]")
-    assert await here.page.locator("[data-testid=ended]").count() == 0
+    await expect(here.page.locator("[data-testid=ended]")).to_have_count(0)
     await log_in(here.page, "desk")
     await live(here.page)
     forgive(here, 401)
@@ -122,7 +123,7 @@ async def test_login_of_somebody_else_in_another_tab_is_seen_in_all(world: World
     """Tabs share their cookies: what one does in the old tab would be done in the new one's name."""
     context = await new_context(browser)
     first = await open_page(context, world, "desk", "?theme=light&lang=zh")
-    assert "desk" in await first.page.inner_text("[data-testid=logout]")
+    await expect(first.page.locator("[data-testid=logout]")).to_contain_text("desk")
     second = Watched(await context.new_page(), world.url)
     await second.page.goto(address(world, "/"))
     await live(second.page)

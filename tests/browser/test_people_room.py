@@ -11,6 +11,7 @@ from playwright.async_api import Browser, FilePayload, Page
 
 from tests.api_server import connect
 from tests.browser.kit import COCKPIT, Watched, World, new_context, open_page, until
+from tests.browser.waiting import expect
 
 AXE = COCKPIT / "node_modules" / "axe-core" / "axe.min.js"
 _VIOLATIONS = "async () => (await axe.run()).violations.map((one) => one.id + ' ' + one.nodes[0].html)"
@@ -94,12 +95,12 @@ async def test_people_room_shows_masks_until_it_was_said_what_for(world: World, 
     await facts.wait_for()
     assert page.url.split("?")[0].endswith(f"/people/{elder}")
     assert "13800001234" not in await facts.inner_text()
-    assert await page.locator("[data-testid=reveal-purpose] option").count() == 4
+    await expect(page.locator("[data-testid=reveal-purpose] option")).to_have_count(4)
     await reveal(page)
     shown = await facts.inner_text()
     assert all(said in shown for said in ("13800001234", "1号楼", "101", "慢性病"))
     await page.get_by_text("谁看过").click()
-    assert "关怀探访 · 个人资料与标签" in await page.inner_text("[data-testid=reads]")
+    await expect(page.locator("[data-testid=reads]")).to_contain_text("关怀探访 · 个人资料与标签")
     await accessible(page, "person")
     await page.get_by_role("button", name="恢复掩码").click()
     assert "13800001234" not in await facts.inner_text()
@@ -140,8 +141,8 @@ async def test_people_room_enters_changes_and_moves_out_by_version(world: World,
     faster = "UPDATE person SET birth_year = 1942, phone = '13700000000' WHERE id = $1"
     await rows(world, faster, elder)
     await page.click("[data-testid=person-save]")
-    assert "手机" in await page.inner_text("[data-testid=person-trouble]")
-    assert await form.locator("[name=birth-year]").input_value() == "1942"
+    await expect(page.locator("[data-testid=person-trouble]")).to_contain_text("手机")
+    await expect(form.locator("[name=birth-year]")).to_have_value("1942")
     await page.click("[data-testid=person-save]")
     await form.wait_for(state="detached")
     (row,) = await rows(world, "SELECT * FROM person WHERE id = $1", elder)
@@ -150,7 +151,7 @@ async def test_people_room_enters_changes_and_moves_out_by_version(world: World,
 
     await page.get_by_role("button", name="迁出", exact=True).click()
     dialog = page.get_by_role("dialog", name="迁出本社区")
-    assert "同意立即失效" in await dialog.inner_text()
+    await expect(dialog).to_contain_text("同意立即失效")
     await page.select_option("[data-testid=move-out-why]", "care_home")
     await page.click("[data-testid=move-out]")
     await dialog.wait_for(state="detached")
@@ -178,7 +179,7 @@ async def test_people_room_gives_and_withdraws_consents_in_words(world: World, b
     assert await rows(world, "SELECT FROM consent WHERE person_id = $1 AND withdrawn_at IS NOT NULL", elder) == []
     await page.click("[data-testid=withdraw]")
     await page.wait_for_selector("[data-consent=vitals][data-state=withdrawn]")
-    assert "desk 于" in await vitals.inner_text()
+    await expect(vitals).to_contain_text("desk 于")
     (row,) = await rows(world, "SELECT * FROM consent WHERE person_id = $1 AND withdrawn_at IS NOT NULL", elder)
     assert (row["what"], row["withdrawn_by"]) == ("vitals", "user-desk")
 
@@ -189,7 +190,7 @@ async def test_people_room_gives_and_withdraws_consents_in_words(world: World, b
     await accessible(page, "consent-give")
     await page.keyboard.press("Enter")
     await page.wait_for_selector("[data-consent=vitals][data-state=on]")
-    assert "监护人 李伟 签字" in await vitals.inner_text()
+    await expect(vitals).to_contain_text("监护人 李伟 签字")
     given = "SELECT * FROM consent WHERE person_id = $1 AND what = 'vitals' AND withdrawn_at IS NULL"
     (row,) = await rows(world, given, elder)
     assert (row["given_by"], row["giver"], row["how"], row["recorded_by"]) == ("guardian", "李伟", "paper", "user-desk")
@@ -210,18 +211,18 @@ async def test_people_room_erases_by_two_with_the_name_typed_in(world: World, br
     await page.select_option("[data-testid=erase-why]", "deceased")
     await ask.get_by_role("button").click()
     counts = page.locator("[data-testid=erased-counts]")
-    assert await counts.locator("[data-side=goes] [data-count=consents] dd").inner_text() == "3"
-    assert await counts.locator("[data-side=stays] [data-count=devices] dd").inner_text() == "3"
-    assert "统计不变" in await counts.inner_text()
+    await expect(counts.locator("[data-side=goes] [data-count=consents] dd")).to_have_text("3")
+    await expect(counts.locator("[data-side=stays] [data-count=devices] dd")).to_have_text("3")
+    await expect(counts).to_contain_text("统计不变")
     send = ask.get_by_role("button")
-    assert await send.is_disabled(), "asked for before the name was typed in"
+    await expect(send, "asked for before the name was typed in").to_be_disabled()
     await ask.locator("[name=erase-name]").fill("王秀")
-    assert await send.is_disabled(), "asked for with another name"
+    await expect(send, "asked for with another name").to_be_disabled()
     await ask.locator("[name=erase-name]").fill("王秀英")
     await accessible(page, "erase")
     await send.click()
-    assert "等待另一位批准" in await page.inner_text("[data-testid=erase-waiting]")
-    assert await page.locator("[data-testid=erase-approve]").count() == 0, "who asked may approve"
+    await expect(page.locator("[data-testid=erase-waiting]")).to_contain_text("等待另一位批准")
+    await expect(page.locator("[data-testid=erase-approve]"), "who asked may approve").to_have_count(0)
     assert (await rows(world, "SELECT name FROM person WHERE id = $1", elder))[0]["name"] == "王秀英"
     watched.assert_clean()
 
@@ -233,12 +234,12 @@ async def test_people_room_erases_by_two_with_the_name_typed_in(world: World, br
     await page.locator("[data-testid=rights] summary").click()
     approve = page.locator("[data-testid=erase-approve]")
     await approve.locator("[name=erase-name]").fill("王秀英")
-    assert await approve.get_by_role("button").is_disabled(), "approved by somebody who has not seen whom"
+    await expect(approve.get_by_role("button"), "approved by somebody who has not seen whom").to_be_disabled()
     await reveal(page, "duty")
     await approve.get_by_role("button").click()
     await page.wait_for_selector("[data-testid=erased]")
     assert "王" not in await page.inner_text(".drawer"), "what was erased is still on the screen"
-    assert await page.locator("[data-side=goes] [data-count=consents] dd").inner_text() == "3"
+    await expect(page.locator("[data-side=goes] [data-count=consents] dd")).to_have_text("3")
     await accessible(page, "erased")
     assert (await rows(world, "SELECT name FROM person WHERE id = $1", elder))[0]["name"] != "王秀英"
     await page.click("[data-testid=erase-finish]")
@@ -252,11 +253,11 @@ async def test_people_room_tells_a_grid_member_who_may(world: World, browser: Br
     elder = await prepared(world)
     watched = await people_room(browser, world, "grid1", f"/{elder}")
     page = watched.page
-    assert await page.locator("[data-testid=people-new], [data-testid=people-sheet]").count() == 0
-    assert await page.locator("[data-testid=reveal-purpose] option").count() == 3
+    await expect(page.locator("[data-testid=people-new], [data-testid=people-sheet]")).to_have_count(0)
+    await expect(page.locator("[data-testid=reveal-purpose] option")).to_have_count(3)
     await page.locator("[data-testid=rights] summary").click()
-    assert "管理员" in await page.inner_text("[data-testid=erase-who]")
-    assert await page.locator("[data-testid=copy]").count() == 0
+    await expect(page.locator("[data-testid=erase-who]")).to_contain_text("管理员")
+    await expect(page.locator("[data-testid=copy]")).to_have_count(0)
     await page.goto(f"{world.url}/people/{world.community.id}-p99")
     await page.get_by_text("没有此人").wait_for()
     watched.assert_clean()
@@ -276,11 +277,11 @@ async def test_people_room_reads_a_sheet_before_it_writes_one(world: World, brow
 
     await check(sheet)
     report = page.locator("[data-testid=people-report]")
-    assert "目录中没有标签：没有的" in await report.inner_text()
-    assert await page.locator("[data-testid=people-import]").count() == 0, "a sheet with faults can be written"
+    await expect(report).to_contain_text("目录中没有标签：没有的")
+    await expect(page.locator("[data-testid=people-import]"), "a sheet with faults can be written").to_have_count(0)
     await accessible(page, "people-sheet")
     await check(sheet.rsplit("\n", 2)[0])
-    assert "新增 1" in await report.inner_text()
+    await expect(report).to_contain_text("新增 1")
     known = "SELECT tags FROM person WHERE name = '赵六' AND community_id = $1"
     assert await rows(world, known, world.community.id) == []
     await page.click("[data-testid=people-import]")

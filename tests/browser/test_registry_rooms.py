@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.async_api import Browser, FilePayload, Page
 
 from tests.browser.kit import COCKPIT, World, new_context, open_page, until
+from tests.browser.waiting import expect
 
 AXE = COCKPIT / "node_modules" / "axe-core" / "axe.min.js"
 _VIOLATIONS = "async () => (await axe.run()).violations.map((one) => one.id + ' ' + one.nodes[0].html)"
@@ -103,7 +104,7 @@ async def test_registry_room_makes_renames_and_removes_places(browser: Browser, 
     await page.click("[data-new=building]")
     form = page.locator("[data-testid=place-form]")
     name = form.locator("[name=place-name]")
-    assert await form.locator("[name=place-id]").input_value() == f"{id}-b2"
+    await expect(form.locator("[name=place-id]")).to_have_value(f"{id}-b2")
     await name.fill("2号楼")
     await form.locator("[name=grid]").select_option(label="第二网格")
     await form.locator("[name=place-floors]").fill("6")
@@ -129,7 +130,7 @@ async def test_registry_room_makes_renames_and_removes_places(browser: Browser, 
         assert changed.status_code == 200
         await page.keyboard.press("Enter")
         await page.locator("[data-testid=place-trouble]").get_by_text("他人已先修改").wait_for()
-        assert await name.input_value() == "103", "the newest is shown"
+        await expect(name, "the newest is shown").to_have_value("103")
         await name.fill("102")
         await page.keyboard.press("Enter")
         await page.get_by_role("heading", name="102").wait_for()

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page
 
 from tests.browser.kit import ApiProcess, World, new_context, open_page, until
 from tests.browser.test_people_room import accessible
+from tests.browser.waiting import expect
 from tests.factory import put_community, small_community
 
 
@@ -30,10 +31,10 @@ async def test_room_frame_keeps_the_community_in_the_address(world: World, brows
     await page.click("[data-room='/people']")
     await page.wait_for_selector(f"[data-person='{here}-p1']")
     chooser = page.locator("nav [data-testid=community]")
-    assert await chooser.input_value() == here
+    await expect(chooser).to_have_value(here)
     await chooser.select_option(other)
     await page.wait_for_selector(f"[data-person='{other}-p1']")
-    assert await page.locator(f"[data-person='{here}-p1']").count() == 0, "people of the community before"
+    await expect(page.locator(f"[data-person='{here}-p1']"), "people of the community before").to_have_count(0)
     assert page.url.split("?")[0].endswith("/people") and await _community(page) == other
     await accessible(page, "chooser-room")
 
@@ -47,11 +48,12 @@ async def test_room_frame_keeps_the_community_in_the_address(world: World, brows
 
     await page.click("[data-testid=to-cockpit]")
     await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
-    assert await page.locator("header [data-testid=community]").input_value() == other
+    await expect(page.locator("header [data-testid=community]")).to_have_value(other)
     await page.go_back()
     await page.go_back()
     await page.wait_for_selector(f"[data-person='{here}-p1']")
-    assert await _community(page) == here and await chooser.input_value() == here
+    await expect(chooser).to_have_value(here)
+    assert await _community(page) == here
     await page.reload()
     await page.wait_for_selector(f"[data-person='{here}-p1']")
 
@@ -65,7 +67,7 @@ async def test_room_frame_keeps_the_community_in_the_address(world: World, brows
 async def test_room_frame_of_one_community_asks_nothing(world: World, browser: Browser) -> None:
     watched = await open_page(await new_context(browser), world, "desk", "?community=elsewhere")
     await watched.page.get_by_text("不在您的管理范围").wait_for()
-    assert await watched.page.locator("[data-testid=community]").count() == 0
+    await expect(watched.page.locator("[data-testid=community]")).to_have_count(0)
     assert await _community(watched.page) == world.community.id
     watched.assert_clean()
 
@@ -140,12 +142,13 @@ async def test_room_frame_accounts_are_linked_to_another_login_and_unlinked(
         row = page.locator("[data-row=patrol1]")
         await row.locator("[data-act=link]").click()
         form = page.locator("[data-testid=link-form]")
-        assert "市民中心" in await form.inner_text() and issuer in await form.inner_text()
+        await expect(form).to_contain_text("市民中心")
+        await expect(form).to_contain_text(issuer)
         await form.locator("[name=subject]").fill("f3a1c9")
         await accessible(page, "account-link")
         await page.keyboard.press("Enter")
         await row.locator("[data-act=unlink]").click()
-        assert "立即结束" in await form.inner_text()
+        await expect(form).to_contain_text("立即结束")
         await page.get_by_role("dialog").get_by_role("button", name="解除统一登录").click()
         await row.locator("[data-act=link]").wait_for()
         async with at.http("admin") as http:

@@ -7,6 +7,7 @@ from playwright.async_api import Browser, Page
 from tests.api_server import connect
 from tests.browser.kit import Watched, World, new_context, open_page, until
 from tests.browser.room_kit import DESK, PHONE, address, confirmed, enter, forgive, live, log_in, looked_at
+from tests.browser.waiting import expect
 
 TV = (1920, 1080)
 _OPEN_ORDER = """async (community) => (await fetch(`/api/v1/communities/${community}/orders`, {
@@ -48,8 +49,8 @@ async def test_screen_becomes_the_wall_by_its_code_and_is_cut_off(world: World, 
     await page.keyboard.press("Enter")
     alert = page.locator("[role=alert]")
     await alert.wait_for()
-    assert await alert.inner_text() == "没有屏幕显示这个配对码：请核对，或等屏幕换新码"
-    assert await page.input_value("[name=name]") == "大厅主屏"
+    await expect(alert).to_have_text("没有屏幕显示这个配对码：请核对，或等屏幕换新码")
+    await expect(page.locator("[name=name]")).to_have_value("大厅主屏")
     await looked_at(page, "displays-wrong-code", (DESK, PHONE))
 
     # However it is spaced and in whatever case.
@@ -59,7 +60,7 @@ async def test_screen_becomes_the_wall_by_its_code_and_is_cut_off(world: World, 
     await page.get_by_text("「大厅主屏」已配对").wait_for()
     await live(tv.page)
     assert await tv.page.evaluate("document.documentElement.dataset.view") == "wall"
-    assert await tv.page.locator("[data-testid=rooms]").count() == 0
+    await expect(tv.page.locator("[data-testid=rooms]")).to_have_count(0)
     assert await tv.page.evaluate(_OPEN_ORDER, world.community.id) == 403
     await page.wait_for_selector("[data-testid=pair] ~ * [data-status=seen]")
     await looked_at(page, "displays", (DESK, PHONE))
@@ -76,8 +77,8 @@ async def test_screen_becomes_the_wall_by_its_code_and_is_cut_off(world: World, 
     await looked_at(page, "displays-cut-off")
     await confirmed(page)
     await tv.page.wait_for_selector("[data-testid=cut]")
-    assert "此屏已被断开" in await tv.page.inner_text("[data-testid=cut]")
-    assert await tv.page.locator("[data-testid=cockpit]").count() == 0
+    await expect(tv.page.locator("[data-testid=cut]")).to_contain_text("此屏已被断开")
+    await expect(tv.page.locator("[data-testid=cockpit]")).to_have_count(0)
     assert await _code(tv.page) != code
     await looked_at(tv.page, "tv-cut", (TV,))
     await page.get_by_text("还没有屏幕").wait_for()
@@ -103,7 +104,7 @@ async def test_screen_shows_a_new_code_when_its_own_ran_out(world: World, browse
     await phone.page.goto(address(world, "/displays", f"&code={code}"))
     await log_in(phone.page, "desk")
     await phone.page.wait_for_selector("[data-testid=pair]")
-    assert await phone.page.input_value("[name=code]") == code
+    await expect(phone.page.locator("[name=code]")).to_have_value(code)
     await phone.page.fill("[name=name]", "门厅")
     await phone.page.get_by_role("button", name="配对屏幕").click()
     await phone.page.get_by_text("请核对，或等屏幕换新码").wait_for()

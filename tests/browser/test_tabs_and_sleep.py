@@ -13,6 +13,7 @@ from tests.api_server import connect
 from tests.browser.kit import Watched, World, new_context, open_page, until
 from tests.browser.phone_kit import history, look, moved, open_order, staff
 from tests.browser.room_kit import live
+from tests.browser.waiting import expect
 from tests.factory import PASSWORD
 from tests.ingest_kit import now_ms
 
@@ -130,7 +131,7 @@ async def test_page_asks_to_log_in_when_the_session_ended_while_it_slept(world: 
         assert answer.status_code == 200, answer.text
     await asleep.send("Page.setWebLifecycleState", {"state": "active"})
     await watched.page.wait_for_selector("[data-testid=ended]")
-    assert await watched.page.locator("[data-testid=cockpit]").count() == 0
+    await expect(watched.page.locator("[data-testid=cockpit]")).to_have_count(0)
 
 
 async def test_phone_opened_with_an_ended_login_says_how_old_it_is_and_keeps_what_was_done(
@@ -155,7 +156,7 @@ async def test_phone_opened_with_an_ended_login_says_how_old_it_is_and_keeps_wha
     await page.wait_for_selector("[data-testid=expired]")
     mine = page.locator("[data-testid=my-orders]")
     assert await mine.get_attribute("data-listed") == "false"
-    assert "截至" in await page.inner_text("[data-testid=as-of]")
+    await expect(page.locator("[data-testid=as-of]")).to_contain_text("截至")
     await phone.queued(1)
     await look(page)
     assert [line["move"] for line in await history(world, order["id"])] == ["create", "dispatch"]
@@ -165,5 +166,5 @@ async def test_phone_opened_with_an_ended_login_says_how_old_it_is_and_keeps_wha
     await phone.all_sent()
     await page.wait_for_selector("[data-testid=my-orders][data-listed=true]")
     assert [line["move"] for line in await history(world, order["id"])] == ["create", "dispatch", "accept"]
-    assert await page.locator("[data-testid=expired], [data-testid=as-of]").count() == 0
+    await expect(page.locator("[data-testid=expired], [data-testid=as-of]")).to_have_count(0)
     assert phone.watched.strayed == []
