@@ -64,6 +64,13 @@ class Permission(StrEnum):
     """Linkage plans and what their runs have done."""
     PLAN_EDIT = "plan_edit"
     """To write, approve, rehearse and cancel them."""
+    COMMANDS = "commands"
+    """What devices are told, by whom, and what became of it."""
+    COMMAND_ASK = "command_ask"
+    COMMAND_APPROVE = "command_approve"
+    """To approve, reject and review what somebody else asked for."""
+    COMMAND_SCHEDULE = "command_schedule"
+    """To tell many devices at once, and to say when lamps go on and off."""
     HEALTH = "health"
     """Heart rate, blood pressure and the like, and alerts about them."""
     USERS = "users"
@@ -90,6 +97,14 @@ class Permission(StrEnum):
     REPLAY = "replay"
     """The cockpit as it was at a time that is past."""
     FORECASTS = "forecasts"
+    CITY_EVENTS = "city_events"
+    """What happens, as it is published to city platforms: to pull one's own subscriptions, and to look after them."""
+    CITY_CASES = "city_cases"
+    """To open orders from above, to follow them, to press for them and to withdraw them."""
+    CITY_ANSWER = "city_answer"
+    """To say which photos of the work whoever opened a case is given."""
+    CITY_EDIT = "city_edit"
+    """To make subscriptions for platforms, and to say what data each is granted."""
 
 
 _PUBLIC = frozenset({Permission.SELF, Permission.CATALOGUE, Permission.COMMUNITY, Permission.PUBLIC_VALUES})
@@ -133,6 +148,11 @@ _KEEP = _WORK | {
     Permission.PEOPLE,
     Permission.EXPORT,
     Permission.REPLAY,
+    Permission.COMMANDS,
+    Permission.COMMAND_ASK,
+    Permission.COMMAND_APPROVE,
+    Permission.COMMAND_SCHEDULE,
+    Permission.CITY_ANSWER,
 }
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -140,10 +160,17 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.MERCHANT: _PUBLIC | _REPORTS,
     Role.VISITOR: _PUBLIC | _REPORTS,
     Role.STAFF: _WORK,
-    Role.GRID: _WORK | {Permission.HEALTH, Permission.HOUSEHOLD, Permission.PEOPLE},
+    Role.GRID: _WORK
+    | {
+        Permission.HEALTH,
+        Permission.HOUSEHOLD,
+        Permission.PEOPLE,
+        Permission.COMMANDS,
+        Permission.COMMAND_ASK,
+    },
     Role.DESK: _KEEP | {Permission.RULE_EDIT, Permission.PLAN_EDIT, Permission.PEOPLE_EDIT},
-    Role.STREET: _WORK | {Permission.REPLAY},
-    Role.PLATFORM: _WATCH,
+    Role.STREET: _WORK | {Permission.REPLAY, Permission.COMMANDS, Permission.COMMAND_APPROVE, Permission.CITY_EVENTS},
+    Role.PLATFORM: _WATCH | {Permission.CITY_EVENTS, Permission.CITY_CASES},
     Role.DISPLAY: _WATCH - {Permission.READINGS, Permission.RULES, Permission.PLANS},
     Role.ADMIN: _KEEP
     | {
@@ -158,6 +185,9 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.PEOPLE_EDIT,
         Permission.PRIVACY,
         Permission.AUDIT,
+        Permission.CITY_EVENTS,
+        Permission.CITY_CASES,
+        Permission.CITY_EDIT,
     },
 }
 """The whole matrix; a role that is not here may do nothing."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.metering import Register
 from services.domain.vocabulary import Label
 
@@ -58,6 +67,6 @@ KIND = DeviceKind(
         EventType("overheat", Label("过热", "Overheat"), fields=("temperature",)),
         EventType("finished", Label("充电完成", "Finished"), fields=("energy_kwh",)),
     ),
-    commands=(CommandType("stop", Label("停止充电", "Stop charging")),),
+    commands=(CommandType("stop", Label("停止充电", "Stop charging"), proof=Shows("power", 0, 100)),),
     profile=profile,
 )

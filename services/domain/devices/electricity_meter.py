@@ -6,7 +6,16 @@ import math
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.metering import Register
 from services.domain.vocabulary import Label
 
@@ -81,8 +90,10 @@ KIND = DeviceKind(
         EventType("tamper", Label("拆动", "Tampering")),
     ),
     commands=(
-        CommandType("relay_open", Label("拉闸", "Disconnect supply"), dangerous=True),
-        CommandType("relay_close", Label("合闸", "Reconnect supply"), dangerous=True),
+        CommandType(
+            "relay_open", Label("拉闸", "Disconnect supply"), dangerous=True, lives_s=120, proof=Shows("power", 0, 1)
+        ),
+        CommandType("relay_close", Label("合闸", "Reconnect supply"), dangerous=True, lives_s=120),
     ),
     profile=profile,
 )

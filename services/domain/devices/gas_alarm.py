@@ -37,7 +37,7 @@ KIND = DeviceKind(
     ),
     commands=(
         CommandType("mute", Label("消音", "Mute")),
-        CommandType("valve_close", Label("关闭燃气阀", "Close gas valve"), dangerous=True),
+        CommandType("valve_close", Label("关闭燃气阀", "Close gas valve"), dangerous=True, lives_s=120),
         CommandType("test", Label("自检", "Self-test")),
     ),
     profile=profile,

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.metering import Register
 from services.domain.vocabulary import Label
 
@@ -61,6 +70,10 @@ KIND = DeviceKind(
         EventType("tamper", Label("拆动", "Tampering")),
     ),
     # only ever shut from afar: opening needs someone at the stove
-    commands=(CommandType("valve_close", Label("关阀", "Close valve"), dangerous=True),),
+    commands=(
+        CommandType(
+            "valve_close", Label("关阀", "Close valve"), dangerous=True, lives_s=120, proof=Shows("valve", 1, 1)
+        ),
+    ),
     profile=profile,
 )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.vocabulary import Label
 
 NAME = "gate"
@@ -27,6 +36,9 @@ KIND = DeviceKind(
         EventType("forced", Label("强行闯入", "Forced")),
         EventType("closed", Label("关闭", "Closed")),
     ),
-    commands=(CommandType("open", Label("开启", "Open")), CommandType("close", Label("关闭", "Close"))),
+    commands=(
+        CommandType("open", Label("开启", "Open"), lives_s=20, proof=Shows("open", 1, 1)),
+        CommandType("close", Label("关闭", "Close"), lives_s=20, proof=Shows("open", 0, 0)),
+    ),
     profile=profile,
 )

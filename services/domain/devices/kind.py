@@ -53,13 +53,38 @@ class EventType:
 
 
 @dataclass(frozen=True, slots=True)
+class Shows:
+    """A reading that proves that a command was carried out: the metric within [low, high]. `param`: within 5 of what
+    this parameter of the command asked for."""
+
+    metric: str
+    low: float = 0.0
+    high: float = 0.0
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happens:
+    """An event that proves it: the device reports it with the command's id as `command` in its data."""
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommandType:
-    """Something a device can be told. A dangerous one needs a second approver or a pre-approved plan."""
+    """Something a device can be told. A dangerous one needs a second approver or a pre-approved plan.
+
+    `lives_s`: how long after its release it may still be carried out. `proof` None: the device's word has to do.
+    `calls`: it warns people (sirens, loudspeakers), so in an emergency it may go out before anybody approves it.
+    """
 
     name: str
     label: Label
     dangerous: bool = False
     params: tuple[str, ...] = ()
+    lives_s: int = 60
+    proof: Shows | Happens | None = None
+    calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

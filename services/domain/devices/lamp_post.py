@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.vocabulary import Label
 
 NAME = "lamp_post"
@@ -34,9 +43,15 @@ KIND = DeviceKind(
     ),
     events=(EventType("fault", Label("故障", "Fault"), fields=("code",)),),
     commands=(
-        CommandType("on", Label("开灯", "Switch on")),
-        CommandType("off", Label("关灯", "Switch off")),
-        CommandType("dim", Label("调光", "Dim"), params=("brightness",)),
+        CommandType("on", Label("开灯", "Switch on"), lives_s=600, proof=Shows("on", 1, 1)),
+        CommandType("off", Label("关灯", "Switch off"), lives_s=600, proof=Shows("on", 0, 0)),
+        CommandType(
+            "dim",
+            Label("调光", "Dim"),
+            params=("brightness",),
+            lives_s=600,
+            proof=Shows("brightness", param="brightness"),
+        ),
     ),
     profile=profile,
 )

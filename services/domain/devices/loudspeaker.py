@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType
+from services.domain.devices.kind import CommandType, DeviceKind, EventType, Happens
 from services.domain.vocabulary import Label
 
 NAME = "loudspeaker"
@@ -18,6 +18,15 @@ KIND = DeviceKind(
         EventType("played", Label("已播放", "Played"), fields=("command", "clip", "seconds")),
         EventType("fault", Label("故障", "Fault"), fields=("code",)),
     ),
-    commands=(CommandType("speak", Label("广播", "Broadcast"), dangerous=True, params=("text", "clip", "zone")),),
+    commands=(
+        CommandType(
+            "speak",
+            Label("广播", "Broadcast"),
+            dangerous=True,
+            params=("text", "clip", "zone"),
+            proof=Happens("played"),
+            calls=True,
+        ),
+    ),
     profile=day.nothing,
 )

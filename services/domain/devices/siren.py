@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType
+from services.domain.devices.kind import CommandType, DeviceKind, EventType, Happens
 from services.domain.vocabulary import Label
 
 NAME = "siren"
@@ -19,7 +19,14 @@ KIND = DeviceKind(
         EventType("fault", Label("故障", "Fault"), fields=("code",)),
     ),
     commands=(
-        CommandType("siren_on", Label("鸣响", "Siren on"), dangerous=True, params=("seconds",)),
+        CommandType(
+            "siren_on",
+            Label("鸣响", "Siren on"),
+            dangerous=True,
+            params=("seconds",),
+            proof=Happens("played"),
+            calls=True,
+        ),
         # silencing a siren in an emergency does as much harm as sounding it without one
         CommandType("siren_off", Label("停止", "Siren off"), dangerous=True),
     ),

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 
 from services.domain.devices import day
-from services.domain.devices.kind import CommandType, DeviceKind, EventType, Memory, Metric, MetricType, Moment
+from services.domain.devices.kind import (
+    CommandType,
+    DeviceKind,
+    EventType,
+    Memory,
+    Metric,
+    MetricType,
+    Moment,
+    Shows,
+)
 from services.domain.metering import Register
 from services.domain.vocabulary import Label
 
@@ -55,8 +64,10 @@ KIND = DeviceKind(
         EventType("backflow", Label("倒流", "Backflow"), fields=("volume_m3",)),
     ),
     commands=(
-        CommandType("valve_open", Label("开阀", "Open valve"), dangerous=True),
-        CommandType("valve_close", Label("关阀", "Close valve"), dangerous=True),
+        CommandType("valve_open", Label("开阀", "Open valve"), dangerous=True, lives_s=120, proof=Shows("valve", 0, 0)),
+        CommandType(
+            "valve_close", Label("关阀", "Close valve"), dangerous=True, lives_s=120, proof=Shows("valve", 1, 1)
+        ),
     ),
     profile=profile,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from services.domain.notices.audience import Account, AlertFacts, Draft, Event, Follower, OrderFacts, audience
 from services.domain.notices.channels import ChannelSort, mask, may_add, parse_address
+from services.domain.notices.of_commands import said_of
+from services.domain.notices.telephone import Telephone, parse_telephone
 from services.domain.notices.templates import TEMPLATES, Template, render, templates_ended_by
 from services.domain.notices.timing import (
     RETRIES,
@@ -26,6 +28,7 @@ __all__ = [
     "Event",
     "Follower",
     "OrderFacts",
+    "Telephone",
     "Template",
     "ack_wait_s",
     "audience",
@@ -33,9 +36,11 @@ __all__ = [
     "mask",
     "may_add",
     "parse_address",
+    "parse_telephone",
     "quiet_until",
     "render",
     "retry_after_s",
+    "said_of",
     "templates_ended_by",
     "turn_wait_s",
 ]

@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
+from services.domain.access import PERMISSIONS, Permission
+from services.domain.notices.of_commands import Said, To, said_of
 from services.domain.notices.templates import MASKED_TITLE, TEMPLATES
 from services.domain.notices.timing import turn_wait_s
 from services.domain.orders.clocks import running
@@ -117,6 +119,8 @@ def audience(
         return _of_order(event, what, accounts, order)
     if family == "report" and order is not None:
         return _of_report(event, what, accounts, order)
+    if family == "command" and (said := said_of(event.type, event.data)) is not None:
+        return _of_command(event, said, accounts)
     match event.type:
         case "notice.requested":
             return _of_plan(event, accounts, alert)
@@ -173,6 +177,10 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
         case "resume" if entry.detail.get("alert_id"):
             # It called again while it was paused: whoever let it wait is wanted there.
             tell(_at_work(accounts, told), "resume")
+        case "note" if entry.detail.get("alert_id"):
+            # A plan says what has not been shown to be done: whoever is on the way must not rely on it.
+            params["why"] = None if told.health else entry.detail.get("note")
+            tell(_at_work(accounts, told), "caution")
         case "return":
             tell(_desk(accounts), "return")
         case "resolve":
@@ -313,6 +321,19 @@ def _of_question(event: Event, accounts: Sequence[Account], alert: AlertFacts) -
     return _drafts(event, (*people, *alert.contacts), "ask", alert.severity, params, alert_id=alert.id, whole=True)
 
 
+def _of_command(event: Event, said: Said, accounts: Sequence[Account]) -> list[Draft]:
+    by = event.data.get("by")
+    if said.to is To.SECOND:
+        # Everybody who may, and never whoever asked: where nobody else is left, the desk is told that it waits.
+        people = tuple(
+            one.id for one in accounts if Permission.COMMAND_APPROVE in PERMISSIONS[one.role] and one.id != by
+        ) or _desk(accounts)
+    else:
+        people = (*_desk(accounts), *(one.id for one in accounts if one.id == by))
+    params = {"text": _label(said.text)}
+    return _drafts(event, people, said.template, said.severity, params, key=said.once)
+
+
 def _of_gap(event: Event, accounts: Sequence[Account], timezone: str) -> list[Draft]:
     data = event.data
     team = TEAM_LABELS[Team(data["team"])]
@@ -334,15 +355,17 @@ def _drafts(
     turns: bool = False,
     more: str = "",
     whole: bool = False,
+    key: str = "",
 ) -> list[Draft]:
-    """`whole`: the recipients say themselves what sort they are. `turns`: not critical ones are told one by one."""
+    """`whole`: the recipients say themselves what sort they are. `turns`: not critical ones are told one by one.
+    `key`: what is told once, where several events tell of it."""
     kind = TEMPLATES[template]
     grade = min(severity, kind.cap, key=lambda one: one.rank)
     wait_s = turn_wait_s(grade) if turns else 0.0
     found = dict.fromkeys(one if whole else f"account:{one}" for one in people)
     return [
         Draft(
-            notice_id(f"{event.seq}{':' if more else ''}{more}", recipient, template),
+            notice_id(key or f"{event.seq}{':' if more else ''}{more}", recipient, template),
             event,
             recipient,
             template,

@@ -45,6 +45,7 @@ class Template:
 _ORDER = Label("工单 #{number} · {title}", "Order #{number} · {title}")
 _PLACE = Label("地点：{place}", "Place: {place}")
 _DUE = Label("期限：{due}", "Due: {due}")
+_TEXT = Label("{text}", "{text}")
 _WHY = Label("说明：{why}", "Note: {why}")
 
 
@@ -79,6 +80,7 @@ _ALL = (
     ),
     _order("urge", "督办", "Wanted done now", _DUE, _WHY),
     _order("resume", "告警再次发生，暂停结束", "It called again, the pause is over", _DUE, _WHY, ended_by=_OVER),
+    _order("caution", "注意，未证实", "Mind: not confirmed", _WHY, expires_s=2 * _HOUR, ended_by=_OVER),
     _order("reopen", "工单重新打开", "Order opened again", _DUE, _WHY, ended_by=_TAKEN),
     _order(
         "over",
@@ -115,6 +117,21 @@ _ALL = (
     ),
     Template(
         "plan", Label("【{severity}】{title}", "[{severity}] {title}"), (Label("{text}", "{text}"), _PLACE), 6 * _HOUR
+    ),
+    Template(
+        "approve",
+        Label("【{severity}】指令待您批准", "[{severity}] A command waits for your approval"),
+        (_TEXT,),
+        600,
+    ),
+    Template(
+        "review", Label("【{severity}】紧急越权待复核", "[{severity}] An emergency to review"), (_TEXT,), 24 * _HOUR
+    ),
+    Template(
+        "command",
+        Label("【{severity}】指令未成，请处置", "[{severity}] A command came to nothing"),
+        (_TEXT,),
+        6 * _HOUR,
     ),
     Template(
         "roster",

@@ -99,7 +99,7 @@ def sorts_of(order: Order, actor: Actor, now: datetime | None = None) -> frozens
     if actor.role is None:
         return frozenset({Who.SYSTEM})
     if actor.role is Role.PLATFORM:
-        return frozenset({Who.OVERSEER})
+        return frozenset({Who.OVERSEER, Who.REPORTER} if actor.reporter else {Who.OVERSEER})
     if actor.role is Role.STREET:
         return _above(order, actor)
     if actor.community_id != order.community_id and not (actor.role is Role.ADMIN and actor.community_id is None):

@@ -36,6 +36,8 @@ class Purpose(StrEnum):
     FAMILY = "family"
     EXPORT = "export"
     RULES = "rules"
+    CITY = "city"
+    """By a grant of a city platform's subscription; nobody who asks can give it."""
 
 
 PURPOSES: dict[Purpose, Label] = {
@@ -46,6 +48,7 @@ PURPOSES: dict[Purpose, Label] = {
     Purpose.FAMILY: Label("家属查看", "Family"),
     Purpose.EXPORT: Label("个人信息导出", "Export of personal data"),
     Purpose.RULES: Label("个性化阈值", "Setting limits of one's own"),
+    Purpose.CITY: Label("城市平台订阅", "A city platform's subscription"),
 }
 CONSENTS: dict[ConsentTo, Label] = {
     ConsentTo.VITALS: Label("体征（心率、血压、血氧、步数）", "Vitals: heart rate, blood pressure, oxygen, steps"),

@@ -15,11 +15,15 @@ from services.domain.devices import BY_NAME
 from services.domain.plans import conditions
 from services.domain.plans.facts import Facts, Near, Person, World, devices_within, people_of, variables
 from services.domain.plans.plan import Broadcast, Command, Enough, Notice, Order, Plan, Reach, Step, Then, Wait
+from services.domain.plans.words import not_shown
 from services.domain.vocabulary import Label, Role, Severity, Team
 
 _NAMESPACE = UUID("0f6e3f7a-3f0c-5d44-9a60-706c616e7321")
 ENDED = frozenset({"done", "failed", "timed_out", "skipped", "cancelled"})
 LOUDSPEAKER, SIREN = "loudspeaker", "siren"
+_UNDER_WAY = frozenset({"queued", "sent", "acknowledged", "executed"})
+_CARRIED_OUT = frozenset({"done", "confirmed"})
+"""What a device says that it did and its readings could show counts once they do."""
 LEAST_MS = 1000
 """A command lives at least so long: one that expires as it is born reaches nobody."""
 
@@ -121,7 +125,15 @@ class RaiseOrder:
     text: Label | None
 
 
-Doing = SendCommand | SendNotice | SendBroadcast | RaiseOrder
+@dataclass(frozen=True, slots=True)
+class TellOrder:
+    """Whoever works on the order reads in it which devices have not been shown to do what they were told."""
+
+    step: str
+    text: Label
+
+
+Doing = SendCommand | SendNotice | SendBroadcast | RaiseOrder | TellOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +335,8 @@ class _Book:
         if details:
             result["details"] = details
         any_is_enough = self._enough(step) is Enough.ANY
-        good = [each for each in told if each.state == "done"]
-        open_still = [each for each in told if each.state in ("requested", "sent", "acknowledged")]
+        good = [each for each in told if each.state in _CARRIED_OUT]
+        open_still = [each for each in told if each.state in _UNDER_WAY]
         if good and (any_is_enough or len(good) == len(told)):
             state = "failed" if one.result.get("unreachable") and not any_is_enough else "done"
             return replace(one, state=state, ended_ms=self.now_ms, result=result)
@@ -335,6 +347,8 @@ class _Book:
         return replace(one, state="failed", ended_ms=self.now_ms, result=result)
 
     def _mishap(self, step: Step, one: StepState) -> None:
+        if isinstance(step.action, Command | Broadcast):
+            self.doings.append(TellOrder(step.id, not_shown(self.plan, step, one.result)))
         then = step.on_timeout if one.state == "timed_out" else step.on_failure
         if then is Then.STOP:
             for name, other in self.steps.items():

@@ -15,6 +15,7 @@ from services.domain.plans.core import (
     SendBroadcast,
     SendCommand,
     SendNotice,
+    TellOrder,
     advance,
     begin,
     run_id,
@@ -129,5 +130,7 @@ def _told(doing: Doing) -> dict[str, Any]:
                 "within": doing.within.value,
                 "devices": list(doing.devices),
             }
+        case TellOrder():
+            return {"note": {"zh": doing.text.zh, "en": doing.text.en}}
         case RaiseOrder():
             return {"order": doing.team.value, "severity": doing.severity.value}
