@@ -1,4 +1,5 @@
-"""Who may log in at the broker: mosquitto's password file, written whole from the registry."""
+"""Who may log in at the broker and what for: mosquitto's password file and access list, written whole from the
+registry."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ from typing import Any
 
 import structlog
 
+from services.adapters.city.reading import LISTENERS
+from services.domain.city.mqtt import folder
+
 log = structlog.get_logger(__name__)
 
 SERVICE_ACCOUNTS = ("svc-ingest", "svc-alerts", "svc-api", "svc-health")
@@ -23,6 +27,14 @@ IDENTITY_ACCOUNT = "svc-identity"
 """Says that a device which was shut out is offline. Its password is new with each file, known to its writer alone."""
 
 SERVICE_PREFIX = "svc-"
+
+CITY_PREFIX = "city."
+"""Logins of city platforms begin so. No device's id and no service's name has a dot in it."""
+
+ACCESS_FILE = "acl"
+"""Beside the password file: what deploy/broker/acl says, and behind it who of the city reads what."""
+
+SHIPPED_ACCESS = Path(__file__).resolve().parents[2] / "deploy" / "broker" / "acl"
 
 _SALT_BYTES = 12
 """mosquitto 2.0 reads no other length."""
@@ -41,6 +53,21 @@ FROM device_credential c
 JOIN device d USING (device_no)
 WHERE c.revoked_at IS NULL AND d.retired_at IS NULL AND starts_with(d.id, $1)
 """
+
+_PLATFORMS = """
+SELECT l.name, l.secret_hash, l.subscription_id::text AS subscription
+FROM city_broker_login l
+JOIN city_subscription s ON s.id = l.subscription_id
+JOIN app_user u ON u.id = s.account_id
+WHERE s.way = 'mqtt' AND (l.ends_at IS NULL OR l.ends_at > now()) AND u.disabled_at IS NULL AND u.role = ANY ($1)
+ORDER BY l.name
+"""
+
+_NEXT_END = "SELECT extract(epoch FROM min(ends_at) - now())::float8 FROM city_broker_login WHERE ends_at > now()"
+
+
+def new_login() -> str:
+    return CITY_PREFIX + base64.b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def new_secret() -> str:
@@ -61,14 +88,17 @@ def secret_hash(secret: str, *, iterations: int = 1) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PasswordFile:
-    """What the broker is to read. `devices`: a line each, `id:hash`, sorted by id."""
+    """What the broker is to read. `platforms`, `devices`: a line each, `id:hash`, sorted by id. `access`: what is said
+    of platforms in the access list."""
 
     services: bytes
+    platforms: bytes
     devices: bytes
+    access: bytes = b""
 
     @property
     def content(self) -> bytes:
-        return self.services + self.devices
+        return self.services + self.platforms + self.devices
 
     @property
     def accounts(self) -> int:
@@ -76,11 +106,19 @@ class PasswordFile:
 
     def shut_out(self, before: bytes) -> list[str]:
         """Devices of the file `before` that this one does not let in, or with another secret only, by id."""
+        others = (SERVICE_PREFIX.encode(), CITY_PREFIX.encode())
         if self.devices and before.endswith(self.devices):
-            return []
+            # Nobody: unless it is the first devices of the list that are gone.
+            _, _, last = before.removesuffix(self.devices).rstrip(b"\n").rpartition(b"\n")
+            if not last or last.startswith(others):
+                return []
         lines = set(before.splitlines()).difference(self.devices.splitlines())
-        prefix = SERVICE_PREFIX.encode()
-        return sorted(line.partition(b":")[0].decode() for line in lines if line and not line.startswith(prefix))
+        return sorted(line.partition(b":")[0].decode() for line in lines if line and not line.startswith(others))
+
+    def platforms_out(self, before: bytes) -> list[str]:
+        """The same of city platforms."""
+        lines = {line for line in before.splitlines() if line.startswith(CITY_PREFIX.encode())}
+        return sorted(line.partition(b":")[0].decode() for line in lines.difference(self.platforms.splitlines()))
 
 
 async def write_password_file(connection: Any, path: Path, services: Mapping[str, str], *, mode: int = 0o600) -> int:
@@ -90,8 +128,19 @@ async def write_password_file(connection: Any, path: Path, services: Mapping[str
     A device named like a service is left out. Raises ValueError for a service that could be taken for a device.
     """
     file = await password_file(connection, services)
-    replace_file(path, file.content, mode)
+    write_files(path, file, mode)
     return file.accounts
+
+
+def write_files(path: Path, file: PasswordFile, mode: int) -> None:
+    """Both, the access list first: whoever watches the password file has the broker read both after it.
+
+    The list begins as the one in the broker's own `config` folder does, where that can be seen, else as it is shipped.
+    """
+    own = path.parent.with_name("config") / ACCESS_FILE
+    head = (own if own.is_file() else SHIPPED_ACCESS).read_bytes()
+    replace_file(path.with_name(ACCESS_FILE), head + file.access, mode)
+    replace_file(path, file.content, mode)
 
 
 async def password_file(connection: Any, services: Mapping[str, str]) -> PasswordFile:
@@ -103,7 +152,24 @@ async def password_file(connection: Any, services: Mapping[str, str]) -> Passwor
     for row in await connection.fetch(_NAMESAKES, SERVICE_PREFIX):
         # One bad name in the registry must not keep every other device out.
         log.error("device_not_admitted", device=row["id"], why="its name is that of a service account")
-    return PasswordFile(service_lines(services), lines.encode())
+    platforms = await connection.fetch(_PLATFORMS, LISTENERS)
+    return PasswordFile(
+        service_lines(services),
+        "".join(f"{row['name']}:{row['secret_hash']}\n" for row in platforms).encode(),
+        lines.encode(),
+        "".join(map(_access, platforms)).encode(),
+    )
+
+
+def _access(row: Mapping[str, Any]) -> str:
+    """A platform reads its own folder. The patterns for devices fit every login, so they are denied to it by name."""
+    return f"\nuser {row['name']}\ntopic deny sc/#\ntopic read {folder(row['subscription'])}/#\n"
+
+
+async def next_end_s(connection: Any) -> float | None:
+    """Seconds until the next login of a platform ends by itself."""
+    seconds: float | None = await connection.fetchval(_NEXT_END)
+    return seconds
 
 
 def service_lines(services: Mapping[str, str]) -> bytes:

@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from services.adapters import migrate
+from services.adapters.ending import cancel_again
 from services.adapters.settings import refuse
 
 log = structlog.get_logger(__name__)
@@ -109,9 +110,7 @@ async def end(working: asyncio.Task[None], pool: asyncpg.Pool[Any], patience_s: 
     log.warning("stopping_without_the_database", waited_s=patience_s)
     pool.terminate()
     while not working.done():
-        for task in asyncio.all_tasks():
-            if task.cancelling():
-                task.cancel()
+        cancel_again()
         await asyncio.wait({working}, timeout=0.2)
 
 

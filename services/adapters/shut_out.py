@@ -64,6 +64,18 @@ def end_states(address: Address, secret: str, devices: Sequence[ShutOut], *, pat
         link.close()
 
 
+def end_sessions(address: Address, secret: str, logins: Sequence[str], *, patience_s: float = 5.0) -> None:
+    """Throws away the broker's sessions of city platforms that may not log in any more, with what waits in them: the
+    broker would keep both for ever. Their login is their client id, which a service may take over. Raises NotAdmitted.
+    """
+    for login in logins:
+        link = _Link(address, secret, login)
+        try:
+            link.connect(patience_s)
+        finally:
+            link.close()
+
+
 def _ends(devices: Sequence[ShutOut], retained: dict[str, bytes], now_ms: int) -> Iterator[tuple[str, bytes, bool]]:
     """(topic, payload, retain) of what has to be said so that none of them goes on looking online."""
     for device in devices:
@@ -101,7 +113,7 @@ def _online(said: bytes | None) -> tuple[bool, int]:
 class _Link:
     """One short connection of the identity account."""
 
-    def __init__(self, address: Address, secret: str) -> None:
+    def __init__(self, address: Address, secret: str, name: str | None = None) -> None:
         self._address = address
         self._verdict: str | None = None
         self._answered = threading.Event()
@@ -109,7 +121,7 @@ class _Link:
         self._mark = ""
         self._retained: dict[str, bytes] = {}
         self._secret = secret
-        self._name = f"linhub-identity-{uuid4().hex[:8]}"
+        self._name = name or f"linhub-identity-{uuid4().hex[:8]}"
         self._prefix = f"linhub/identity/{self._name}/"
         self._client = self._new_client()
 

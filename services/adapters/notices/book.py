@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from services.adapters.notices.reading import Q
-from services.domain.notices import ChannelSort, mask
+from services.domain.notices import ChannelSort, Telephone, mask
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 Row = Mapping[str, Any]
@@ -148,7 +148,7 @@ async def delete_gateway(connection: Connection, community_id: str, sort: Channe
 
 
 async def contacts(connection: Connection, person_id: str) -> list[Row]:
-    """In the order in which they are told; numbers masked."""
+    """In the order in which they are called; `phone` is masked, `address` the number itself."""
     return list(await connection.fetch(Q["contacts"], person_id))
 
 
@@ -157,30 +157,68 @@ async def contact_of(connection: Connection, contact_id: UUID) -> Row | None:
     return row
 
 
+async def hold_contacts(connection: Connection, person_id: str) -> None:
+    """One change at a time of one person's contacts, to the end of the transaction."""
+    await connection.execute(Q["lock_person"], person_id)
+
+
 async def add_contact(
     connection: Connection,
     contact_id: UUID,
     person: Row,
     name: str,
     relation: str,
-    phone: str,
+    phone: Telephone,
     position: int,
     language: str,
     by: str,
     now: datetime,
 ) -> bool:
-    """With two channels, message and call; whoever enters the number answers for it. False: there already."""
-    await connection.execute(Q["lock_person"], person["id"])
+    """Reached by message and call, or by call alone; whoever enters the number answers for it. False: there already."""
     made = await connection.fetchval(
         Q["insert_contact"], contact_id, person["community_id"], person["id"], name, relation, position, by
     )
     if made is None:
         return False
-    for place, sort in enumerate((ChannelSort.SMS, ChannelSort.PHONE), 1):
-        await add_channel(
-            connection, uuid4(), sort, phone, contact_id=contact_id, position=place, language=language, verified_at=now
-        )
+    sorts = (ChannelSort.SMS, ChannelSort.PHONE) if phone.takes_messages else (ChannelSort.PHONE,)
+    for sort in sorts:
+        await _contact_channel(connection, contact_id, sort, phone.number, language, now)
     return True
+
+
+async def set_contact(
+    connection: Connection,
+    contact_id: UUID,
+    name: str,
+    relation: str,
+    phone: Telephone | None,
+    language: str,
+    now: datetime,
+) -> None:
+    """`phone` None: the number stays as it is. A new one is not failing yet."""
+    await connection.execute(Q["set_contact"], contact_id, name, relation)
+    await connection.execute(Q["set_contact_language"], contact_id, language)
+    if phone is None:
+        return
+    shown = mask(ChannelSort.PHONE, phone.number)
+    await connection.execute(Q["drop_messages"], contact_id)
+    await connection.execute(Q["set_contact_number"], contact_id, phone.number, shown, now)
+    if phone.takes_messages:
+        await _contact_channel(connection, contact_id, ChannelSort.SMS, phone.number, language, now)
+
+
+async def _contact_channel(
+    connection: Connection, contact_id: UUID, sort: ChannelSort, number: str, language: str, now: datetime
+) -> None:
+    place = 1 if sort is ChannelSort.SMS else 2
+    await add_channel(
+        connection, uuid4(), sort, number, contact_id=contact_id, position=place, language=language, verified_at=now
+    )
+
+
+async def order_contacts(connection: Connection, person_id: str, ids: Sequence[UUID]) -> None:
+    """The first is called first; notices go to all of them."""
+    await connection.execute(Q["order_contacts"], person_id, list(ids))
 
 
 async def delete_contact(connection: Connection, contact_id: UUID) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 
+from services.adapters.notices.door import Door, Errand
 from services.domain.notices import ChannelSort
 from services.domain.notices.channels import FIXED
 from services.domain.vocabulary import Severity
@@ -28,6 +29,8 @@ GATEWAY_SCHEMES = frozenset(
 )  # fmt: skip
 """Of apprise's: web hooks that a gateway of one's own understands, mail, and providers of messages and calls. Those
 that act on this machine (desktop, files, syslog) are not among them."""
+OWN_HOST = frozenset({"json", "jsons", "form", "forms", "xml", "xmls", "mailto", "mailtos", "smseagle", "smseagles"})
+"""Of these the address names the host; all others go to their provider's."""
 PER_HOST = 4
 """Messages under way to one host: one that is slow costs these and no others."""
 ALTOGETHER = 128
@@ -63,8 +66,9 @@ class AppriseCarrier:
     apprise is imported at the first message: 0.3 s of CPU with its plugins, 40 % more than the service's own start.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, door: Door | None = None) -> None:
         self._timeout_s = timeout_s
+        self._door = door or Door()
         self._hosts: dict[str, asyncio.Semaphore] = {}
         self._all = asyncio.Semaphore(ALTOGETHER)
 
@@ -95,7 +99,8 @@ class AppriseCarrier:
             slots.release()
             self._all.release()
 
-        answer = _in_thread(lambda: _notify(address, message, self._timeout_s), ended)
+        errand = self._door.errand(address, self._timeout_s)
+        answer = _in_thread(lambda: _notify(address, message, self._timeout_s, errand), ended)
         try:
             # A little more than the socket's own patience: its word says more than ours.
             async with asyncio.timeout(self._timeout_s + 1.0):
@@ -149,7 +154,7 @@ class _Words(logging.Handler):
             self.last = record.getMessage()
 
 
-def _notify(address: str, message: Message, timeout_s: float) -> str | None:
+def _notify(address: str, message: Message, timeout_s: float, errand: Errand) -> str | None:
     """None: it was taken. Runs in a thread."""
     apprise: Any = _apprise()
     channel = apprise.Apprise.instantiate(address)
@@ -157,17 +162,46 @@ def _notify(address: str, message: Message, timeout_s: float) -> str | None:
         return "the address makes no sense to apprise"
     channel.socket_connect_timeout = min(4.0, timeout_s)
     channel.socket_read_timeout = timeout_s
+    # Whatever the address itself asks for: where a message is sent on to was never checked with it.
+    channel.redirects = False
     sort = {Severity.CRITICAL: apprise.NotifyType.FAILURE, Severity.MAJOR: apprise.NotifyType.WARNING}
     words = _Words()
     logger = logging.getLogger("apprise")
     logger.addHandler(words)
     try:
-        taken = channel.notify(
-            body=message.body, title=message.title, notify_type=sort.get(message.severity, apprise.NotifyType.INFO)
-        )
+        with errand.here():
+            taken = channel.notify(
+                body=message.body, title=message.title, notify_type=sort.get(message.severity, apprise.NotifyType.INFO)
+            )
     finally:
         logger.removeHandler(words)
-    return None if taken else redacted(words.last or "the channel refused it", address)
+    if errand.said_too_much:
+        return "the answer does not end"
+    if errand.late:
+        # An answer that was cut off may look like a whole one.
+        return f"no answer within {timeout_s:g} s"
+    if taken:
+        return None
+    if errand.refused is not None:
+        return f"address refused: {errand.refused}; networks of one's own are listed in LINHUB_NOTICES_NETWORKS"
+    return redacted(words.last or "the channel refused it", address)
+
+
+def endpoint(address: str) -> tuple[str, int] | None:
+    """Where a message to it would be taken, as (host, port); None: apprise cannot make sense of it. Sends nothing.
+
+    ("", 443) of a provider that apprise knows: its host is not the address's to choose.
+    """
+    channel: Any = _apprise().Apprise.instantiate(address)
+    if channel is None:
+        return None
+    scheme = urlsplit(address).scheme.lower()
+    if scheme not in OWN_HOST:
+        return "", 443
+    secure = scheme.endswith("s")
+    mail = getattr(channel, "smtp_host", None)
+    usual = (465 if secure else 25) if mail else (443 if secure else 80)
+    return str(mail or channel.host), int(channel.port or usual)
 
 
 _IMPORT = threading.Lock()

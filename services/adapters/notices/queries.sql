@@ -278,10 +278,13 @@ ON CONFLICT (community_id, sort) DO UPDATE SET template = excluded.template, cha
 DELETE FROM community_gateway WHERE community_id = $1 AND sort = $2 RETURNING sort
 
 -- name: contacts
-SELECT c.id, c.person_id, c.name, c.relation, c.position, c.created_at,
-    (SELECT k.shown FROM contact_channel k WHERE k.contact_id = c.id ORDER BY k.position LIMIT 1) AS phone,
-    (SELECT k.language FROM contact_channel k WHERE k.contact_id = c.id ORDER BY k.position LIMIT 1) AS language
-FROM person_contact c WHERE c.person_id = $1 ORDER BY c.position, c.created_at, c.id
+SELECT c.id, c.person_id, c.name, c.relation, c.position, c.created_at, k.shown AS phone, k.address, k.language,
+    (SELECT max(f.failing_since) FROM contact_channel f WHERE f.contact_id = c.id
+        HAVING bool_and(f.failing_since IS NOT NULL)) AS failing_since
+FROM person_contact c LEFT JOIN LATERAL (
+    SELECT one.shown, one.address, one.language FROM contact_channel one
+    WHERE one.contact_id = c.id AND one.sort IN ('sms', 'phone') ORDER BY one.position LIMIT 1) AS k ON true
+WHERE c.person_id = $1 ORDER BY c.position, c.created_at, c.id
 
 -- name: insert_contact
 INSERT INTO person_contact (id, community_id, person_id, name, relation, position, created_by)
@@ -292,6 +295,23 @@ SELECT c.id, c.community_id, c.person_id FROM person_contact c WHERE c.id = $1
 
 -- name: lock_person
 SELECT id FROM person WHERE id = $1 FOR UPDATE
+
+-- name: set_contact
+UPDATE person_contact SET name = $2, relation = $3 WHERE id = $1
+
+-- name: set_contact_language
+UPDATE contact_channel SET language = $2 WHERE contact_id = $1
+
+-- name: set_contact_number
+UPDATE contact_channel SET address = $2, shown = $3, failing_since = NULL, verified_at = $4 WHERE contact_id = $1
+
+-- name: drop_messages
+DELETE FROM contact_channel WHERE contact_id = $1 AND sort = 'sms'
+
+-- name: order_contacts
+UPDATE person_contact SET position = o.place
+FROM unnest($2::uuid[]) WITH ORDINALITY AS o (id, place)
+WHERE person_contact.id = o.id AND person_contact.person_id = $1
 
 -- name: delete_contact
 DELETE FROM person_contact WHERE id = $1

@@ -25,6 +25,7 @@ from services.domain.notices import (
     Follower,
     OrderFacts,
     audience,
+    said_of,
     templates_ended_by,
 )
 from services.domain.orders import Entry, Move, OrderState, Rung
@@ -157,7 +158,7 @@ async def load(connection: Connection, events: Sequence[Event]) -> Known:
     orders = [one for one in events if one.type.startswith("order.")]
     reports = [one for one in events if one.type in _REPORTS]
     alerts = [UUID(one.data["id" if one.type == "alert.ask" else "alert_id"]) for one in events if _about_alert(one)]
-    if not orders and not reports and not alerts and not any(one.type == "roster.gap" for one in events):
+    if not orders and not reports and not alerts and not any(_names_roles(one) for one in events):
         return known
     await load_accounts(connection, known, {one.community_id for one in events})
     if orders or reports:
@@ -174,6 +175,10 @@ async def load(connection: Connection, events: Sequence[Event]) -> Known:
     if alerts:
         await load_alerts(connection, known, alerts)
     return known
+
+
+def _names_roles(event: Event) -> bool:
+    return event.type == "roster.gap" or said_of(event.type, event.data) is not None
 
 
 def _about_alert(event: Event) -> bool:

@@ -26,6 +26,7 @@ from services.adapters.orders.rows import (
     store_entry,
 )
 from services.adapters.outbox import Outgoing
+from services.domain.city.cases import by_platform, state_of
 from services.domain.orders import (
     SYSTEM,
     TOP_RUNG,
@@ -37,6 +38,7 @@ from services.domain.orders import (
     Order,
     Refused,
     Rung,
+    Source,
     created,
     decide,
     digest,
@@ -122,13 +124,20 @@ def _decided(order: Order, request: MoveRequest, actor: Actor, now: datetime) ->
 
 
 def outgoing_of(order: Order, entry: Entry) -> Outgoing:
-    """What the outbox says of one move."""
+    """What the outbox says of one move, and what subscribers may choose by; `order`: as it stands after it."""
     data = {
         "order_id": str(order.id),
         "alert_id": str(order.alert_id) if order.alert_id else None,
         "state": entry.to_state.value,
         "version": entry.version,
+        "kind": order.kind,
+        "severity": order.severity.value,
+        "team": order.team.value,
+        "source": order.source.value,
     }
+    if order.source is Source.PLATFORM:
+        withdrawn = entry.move is Move.CANCEL and by_platform(entry)
+        data["case_state"] = state_of(entry.to_state, withdrawn=withdrawn).value
     return Outgoing(f"order.{entry.move.value}", order.community_id, str(order.id), order.correlation, data)
 
 
@@ -159,7 +168,7 @@ async def apply_move(
         if error.constraint_name != "work_order_open_alert":
             raise
         raise MoveRefused(Refused(_OTHER_OPEN, "barred", current.state, request.move)) from error
-    outgoing = [outgoing_of(current, entry)]
+    outgoing = [outgoing_of(row, entry)]
     if entry.move in _ANEW and (climbs := await _climbing(connection, row.order, now)):
         row, told = await append_moves(connection, order_id, climbs, now)
         outgoing += told
@@ -192,8 +201,8 @@ async def append_moves(
             entry = await _next(connection, current, request, SYSTEM, now)
         except MoveRefused:
             continue
-        outgoing.append(outgoing_of(current, entry))
         current = await store_entry(connection, current, entry)
+        outgoing.append(outgoing_of(current, entry))
         if entry.move in _ANEW and (climbs := await _climbing(connection, current.order, now)):
             current, told = await append_moves(connection, order_id, climbs, now)
             outgoing += told

@@ -76,11 +76,11 @@ UPDATE plan_run SET state = $2, next_at = $3, ended_at = $4, why = $5, ended_by 
 
 -- name: insert_commands
 INSERT INTO command (id, community_id, partition, device_no, name, params, source, run_id, step, requested_by,
-    approved_by, dangerous, requested_at, expires_at, send_at, correlation)
+    approved_by, dangerous, requested_at, expires_at, send_at, correlation, proof)
 SELECT c.id, $2, $3, c.device_no, c.name, c.params::jsonb, 'plan:' || $1::uuid::text, $1::uuid, c.step, $4, $5, c.dangerous,
-    $6, c.expires_at, $6, $7
-FROM unnest($8::uuid[], $9::integer[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::timestamptz[])
-    AS c (id, device_no, name, params, step, dangerous, expires_at)
+    $6, c.expires_at, $6, $7, c.proof::jsonb
+FROM unnest($8::uuid[], $9::integer[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::timestamptz[],
+    $15::text[]) AS c (id, device_no, name, params, step, dangerous, expires_at, proof)
 ON CONFLICT DO NOTHING
 RETURNING id
 
@@ -105,59 +105,6 @@ FROM plan_step WHERE run_id = $1 ORDER BY place
 -- name: load_answers
 SELECT c.step, d.id AS device_id, c.name, c.state, coalesce(c.result->>'detail', '') AS detail
 FROM command c JOIN device d USING (device_no) WHERE c.run_id = $1 ORDER BY d.id, c.name
-
--- name: expire_commands_of_run
-UPDATE command SET state = 'expired', ended_at = expires_at, send_at = NULL
-WHERE run_id = $1 AND ended_at IS NULL AND expires_at <= $2
-RETURNING id
-
--- name: cancel_commands_of_run
-UPDATE command SET state = 'cancelled', ended_at = $2, send_at = NULL
-WHERE run_id = $1 AND ended_at IS NULL AND state = 'requested'
-RETURNING id
-
--- name: expire_commands
-UPDATE command c SET state = 'expired', ended_at = c.expires_at, send_at = NULL
-WHERE c.partition = ANY ($1::smallint[]) AND c.ended_at IS NULL AND c.expires_at <= $2
-    AND NOT EXISTS (SELECT FROM plan_run r WHERE r.id = c.run_id AND r.state = 'running')
-RETURNING c.id
-
--- name: lock_runs_of_commands
-SELECT id FROM plan_run
-WHERE id IN (SELECT run_id FROM command WHERE id = ANY ($1::uuid[])) ORDER BY id FOR UPDATE
-
--- name: answer_commands
-UPDATE command c
-SET state = a.state, send_at = NULL, ended_at = CASE WHEN a.state = 'acknowledged' THEN NULL ELSE $6::timestamptz END,
-    result = jsonb_build_object('ok', a.state <> 'failed', 'detail', a.detail, 'at', a.at)
-FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[]) AS a (id, device_no, state, detail, at),
-    device d
-WHERE c.id = a.id AND c.ended_at IS NULL AND c.expires_at > $6 AND d.device_no = c.device_no
-    AND a.device_no IN (d.device_no, d.gateway_no)
-RETURNING c.id, c.community_id, c.run_id, c.state, c.name, d.id AS device_id, a.detail, c.correlation
-
--- name: wake_runs
-WITH woken AS (
-    UPDATE plan_run SET next_at = least(next_at, $2) WHERE id = ANY ($1::uuid[]) AND state = 'running' RETURNING id
-)
-SELECT pg_notify('plan', '') FROM woken LIMIT 1
-
--- name: claim_commands
-WITH due AS (
-    SELECT id FROM command
-    WHERE partition = ANY ($1::smallint[]) AND send_at <= $2 AND expires_at > $2 + interval '100 milliseconds'
-    ORDER BY send_at, id LIMIT 200 FOR UPDATE SKIP LOCKED
-)
-UPDATE command c
-SET sends = c.sends + 1, send_at = $2 + make_interval(secs => least(15, 3 * power(2, least(c.sends, 3))))
-FROM due, device d LEFT JOIN device g ON g.device_no = d.gateway_no
-WHERE c.id = due.id AND d.device_no = c.device_no
-RETURNING c.id, c.community_id, d.id AS device_id, coalesce(g.id, d.id) AS publisher, c.name, c.params, c.correlation,
-    (extract(epoch FROM c.requested_at) * 1000)::bigint AS requested_ms,
-    (extract(epoch FROM c.expires_at) * 1000)::bigint AS expires_ms
-
--- name: mark_sent
-UPDATE command SET state = 'sent', sent_at = $2 WHERE id = $1 AND state = 'requested'
 
 -- name: newest_versions
 SELECT DISTINCT ON (v.plan_id) v.plan_id, v.version, v.mode, v.document, v.created_at, v.created_by, v.note,

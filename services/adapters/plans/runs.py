@@ -11,8 +11,11 @@ from uuid import UUID
 
 import asyncpg
 
+from services.adapters.commands.sending import cancel_of_run
 from services.adapters.outbox import Outgoing
 from services.adapters.plans.around import Q
+from services.adapters.rules.privacy import about_health
+from services.domain.commands.asking import proof_of
 from services.domain.plans.core import (
     Advanced,
     Answer,
@@ -196,6 +199,7 @@ def _outgoing(kept: Kept, kind: str, data: dict[str, Any]) -> Outgoing:
         "plan_id": kept.live.plan.id,
         "version": kept.live.version,
         "alert_id": kept.facts.alert_id,
+        "health": about_health(kept.facts.rule_id),
     }
     return Outgoing(kind, kept.facts.community_id, str(kept.run.id), kept.facts.correlation, named | data)
 
@@ -251,8 +255,14 @@ async def _insert_commands(
         [one.step for one in commands],
         [one.dangerous for one in commands],
         [at(one.expires_ms) for one in commands],
+        [_proof(one) for one in commands],
     )
     return {row["id"] for row in rows}
+
+
+def _proof(one: SendCommand) -> str | None:
+    proof = proof_of(one.device.kind, one.name, one.params)
+    return None if proof is None else json.dumps(proof)
 
 
 def _value(stored: Any) -> Any:
@@ -273,7 +283,7 @@ async def cancel_run(
     """
     kept = await load_run(connection, row, plan)
     run = cancel(kept.run, why, round(now.timestamp() * 1000))
-    await connection.fetch(Q["cancel_commands_of_run"], run.id, now)
+    told = await cancel_of_run(connection, run.id, by, now)
     await save_steps(connection, plan, run, run.steps)
     await save_run(connection, run, now, by)
-    return [ended_told(kept, run)]
+    return [*told, ended_told(kept, run)]

@@ -229,6 +229,7 @@ async def _forget_rows(connection: Connection, scope: Scope, now: datetime) -> N
     await connection.execute(Q["occurrences_bare"], alerts)
     await connection.execute(Q["answers_bare"], alerts)
     await connection.execute(Q["runs_bare"], alerts, words)
+    await connection.execute(Q["commands_bare"], scope.community_id, words)
     await connection.execute(Q["rules_gone"], subjects, named, scope.community_id, scope.device_ids)
     await connection.execute(Q["reports_bare"], reports, now)
     await connection.execute(Q["report_notes_gone"], reports)

@@ -135,6 +135,26 @@ UPDATE command SET params = without_words(params::text, $2::text[])::jsonb,
                    result = without_words(result::text, $2::text[])::jsonb
 WHERE run_id IN (SELECT id FROM plan_run WHERE alert_id = ANY ($1::uuid[]))
 
+-- name: commands_bare
+WITH histories AS (
+    UPDATE command_history SET why = without_words(why, $2::text[])
+    WHERE community_id = $1 AND why <> without_words(why, $2::text[])
+), batches AS (
+    UPDATE command_batch SET params = without_words(params::text, $2::text[])::jsonb, why = without_words(why, $2::text[]),
+        stop_why = without_words(stop_why, $2::text[])
+    WHERE community_id = $1
+      AND params::text || why || stop_why <> without_words(params::text || why || stop_why, $2::text[])
+), strays AS (
+    UPDATE command_stray SET detail = without_words(detail, $2::text[])
+    WHERE community_id = $1 AND detail <> without_words(detail, $2::text[])
+)
+UPDATE command SET params = without_words(params::text, $2::text[])::jsonb, why = without_words(why, $2::text[]),
+    moved_why = without_words(moved_why, $2::text[]), review_note = without_words(review_note, $2::text[]),
+    result = without_words(result::text, $2::text[])::jsonb
+WHERE community_id = $1
+  AND params::text || why || moved_why || coalesce(review_note, '') || result::text
+      <> without_words(params::text || why || moved_why || coalesce(review_note, '') || result::text, $2::text[])
+
 -- name: notices_gone
 DELETE FROM notice WHERE community_id = $1 AND recipient = ANY ($2::text[])
 

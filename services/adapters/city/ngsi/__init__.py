@@ -1,0 +1,1 @@
+"""NGSI-LD entities read from the database: one community at a time, as they are now."""
