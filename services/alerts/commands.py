@@ -16,8 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from services.adapters.commands import sending as ledger
 from services.adapters.mqtt import Address
-from services.adapters.plans.around import Q
 from services.adapters.postgres import RETRYABLE
 from services.adapters.steady_clock import SteadyClock
 from services.alerts import metrics
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 _KEEPALIVE_S = 10
 _RETRY_S = 1.0
 _MOST_SLEEP_S = 1.0
+_LOOK_S = 0.25
 
 
 class CommandSender:
@@ -62,11 +63,12 @@ class CommandSender:
 
     async def run(self) -> None:
         """Until cancelled. The database or the broker away: said once, and tried again."""
-        if self._address is None:
-            log.warning("commands_stay", why="LINHUB_MQTT_URL is not set: commands are kept, and expire unsent")
-            await asyncio.Event().wait()
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._prove())
+            if self._address is None:
+                log.warning("commands_stay", why="LINHUB_MQTT_URL is not set: commands are kept, and expire unsent")
+                return
             group.create_task(self._keep())
             group.create_task(self._send())
             group.create_task(self._mark())
@@ -151,9 +153,29 @@ class CommandSender:
                     await self.wake.wait()
 
     async def _send_due(self, owned: list[int]) -> None:
-        while rows := await self._pool.fetch(Q["claim_commands"], owned, self._clock.now()):
-            for row in rows:
+        while True:
+            async with self._pool.acquire() as connection, connection.transaction():
+                out = await ledger.hand_out(connection, owned, self._clock.now())
+            if out.withdrawn:
+                metrics.COMMANDS_WITHDRAWN.inc(out.withdrawn)
+            for row in out.rows:
                 self._publish(row)
+            if not out.rows and not out.withdrawn:
+                return
+
+    async def _prove(self) -> None:
+        """Looks whether readings and events show what devices were told; they are there 0.2 s after they came."""
+        while True:
+            try:
+                if owned := list(self._owned()):
+                    async with self._pool.acquire() as connection:
+                        shown = await ledger.prove(connection, owned, self._clock.now())
+                    metrics.COMMANDS_CONFIRMED.inc(len(shown))
+            except RETRYABLE as error:
+                log.warning("commands_wait", why=f"{type(error).__name__}: {error}")
+            except Exception as error:
+                log.error("commands_failed", why=str(error), exc_info=error)
+            await asyncio.sleep(min(_LOOK_S, self._tick_s))
 
     def _publish(self, row: asyncpg.Record) -> None:
         client = self._client
@@ -197,6 +219,7 @@ class CommandSender:
                 continue
             metrics.COMMANDS.inc()
             try:
-                await self._pool.execute(Q["mark_sent"], command, self._clock.now())
+                async with self._pool.acquire() as connection:
+                    await ledger.mark_sent(connection, [command], self._clock.now())
             except RETRYABLE as error:
                 log.warning("command_not_marked", command_id=str(command), why=str(error))

@@ -30,6 +30,13 @@ PURGED = Counter("linhub_alerts_purged_rows_total", "Rows let go of because they
 PLANS = Counter("linhub_alerts_plans_started_total", "Runs of linkage plans")
 PLAN_FAULTS = Counter("linhub_alerts_plan_faults_total", "Plans that could not be started or taken on; alerts stand")
 COMMANDS = Counter("linhub_alerts_commands_sent_total", "Commands that the broker took, repeats included")
+COMMANDS_WITHDRAWN = Counter(
+    "linhub_alerts_commands_withdrawn_total", "Commands not sent because whoever answers for them may not any more"
+)
+COMMANDS_CONFIRMED = Counter("linhub_alerts_commands_confirmed_total", "Commands that readings or events have shown")
+LAMP_COMMANDS = Counter("linhub_alerts_lamp_commands_total", "Commands that lamp schedules have made")
+UNREVIEWED = Counter("linhub_alerts_emergencies_unreviewed_total", "Emergencies that nobody reviewed within a day")
+STRAY_REPLIES = Counter("linhub_alerts_stray_replies_total", "Replies that moved no command", ["reason"])
 OVERTAKEN = Counter("linhub_alerts_overtaken_total", "Readings older than one already evaluated; they page nobody")
 UNREADABLE = Counter("linhub_alerts_unreadable_total", "Log entries that made no sense")
 UNKNOWN = Counter("linhub_alerts_unknown_device_total", "Items of devices that are not in the registry")

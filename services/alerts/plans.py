@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from services.adapters import outbox
+from services.adapters.commands import sending as ledger
 from services.adapters.orders import append_moves, fetch_order, insert_order
 from services.adapters.outbox import Outgoing
 from services.adapters.plans import runs
@@ -27,9 +28,8 @@ from services.domain.engine.decisions import Raise
 from services.domain.ids import AlertId, CommunityId, DeviceNo, OrderId
 from services.domain.orders import Draft, Move, MoveRequest, Source
 from services.domain.plans import conditions
-from services.domain.plans.core import Advanced, RaiseOrder, Run, advance, cancel, run_id, start
+from services.domain.plans.core import Advanced, RaiseOrder, Run, TellOrder, advance, cancel, run_id, start
 from services.domain.plans.facts import Facts, fits, variables
-from services.domain.rules.evaluation import Reply
 from services.domain.vocabulary import Severity
 
 log = structlog.get_logger(__name__)
@@ -128,6 +128,8 @@ async def _perform(
     for one in advanced.doings:
         if isinstance(one, RaiseOrder):
             told += await _order(connection, kept, one, now)
+        elif isinstance(one, TellOrder):
+            told += await _tell_order(connection, kept, one, now)
     told += await runs.send_out(connection, kept, advanced, now)
     return told + runs.steps_told(kept, advanced)
 
@@ -175,50 +177,22 @@ async def _order(connection: asyncpg.Connection[Any], kept: Kept, wanted: RaiseO
     return told
 
 
-async def replied(connection: asyncpg.Connection[Any], replies: Sequence[Reply], now: datetime) -> list[Outgoing]:
-    """Closes the commands that devices have answered; their runs are taken on at once by `advance_due`.
-
-    First in its transaction: runs are locked before commands, and both before any order.
-    """
-    known = [(number, one) for one in replies if (number := _uuid(one.command_id)) is not None]
-    if not known:
+async def _tell_order(
+    connection: asyncpg.Connection[Any], kept: Kept, what: TellOrder, now: datetime
+) -> list[Outgoing]:
+    """Into the history of the order that is open; the desk is told by a notice of its own."""
+    known = await connection.fetchval(ENGINE["order_of_alert"], UUID(kept.facts.alert_id))
+    if known is None:
         return []
-    numbers = [number for number, _ in known]
-    await connection.fetch(Q["lock_runs_of_commands"], numbers)
-    # Of several answers to one command the last of this turn counts, and an end counts more than "at work".
-    latest: dict[UUID, Reply] = {}
-    for number, one in known:
-        if number not in latest or one.done or not one.ok or not latest[number].done:
-            latest[number] = one
-    rows = await connection.fetch(
-        Q["answer_commands"],
-        list(latest),
-        [one.device_no for one in latest.values()],
-        ["failed" if not one.ok else "done" if one.done else "acknowledged" for one in latest.values()],
-        [one.detail for one in latest.values()],
-        [runs.at(one.ts_ms) for one in latest.values()],
-        now,
+    note = MoveRequest(
+        Move.NOTE,
+        0,
+        note=f"{what.text.zh} · {what.text.en}",
+        alert_id=kept.facts.alert_id,
+        idempotency_key=f"plan|{kept.run.id}|{what.step}",
     )
-    woken = sorted({row["run_id"] for row in rows if row["run_id"] is not None})
-    if woken:
-        await connection.execute(Q["wake_runs"], woken, now)
-    return [
-        Outgoing(
-            f"command.{row['state']}",
-            row["community_id"],
-            str(row["id"]),
-            row["correlation"],
-            {
-                "command_id": str(row["id"]),
-                "device_id": row["device_id"],
-                "name": row["name"],
-                "state": row["state"],
-                "detail": row["detail"],
-                "run_id": str(row["run_id"]) if row["run_id"] else None,
-            },
-        )
-        for row in rows
-    ]
+    _, told = await append_moves(connection, known, [note], now)
+    return told
 
 
 async def advance_due(pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: datetime | None = None) -> int:
@@ -230,7 +204,7 @@ async def advance_due(pool: asyncpg.Pool[Any], held: Mapping[int, Lease], now: d
     at = now or datetime.now(UTC)
     taken = 0
     async with pool.acquire() as connection:
-        await connection.execute(Q["expire_commands"], list(held), at)
+        await ledger.lapse(connection, list(held), at)
         for row in await connection.fetch(Q["due_runs"], list(held), at):
             taken += await _take_on(connection, held[row["partition"]], row["id"], at)
     return taken
@@ -245,13 +219,13 @@ async def _take_on(connection: asyncpg.Connection[Any], lease: Lease, number: UU
             if row is None or row["state"] != "running":
                 return False
             plan = parsed(row["document"])
-            await connection.fetch(Q["expire_commands_of_run"], number, now)
+            expired = await ledger.lapse_of_run(connection, number, now)
             kept = await runs.load_run(connection, row, plan)
             answers = await runs.load_answers(connection, number)
             standing = bool(await connection.fetchval(Q["alert_open"], row["alert_id"]))
             world = await load_world(connection, plan, kept.facts, standing)
             advanced = advance(plan, kept.run, kept.facts, world, answers, _ms(now))
-            told = await _perform(connection, kept, advanced, now)
+            told = [*expired, *await _perform(connection, kept, advanced, now)]
             await runs.save_steps(connection, plan, advanced.run, advanced.changed)
             await runs.save_run(connection, advanced.run, now)
             await outbox.append(connection, told)
@@ -283,13 +257,6 @@ async def _give_up(connection: asyncpg.Connection[Any], number: UUID, why: str, 
         await runs.save_steps(connection, kept.live.plan, run, run.steps)
         await runs.save_run(connection, run, now)
         await outbox.append(connection, [runs.ended_told(kept, run)])
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _ms(moment: datetime) -> int:

@@ -210,6 +210,9 @@ WHERE device_no = $1 AND online AND (last_seen_at IS NULL OR last_seen_at < $2::
 -- name: device_online
 UPDATE device_state SET online = true, online_since = $2 WHERE device_no = $1 AND NOT online
 
+-- name: kind_of_device
+SELECT kind FROM device WHERE device_no = $1
+
 -- name: purge_links
 DELETE FROM notice_link WHERE token_hash IN (
     SELECT token_hash FROM notice_link WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
@@ -218,9 +221,20 @@ DELETE FROM notice_link WHERE token_hash IN (
 DELETE FROM notice WHERE id IN (
     SELECT id FROM notice WHERE created_at < $1 AND next_at IS NULL LIMIT $2 FOR UPDATE SKIP LOCKED)
 
+-- name: purge_strays
+DELETE FROM command_stray WHERE id IN (SELECT id FROM command_stray WHERE last_at < $1 ORDER BY id LIMIT $2)
+
 -- name: purge_gaps
 DELETE FROM roster_gap WHERE id IN (
     SELECT id FROM roster_gap WHERE over_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: purge_city_attempts
+DELETE FROM city_attempt WHERE id IN (
+    SELECT id FROM city_attempt WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+
+-- name: purge_city_dead_letters
+DELETE FROM city_dead_letter WHERE id IN (
+    SELECT id FROM city_dead_letter WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
 
 -- name: purge_outbox
 DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED)
@@ -230,3 +244,7 @@ DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT $2 FO
 -- name: behind_outbox
 SELECT r.name, r.seq FROM outbox_reader r
 WHERE (SELECT o.at FROM outbox o WHERE o.seq > r.seq ORDER BY o.seq LIMIT 1) < $1
+
+-- name: purge_ngsi_attempts
+DELETE FROM ngsi_attempt WHERE id IN (
+    SELECT id FROM ngsi_attempt WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)

@@ -23,7 +23,8 @@ _ANSWER_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """For how long what is kept; gaps of rosters as long as the notices of them."""
+    """For how long what is kept: gaps of rosters as long as the notices of them; the log of city events and their dead
+    letters as long as the outbox, from which alone they can be sent again."""
 
     notices: timedelta
     outbox: timedelta
@@ -38,8 +39,12 @@ async def sweep(pool: asyncpg.Pool[Any], kept: Kept, now: datetime, batch: int =
     purged = {
         "link": await _repeat(pool, "purge_links", now, batch),
         "notice": await _repeat(pool, "purge_notices", now - kept.notices, batch),
+        "stray": await _repeat(pool, "purge_strays", now - kept.outbox, batch),
         "gap": await _repeat(pool, "purge_gaps", now - kept.notices, batch),
         "outbox": await _repeat(pool, "purge_outbox", now - kept.outbox, batch),
+        "city_attempt": await _repeat(pool, "purge_city_attempts", now - kept.outbox, batch),
+        "ngsi_attempt": await _repeat(pool, "purge_ngsi_attempts", now - kept.outbox, batch),
+        "city_dead_letter": await _repeat(pool, "purge_city_dead_letters", now - kept.outbox, batch),
     }
     async with pool.acquire() as connection:
         for row in await connection.fetch(Q["behind_outbox"], now - kept.outbox, timeout=_ANSWER_S):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from services.adapters.mqtt import Address
+from services.adapters.outward.addresses import Allowed
 from services.adapters.settings import ServiceSettings
 from services.alerts.retention import Kept
 
@@ -28,9 +31,12 @@ class AlertSettings(ServiceSettings):
     """How far ahead gaps are looked for."""
     alerts_roster_soon_s: float = Field(default=7200.0, ge=0)
     """How long before it begins a gap is told once more."""
+    alerts_lamps_every_s: float = Field(default=30.0, gt=0)
+    """How often lamp schedules are looked at."""
     mqtt_url: str | None = None
-    """Where commands are put to the broker, as svc-alerts; without it they stay requested until they expire."""
-    alerts_pool_size: int = Field(default=6, ge=2)
+    """Where commands and city events are put to the broker, as svc-alerts; without it the first stay requested until
+    they expire, and the second wait."""
+    alerts_pool_size: int = Field(default=8, ge=2)
     alerts_settling_s: float = Field(default=30.0, ge=0)
     """After a start that was not the first, orders that are not of life safety wait so long, and are opened if the
 
@@ -47,6 +53,32 @@ class AlertSettings(ServiceSettings):
     """What an engine that died was sending is sent again after this: longer than a round through all channels."""
     notices_pace: float = Field(default=1.0, gt=0)
     """Factor on every wait of notices for another attempt and for an acknowledgement; for drills and tests."""
+    notices_networks: str = ""
+    """Networks of one's own where gateways, web hooks and mail servers of notices may be, with commas: there, plain
+    HTTP and any port will do. Everywhere else private addresses are refused."""
+
+    city_networks: str = ""
+    """Networks of one's own where subscribers of city events may be, with commas: there, plain HTTP and any port will
+    do. Everywhere else private addresses are refused."""
+    city_ports: str = "443,8443"
+    """Ports of subscribers in the open internet."""
+    city_connect_s: float = Field(default=5.0, gt=0, le=30)
+    city_timeout_s: float = Field(default=15.0, gt=0, le=30)
+    """How long a receiver of city events may take with one, from the look-up of its name on."""
+    city_ca_file: Path | None = None
+    """Certificates to trust besides the usual ones, as PEM."""
+    city_mqtt_ahead: int = Field(default=50_000, ge=100)
+    """So many events go to the broker for a subscriber who has not said by pulling how far it has come; more wait in
+    the outbox, so that one who is away for good does not fill the broker."""
+    city_mqtt_mark_s: float = Field(default=5.0, gt=0)
+    """How often the broker is given a mark, by which it shows after a crash what it still knows."""
+    city_tell_s: float = Field(default=60.0, gt=0)
+    """How often it is looked whether public data changed, or a day is over."""
+    city_pace: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the waits between attempts, for drills and tests."""
+
+    ngsi_look_s: float = Field(default=1.0, gt=0, le=60)
+    """How often it is looked for what changed of entities of NGSI-LD: the least between two notifications, too."""
 
     notice_kept_days: int = Field(default=400, ge=30)
     """Who was told of what, with every attempt, and gaps of rosters."""
@@ -57,11 +89,36 @@ class AlertSettings(ServiceSettings):
     def kept(self) -> Kept:
         return Kept(timedelta(days=self.notice_kept_days), timedelta(days=self.outbox_kept_days))
 
-    @field_validator("public_url", mode="before")
+    @property
+    def notices_allowed(self) -> Allowed:
+        return Allowed.of(self.notices_networks.split(","), ())
+
+    @property
+    def city_allowed(self) -> Allowed:
+        return Allowed.of(
+            self.city_networks.split(","), (int(one) for one in self.city_ports.split(",") if one.strip())
+        )
+
+    @model_validator(mode="after")
+    def _reaches(self) -> Self:
+        """Raises ValueError where networks or ports cannot be read."""
+        try:
+            _ = self.notices_allowed
+        except ValueError as error:
+            raise ValueError(f"notices_networks: {error}") from None
+        try:
+            allowed = self.city_allowed
+        except ValueError as error:
+            raise ValueError(f"city_networks or city_ports: {error}") from None
+        if not all(0 < port < 65_536 for port in allowed.ports):
+            raise ValueError("city_ports: a port is a number from 1 to 65535")
+        return self
+
+    @field_validator("public_url", "city_ca_file", mode="before")
     @classmethod
-    def _unset(cls, url: str | None) -> str | None:
+    def _unset(cls, value: str | None) -> str | None:
         """Compose passes a variable on that nobody set as an empty one."""
-        return url or None
+        return value or None
 
     @field_validator("mqtt_url")
     @classmethod

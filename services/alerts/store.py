@@ -11,9 +11,11 @@ from typing import Any, assert_never
 import asyncpg
 
 from services.adapters import outbox
+from services.adapters.commands import sending as ledger
 from services.adapters.outbox import Outgoing
 from services.adapters.queries import Queries
-from services.alerts import plans
+from services.adapters.rules.privacy import about_health
+from services.alerts import metrics, plans
 from services.alerts.incidents import Written, at, flush_joins, order_for, step_down
 from services.alerts.lease import Lease, LeaseLost
 from services.alerts.sendings import answered, asked, hold, release
@@ -74,7 +76,10 @@ async def commit(
             )
             if moved != "UPDATE 1":
                 raise CheckpointMoved(f"partition {lease.partition} lane {advance.lane} is not at {advance.before}")
-        written.outgoing += await plans.replied(connection, replies, now)
+        answered_now, strays = await ledger.replied(connection, replies, now)
+        written.outgoing += answered_now
+        for reason, times in ledger.counted(strays).items():
+            metrics.STRAY_REPLIES.labels(reason).inc(times)
         await _save_states(connection, lease.partition, decided.states)
         for decision in without_passed(decided.decisions):
             await _perform(connection, decision, written, now)
@@ -266,8 +271,14 @@ async def _clear(connection: asyncpg.Connection[Any], decision: Clear, written: 
 async def _presence(connection: asyncpg.Connection[Any], decision: Presence, written: Written) -> None:
     query = Q["device_online" if decision.online else "device_offline"]
     await connection.execute(query, decision.device_no, at(decision.at_ms))
+    what = await connection.fetchval(Q["kind_of_device"], decision.device_no)
     kind = "device.online" if decision.online else "device.offline"
-    data = {"device_id": decision.device_id, "online": decision.online, "at": at(decision.at_ms).isoformat()}
+    data = {
+        "device_id": decision.device_id,
+        "kind": what,
+        "online": decision.online,
+        "at": at(decision.at_ms).isoformat(),
+    }
     written.outgoing.append(Outgoing(kind, decision.community_id, decision.device_id, decision.correlation, data))
 
 
@@ -288,7 +299,10 @@ async def _tell(
 
 
 def alert_json(row: Mapping[str, Any], device_id: str | None) -> dict[str, Any]:
-    """The alert as the API shows it, without its order; readings of a person's body stay in the database."""
+    """The alert as the API shows it, without its order; readings of a person's body stay in the database.
+
+    `health`: whether what it says is to be hidden from whoever is granted no health data.
+    """
     trigger = row["trigger"] if isinstance(row["trigger"], dict) else json.loads(row["trigger"])
     if trigger.get("health"):
         trigger = {name: value for name, value in trigger.items() if name not in HEALTH}
@@ -320,4 +334,5 @@ def alert_json(row: Mapping[str, Any], device_id: str | None) -> dict[str, Any]:
         "group_key": row["group_key"],
         "trigger": trigger,
         "correlation": row["correlation"],
+        "health": any(about_health(rule_id) for rule_id in (row["rule_id"], *row["active_rules"])),
     }

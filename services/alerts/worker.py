@@ -12,11 +12,16 @@ from typing import Any
 import asyncpg
 import structlog
 
+from services.adapters.commands.lamps import make_light
+from services.adapters.commands.sending import remind
+from services.adapters.ending import ended
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.adapters.steady_clock import SteadyClock
 from services.alerts import lease as leases
 from services.alerts import metrics, plans
+from services.alerts.city import CityDelivery
+from services.alerts.city.ngsi import NgsiDelivery
 from services.alerts.commands import CommandSender
 from services.alerts.escalation import escalate_due
 from services.alerts.notify import Notifier
@@ -58,6 +63,8 @@ class AlertWorker:
         self._plans_wake = asyncio.Event()
         self._sender = CommandSender(pool, settings, owner, lambda: self.owned, self._clock)
         self._notifier = Notifier(pool, settings, self._clock)
+        self._city = CityDelivery(pool, settings, self._clock)
+        self._ngsi = NgsiDelivery(pool, settings, self._clock)
 
     def readiness(self) -> str | None:
         """A standby is ready too: its work is to wait."""
@@ -77,20 +84,20 @@ class AlertWorker:
                     group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
                     group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters)),
                     group.create_task(self._every(self._settings.alerts_purge_every_s, self._purge)),
+                    group.create_task(self._every(self._settings.alerts_lamps_every_s, self._lamps)),
                     group.create_task(self._run_plans()),
                     group.create_task(self._sender.run()),
                     group.create_task(self._notifier.run()),
+                    group.create_task(self._city.run()),
+                    group.create_task(self._ngsi.run()),
                     group.create_task(self._listen()),
                     group.create_task(self._watch()),
                     group.create_task(self._clock.keep()),
                 ]
                 await stop.wait()
-                for loop in loops:
-                    loop.cancel()
+                await ended(loops)
         finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await ended(self._tasks.values())
             await self._release()
 
     async def _release(self) -> None:
@@ -170,6 +177,12 @@ class AlertWorker:
                 self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
             )
 
+    async def _lamps(self) -> None:
+        if self._workers:
+            async with self._pool.acquire() as connection:
+                metrics.LAMP_COMMANDS.inc(await make_light(connection, self.owned, self._clock.now()))
+                metrics.UNREVIEWED.inc(await remind(connection, self.owned, self._clock.now()))
+
     async def _purge(self) -> None:
         await sweep(self._pool, self._settings.kept, self._clock.now())
 
@@ -213,6 +226,7 @@ class AlertWorker:
         await connection.add_listener("command", self._on_command)
         await connection.add_listener("outbox", self._on_outbox)
         await connection.add_listener("notice", self._on_notice)
+        await connection.add_listener("city", self._on_city)
         try:
             # Whatever changed while nobody listened.
             self._on_registry(None, 0, "", "")
@@ -226,6 +240,7 @@ class AlertWorker:
                 await connection.remove_listener("command", self._on_command)
                 await connection.remove_listener("outbox", self._on_outbox)
                 await connection.remove_listener("notice", self._on_notice)
+                await connection.remove_listener("city", self._on_city)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]
@@ -241,6 +256,11 @@ class AlertWorker:
 
     def _on_outbox(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         self._notifier.outbox_grew()
+        self._city.wake()
+
+    def _on_city(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+        self._city.wake()
+        self._ngsi.wake()
 
     def _on_notice(self, _connection: Any, _pid: int, _channel: str, _payload: str) -> None:
         self._notifier.queue_grew()

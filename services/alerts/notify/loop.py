@@ -10,7 +10,9 @@ from typing import Any
 import asyncpg
 import structlog
 
+from services.adapters.ending import ended
 from services.adapters.notices.carrier import AppriseCarrier, Carrier
+from services.adapters.notices.door import Door
 from services.adapters.notices.reading import Q, read_outbox
 from services.adapters.notices.sending import Batch, Delivery, Rules, claim
 from services.adapters.postgres import RETRYABLE
@@ -56,7 +58,7 @@ class Notifier:
         self._clock = clock
         self._poll_s = settings.alerts_poll_s
         self._rules = Rules(settings.notices_lease_s, settings.notices_pace, settings.public_url)
-        self._carrier = carrier or AppriseCarrier(settings.notices_timeout_s)
+        self._carrier = carrier or AppriseCarrier(settings.notices_timeout_s, Door(settings.notices_allowed))
         self._delivery = Delivery(self._pool, self._carrier, self._rules, clock.now, _count)
         self._read = asyncio.Event()
         self._send = asyncio.Event()
@@ -79,9 +81,7 @@ class Notifier:
         finally:
             if self._sending:
                 await asyncio.wait(self._sending, timeout=_DRAIN_S)
-            for task in self._sending:
-                task.cancel()
-            await asyncio.gather(*self._sending, return_exceptions=True)
+            await ended(self._sending)
 
     async def _forever(
         self, name: str, step: Callable[[], Awaitable[None]], wake: asyncio.Event, every_s: float
