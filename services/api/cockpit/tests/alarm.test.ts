@@ -2,7 +2,13 @@ import { describe, expect, it } from 'vitest'
 import { shallowRef } from 'vue'
 import { PATTERNS, dangerOf, lengthOf } from '../src/alarm/chimes'
 import { DEFAULT, isQuiet, readSettings } from '../src/alarm/settings'
-import { createTakeover, ordersByAlert, standingOf, unattendedOf } from '../src/alarm/useTakeover'
+import {
+  createTakeover,
+  deafSinceOf,
+  ordersByAlert,
+  standingOf,
+  unattendedOf,
+} from '../src/alarm/useTakeover'
 import { wordsOf } from '../src/alarm/useVoice'
 import type { Alert, Order } from '../src/api/types'
 import type { Live } from '../src/live/useLive'
@@ -163,15 +169,20 @@ describe('what a room is told', () => {
     const takeover = screen([alert('a'), alert('b', { fired_at: '2026-11-22T08:05:00Z' })], [order('1', 'b')])
     takeover.putAside()
     expect(takeover.alert.value?.id).toBe('a')
-    const told = standingOf(takeover, 'live', 1)
+    const told = standingOf(takeover, deafSinceOf('live', 1))
     expect([told.alert?.id, told.order?.id, told.more, told.deafSince]).toEqual(['b', '1', 1, null])
   })
 
   it('is nothing once somebody has it, and that nothing can be heard when the link is gone', () => {
     const taken = order('1', 'a', { accepted_at: '2026-11-22T08:01:00Z' })
     const takeover = screen([alert('a')], [taken])
-    expect(standingOf(takeover, 'live', 7)).toEqual({ alert: null, order: null, more: 0, deafSince: null })
-    expect(standingOf(takeover, 'stale', 7).deafSince).toBe(7)
-    expect(standingOf(takeover, 'connecting', 0).deafSince).toBeNull()
+    expect(standingOf(takeover, deafSinceOf('live', 7))).toEqual({
+      alert: null,
+      order: null,
+      more: 0,
+      deafSince: null,
+    })
+    expect(standingOf(takeover, deafSinceOf('stale', 7)).deafSince).toBe(7)
+    expect(standingOf(takeover, deafSinceOf('connecting', 0)).deafSince).toBeNull()
   })
 })

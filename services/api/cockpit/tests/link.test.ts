@@ -215,6 +215,6 @@ describe('backoffMs', () => {
     expect(backoffMs(0, 0)).toBe(250)
     expect(backoffMs(0, 1)).toBe(500)
     expect(backoffMs(3, 0)).toBe(2000)
-    expect(backoffMs(50, 1)).toBe(8_000)
+    expect(backoffMs(50, 1)).toBe(6_000)
   })
 })

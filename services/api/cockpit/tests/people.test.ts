@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { Consent, PersonFields } from '../src/api/people'
-import { peopleQuery } from '../src/api/people'
+import { peopleSearch } from '../src/api/people'
 import {
   CONSENTS,
   ERASED_FOR,
   MOVES_OUT,
   erased,
+  MOST_CONTACTS,
+  RELATIONS,
   fieldsOf,
   merged,
+  moved,
   purposesOf,
   standingConsent,
 } from '../src/rooms/people/words'
@@ -85,6 +88,21 @@ describe('a consent', () => {
   })
 })
 
+describe('emergency contacts', () => {
+  it('are as many as the API takes, and each suggestion has its words', () => {
+    const book = source('adapters/notices/book.py')
+    expect(Number(/MOST_CONTACTS = (\d+)/.exec(book)?.[1])).toBe(MOST_CONTACTS)
+    for (const one of RELATIONS) expect(Object.hasOwn(WORDS, `contact_is_${one}`), one).toBe(true)
+  })
+
+  it('move by one place and stay at the ends', () => {
+    expect(moved(['a', 'b', 'c'], 'b', -1)).toEqual(['b', 'a', 'c'])
+    expect(moved(['a', 'b', 'c'], 'b', 1)).toEqual(['a', 'c', 'b'])
+    expect(moved(['a', 'b', 'c'], 'a', -1)).toEqual(['a', 'b', 'c'])
+    expect(moved(['a', 'b', 'c'], 'x', 1)).toEqual(['a', 'b', 'c'])
+  })
+})
+
 describe('two changes of one person', () => {
   const before: PersonFields = { ...fieldsOf(null), name: '王秀英', phone: '13800001234', tags: ['elder'] }
 
@@ -117,16 +135,10 @@ describe('erasing', () => {
 })
 
 describe('asking for people', () => {
-  it('leaves out what is not asked and names every tag', () => {
-    const query = peopleQuery({
-      q: ' 王 ',
-      tags: ['elder', 'veteran'],
-      age: '',
-      moved_out: false,
-      cursor: null,
-    })
-    expect(query.toString()).toBe(`limit=100&q=${encodeURIComponent('王')}&tag=elder&tag=veteran`)
-    expect(peopleQuery({ moved_out: true }).get('moved_out')).toBe('true')
+  it('leaves out blank words, which would find nobody, and keeps every other wish', () => {
+    const asked = { words: ' 王 ', tags: ['elder', 'veteran'], moved_out: false, cursor: null }
+    expect(peopleSearch(asked)).toEqual({ ...asked, words: '王', age: null, limit: 100 })
+    expect(peopleSearch({ words: '  ' }).words).toBeNull()
   })
 })
 

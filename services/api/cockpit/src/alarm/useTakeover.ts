@@ -109,12 +109,17 @@ export interface Standing {
 }
 
 /** In a room nothing can be put aside: an incident that nobody has stays in sight until somebody has it. */
-export function standingOf(takeover: Takeover, status: LinkStatus, heardAt: number): Standing {
+export function standingOf(takeover: Takeover, deafSince: number | null): Standing {
   const [first] = takeover.unattended.value
   return {
     alert: first ? standsFor(first, new Set()) : null,
     order: first?.order ?? null,
     more: Math.max(0, takeover.unattended.value.length - 1),
-    deafSince: (status === 'stale' || status === 'lost') && heardAt > 0 ? heardAt : null,
+    deafSince,
   }
+}
+
+/** Epoch ms of the server's latest word, where there should have been another. */
+export function deafSinceOf(status: LinkStatus, heardAt: number): number | null {
+  return (status === 'stale' || status === 'lost') && heardAt > 0 ? heardAt : null
 }

@@ -19,10 +19,10 @@ export const accounts = {
   endOthers: () => call<Schemas['SessionsEndedOut']>('POST', '/auth/sessions/end-others'),
   password: (current: string, next: string) =>
     call<undefined>('POST', '/auth/password', { body: { current, new: next } }),
-  list: (words: string, cursor: string | null) => {
-    const query = new URLSearchParams({ limit: '50', ...(words && { q: words }), ...(cursor && { cursor }) })
-    return call<Schemas['AccountPage']>('GET', `/users?${query}`)
-  },
+  find: (words: string, cursor: string | null) =>
+    call<Schemas['AccountPage']>('POST', '/users/search', {
+      body: { words: words || null, cursor, limit: 50 },
+    }),
   create: (account: AccountNew, key: string) => call<OneTime>('POST', '/users', { body: account, key }),
   change: (user: string, account: AccountIn, seen: number) =>
     call<Account>('PUT', `/users/${id(user)}`, { body: account, version: seen }),

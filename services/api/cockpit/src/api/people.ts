@@ -20,35 +20,22 @@ const id = encodeURIComponent
 const at = (community: string) => `/communities/${id(community)}`
 const of = (person: string) => `/people/${id(person)}`
 
-export interface PeopleQuery {
-  q?: string
-  tags?: readonly string[]
-  age?: string
-  building_id?: string
-  moved_out?: boolean
-  cursor?: string | null
-  limit?: number
-}
+/** What is looked for: in a body, for names and numbers in an address are kept by whatever stands on the way. */
+export type PeopleQuery = Partial<Schemas['PeopleSearchIn']>
 
-export function peopleQuery(asked: PeopleQuery): URLSearchParams {
-  const query = new URLSearchParams({ limit: String(asked.limit ?? 100) })
-  for (const name of ['q', 'age', 'building_id', 'cursor'] as const) {
-    const value = asked[name]?.trim()
-    if (value) query.set(name, value)
-  }
-  for (const tag of asked.tags ?? []) query.append('tag', tag)
-  if (asked.moved_out) query.set('moved_out', 'true')
-  return query
+export function peopleSearch(asked: PeopleQuery): PeopleQuery {
+  const words = asked.words?.trim()
+  return { ...asked, words: words ? words : null, age: asked.age ?? null, limit: asked.limit ?? 100 }
 }
 
 export const people = {
   tags: (community: string) => call<PersonTag[]>('GET', `${at(community)}/person-tags`),
-  list: (community: string, asked: PeopleQuery) =>
-    call<PersonPage>('GET', `${at(community)}/people?${peopleQuery(asked)}`),
+  find: (community: string, asked: PeopleQuery) =>
+    call<PersonPage>('POST', `${at(community)}/people/search`, { body: peopleSearch(asked) }),
   /** One of them with the mask on, by id; undefined where there is none (any more). */
   masked: async (community: string, person: string) => {
     for (const moved_out of [false, true]) {
-      const page = await people.list(community, { q: person, moved_out })
+      const page = await people.find(community, { words: person, moved_out })
       const found = page.items.find((one) => one.id === person)
       if (found) return found
     }

@@ -76,12 +76,14 @@ export interface Named {
   label: Label
 }
 
+export type KindCommand = components['schemas']['KindCommandOut']
+
 export interface Kind extends Named {
   system: string
   interval_s: number
   metrics: Metric[]
   events: Named[]
-  commands: (Named & { dangerous: boolean })[]
+  commands: KindCommand[]
 }
 
 export interface Catalogue {
@@ -469,6 +471,9 @@ export interface Problem {
 /** Why a move was refused, for programs. */
 export interface Refusal {
   code?: string
+  /** Of a body that is not valid: where in it, and what is wrong there. */
+  where?: string
+  what?: string
   state?: OrderState
   who?: string[]
   needs?: string[]

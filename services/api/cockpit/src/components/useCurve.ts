@@ -52,6 +52,8 @@ export function useCurve(live: Live, name: Ref<string>) {
   })
   watch(name, () => void polled.again())
 
+  /** What is shown changes by the minute: with the second, every chart would be drawn anew each second. */
+  const { minute } = live
   const curve = computed<CurveView | null>(() => {
     const answer = polled.value.value
     if (!answer || answer.name !== name.value) return null
@@ -59,7 +61,7 @@ export function useCurve(live: Live, name: Ref<string>) {
     if (answer.series)
       return { series: readable(answer.series), band: [], error: null, missing: forecast?.detail ?? null }
     if (!forecast) return null
-    const now = live.serverNow.value
+    const now = minute.value
     const inside = (point: { ts_ms: number }) =>
       point.ts_ms >= hourOf(now) - HOURS * HOUR_MS && point.ts_ms <= hourOf(now) + AHEAD_H * HOUR_MS
     const points = forecast.actual.filter((point) => inside(point) && point.ts_ms <= now)
@@ -76,10 +78,10 @@ export function useCurve(live: Live, name: Ref<string>) {
       missing: null,
     }
   })
-  return { curve, polled }
+  return { curve, polled, minute }
 }
 
-/** The beginning of its hour, so that a second that passes changes nothing. */
+/** The beginning of its hour. */
 function hourOf(ms: number): number {
   return Math.floor(ms / HOUR_MS) * HOUR_MS
 }

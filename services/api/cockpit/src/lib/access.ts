@@ -5,5 +5,11 @@ const WORKERS: ReadonlySet<string> = new Set(['staff', 'grid', 'desk', 'street',
 
 /** Evidence, reports of an order, and who is on duty. */
 export const works = (role: string) => WORKERS.has(role)
+const ASKS: ReadonlySet<string> = new Set(['grid', 'desk', 'admin'])
+
+/** Commands to devices; what is dangerous, the desk and administrators alone (services/domain/commands/rights.py). */
+export const asksDevices = (role: string) => ASKS.has(role)
+export const mayAsk = (role: string, command: { dangerous: boolean }) =>
+  asksDevices(role) && (!command.dangerous || DESK.has(role))
 /** Notices, and what is kept with residents' reports. */
 export const keepsDesk = (role: string) => DESK.has(role)

@@ -12,45 +12,47 @@ export function zoneName(): string | undefined {
   return zone
 }
 
+const times = new Map<string, Intl.DateTimeFormat>()
+
+/** Made once for each language, zone and shape: making one costs as much as a hundred uses, and walls tell the time each second. */
+function timeIn(language: string, shape: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = `${language} ${zone ?? ''} ${Object.entries(shape).join()}`
+  let found = times.get(key)
+  if (!found) {
+    found = new Intl.DateTimeFormat(language, { timeZone: zone, ...shape })
+    times.set(key, found)
+  }
+  return found
+}
+
+const MINUTES: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }
+const SECONDS: Intl.DateTimeFormatOptions = { ...MINUTES, second: '2-digit' }
+const WEEKDAY: Intl.DateTimeFormatOptions = { month: 'long', day: 'numeric', weekday: 'long' }
+const SHORT: Intl.DateTimeFormatOptions = { month: 'numeric', day: 'numeric' }
+const WITH_YEAR: Intl.DateTimeFormatOptions = { year: 'numeric', ...SHORT }
+
 export function clock(at: string | number | Date, seconds = false): string {
-  return new Intl.DateTimeFormat('en-GB', {
-    timeZone: zone,
-    hour: '2-digit',
-    minute: '2-digit',
-    ...(seconds ? { second: '2-digit' as const } : {}),
-    hourCycle: 'h23',
-  }).format(new Date(at))
+  return timeIn('en-GB', seconds ? SECONDS : MINUTES).format(new Date(at))
 }
 
 export function day(at: string | number | Date): string {
-  return new Intl.DateTimeFormat(intlLocale.value, {
-    timeZone: zone,
-    month: 'long',
-    day: 'numeric',
-    weekday: 'long',
-  }).format(new Date(at))
+  return timeIn(intlLocale.value, WEEKDAY).format(new Date(at))
 }
 
 function dayKey(at: number): string {
-  return new Intl.DateTimeFormat('en-CA', { timeZone: zone }).format(new Date(at))
+  return timeIn('en-CA', WITH_YEAR).format(new Date(at))
 }
 
 /** hh:mm, with the date before it when that was not today. */
 export function moment(at: string, nowMs: number): string {
   const ms = Date.parse(at)
   if (dayKey(ms) === dayKey(nowMs)) return clock(ms)
-  const date = new Intl.DateTimeFormat(intlLocale.value, { timeZone: zone, month: 'numeric', day: 'numeric' })
-  return `${date.format(new Date(ms))} ${clock(ms)}`
+  return `${timeIn(intlLocale.value, SHORT).format(new Date(ms))} ${clock(ms)}`
 }
 
 /** The date with its year: what lies far ahead, or is looked up long after. */
 export function date(at: string | number | Date): string {
-  return new Intl.DateTimeFormat(intlLocale.value, {
-    timeZone: zone,
-    year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-  }).format(new Date(at))
+  return timeIn(intlLocale.value, WITH_YEAR).format(new Date(at))
 }
 
 export function age(ms: number): string {
@@ -62,12 +64,16 @@ export function age(ms: number): string {
   return t('age_d', { n: Math.floor(seconds / 86_400) })
 }
 
+const numbers = new Map<number, Intl.NumberFormat>()
+
 /** At most `digits` after the point, thousands grouped; an absent number is a dash, never NaN. */
 export function number(value: number | null | undefined, digits = 2): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–'
-  return new Intl.NumberFormat('en-US', { maximumFractionDigits: digits, signDisplay: 'negative' }).format(
-    value,
-  )
+  const found =
+    numbers.get(digits) ??
+    new Intl.NumberFormat('en-US', { maximumFractionDigits: digits, signDisplay: 'negative' })
+  numbers.set(digits, found)
+  return found.format(value)
 }
 
 /** Three significant figures or so: what an eye takes from a wall. */

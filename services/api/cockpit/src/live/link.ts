@@ -47,7 +47,7 @@ const FIRST_BACKOFF_MS = 500
 /** A server that is slow to answer is given more time at the next attempt, up to so many times as long. */
 const MOST_PATIENCE = 4
 /** With half of it as jitter, two hundred pages are back within ten seconds of the server and never at once. */
-const LONGEST_BACKOFF_MS = 8_000
+const LONGEST_BACKOFF_MS = 6_000
 
 /** Half to all of the doubled wait: two hundred pages do not come back in the same instant. */
 export function backoffMs(

@@ -1,6 +1,6 @@
 /** The page's one live community: its state, how true it is, and the server's clock. */
 import type { InjectionKey, Ref, ShallowRef } from 'vue'
-import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
+import { computed, inject, onUnmounted, ref, shallowReactive, shallowRef } from 'vue'
 import type { ApiError } from '../api/client'
 import { api } from '../api/client'
 import type { Order } from '../api/types'
@@ -15,6 +15,7 @@ import { takeTurns } from './turns'
 export const STALE_AFTER_S = 15
 
 export interface Live {
+  /** Each part is watched by itself: what reads the orders is not drawn anew because a device spoke. */
   state: ShallowRef<State | null>
   status: Ref<LinkStatus>
   /** This machine's clock when the server last spoke. */
@@ -23,6 +24,8 @@ export interface Live {
   now: Ref<number>
   /** The server's clock now, epoch ms: what deadlines are measured by. */
   serverNow: Ref<number>
+  /** The beginning of the server's minute: for what need not be drawn anew each second. */
+  minute: Ref<number>
   staleAfterMs: number
   /** The server runs another build than this page: it is loaded anew when all is quiet. */
   outdated: Ref<boolean>
@@ -40,6 +43,10 @@ export function useLive(): Live {
   return live
 }
 
+export function minuteOf(ms: number): number {
+  return Math.floor(ms / 60_000) * 60_000
+}
+
 export function createLive(
   community: string,
   /** Who looks: streams are shared among this account's tabs alone. */
@@ -47,6 +54,7 @@ export function createLive(
   staleAfterS: number,
   onRefused: (error: ApiError) => void,
 ): Live {
+  let known: State | null = null
   const state = shallowRef<State | null>(null)
   const status = ref<LinkStatus>('connecting')
   const heardAt = ref(0)
@@ -69,23 +77,28 @@ export function createLive(
     },
     {
       onSnapshot(snapshot) {
-        if (state.value && snapshot.build !== state.value.build) outdated.value = true
+        if (known && snapshot.build !== known.build) outdated.value = true
         heard(snapshot.at)
-        state.value = fromSnapshot(snapshot, state.value)
+        show(fromSnapshot(snapshot, known))
       },
       onEvent(event, cursor) {
-        const before = state.value
-        if (!before) return
-        if (event.type === 'hello' && event.data.build !== before.build) outdated.value = true
+        if (!known) return
+        if (event.type === 'hello' && event.data.build !== known.build) outdated.value = true
         if (event.type === 'hello' || event.type === 'hb') heard(event.data.at)
         else heardAt.value = Date.now()
-        state.value = fold(before, event, cursor)
+        show(fold(known, event, cursor))
       },
       onStatus: (value) => (status.value = value),
       onRefused,
     },
     staleAfterMs,
   )
+
+  function show(next: State): void {
+    known = next
+    if (state.value) Object.assign(state.value, next)
+    else state.value = shallowReactive({ ...next })
+  }
 
   function heard(at: string): void {
     heardAt.value = Date.now()
@@ -113,17 +126,20 @@ export function createLive(
     link.stop()
   })
 
+  const serverNow = computed(() => now.value + offset.value)
+
   return {
     state,
     status,
     heardAt,
     now,
-    serverNow: computed(() => now.value + offset.value),
+    serverNow,
+    minute: computed(() => minuteOf(serverNow.value)),
     staleAfterMs,
     outdated,
     hurry: () => link.hurry(),
     learn: (order) => {
-      if (state.value) state.value = fold(state.value, { type: 'order', data: order })
+      if (known) show(fold(known, { type: 'order', data: order }))
     },
   }
 }

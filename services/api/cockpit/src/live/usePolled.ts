@@ -1,6 +1,6 @@
 /** What is asked for again and again beside the live stream: gently, while somebody looks and the link is up. */
 import type { Ref, ShallowRef } from 'vue'
-import { onUnmounted, ref, shallowRef, watch } from 'vue'
+import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import { ApiError } from '../api/client'
 import type { Live } from './useLive'
 
@@ -16,6 +16,11 @@ export interface Polled<T> {
 
 /** Up to a fifth earlier or later, so that a hundred walls do not ask in the same second. */
 const JITTER = 0.2
+/**
+ * After a loss, what is shown already is asked for anew within so long, at random: two hundred walls come back together,
+ * and each of them needs its snapshot and its stream first. Until then a tile says its age.
+ */
+export const RETURN_MS = 5_000
 
 export function usePolled<T>(live: Live, everyMs: number, ask: () => Promise<T>): Polled<T> {
   const value = shallowRef<T | null>(null)
@@ -43,11 +48,21 @@ export function usePolled<T>(live: Live, everyMs: number, ask: () => Promise<T>)
         refused.value = error.status === 403 || error.status === 404
       }
     }
-    timer = setTimeout(() => void again(), everyMs * (1 - JITTER / 2 + Math.random() * JITTER))
+    wait(everyMs * (1 - JITTER / 2 + Math.random() * JITTER))
   }
 
-  watch(live.status, (status) => status === 'live' && void again(), { immediate: true })
-  onUnmounted(() => {
+  function wait(ms: number): void {
+    clearTimeout(timer)
+    timer = setTimeout(() => void again(), ms)
+  }
+
+  function joined(): void {
+    if (at.value === 0) void again()
+    else wait(Math.random() * RETURN_MS)
+  }
+
+  watch(live.status, (status) => status === 'live' && joined(), { immediate: true })
+  onScopeDispose(() => {
     over = true
     clearTimeout(timer)
   })

@@ -8,6 +8,7 @@ export interface Ink {
   chip: string
   chipLine: string
   letter: string
+  count: string
   selected: string
   font: string
 }
@@ -59,6 +60,63 @@ export function drawDevices(
     context.beginPath()
     context.arc(chosen.x, chosen.y, CHIP_PX + 4, 0, Math.PI * 2)
     context.stroke()
+  }
+}
+
+/** Words at a place of the screen, in CSS pixels. */
+export interface Count {
+  text: string
+  x: number
+  y: number
+}
+
+/** Signs drawn once and then stamped: the shaping of text costs many times what a small picture does. */
+export class Stamps {
+  private readonly kept = new Map<string, { picture: OffscreenCanvas; advance: number }>()
+
+  constructor(
+    private readonly size: number,
+    private readonly dpr: number,
+    private readonly ink: Ink,
+  ) {}
+
+  /** Expects a context that is scaled by `dpr`. */
+  draw(context: CanvasRenderingContext2D, counts: readonly Count[]): void {
+    for (const { text, x, y } of counts) {
+      const signs = Array.from(text, (sign) => this.of(sign))
+      let left = x - signs.reduce((sum, one) => sum + one.advance, 0) / 2
+      for (const { picture, advance } of signs) {
+        const width = picture.width / this.dpr
+        const height = picture.height / this.dpr
+        context.drawImage(picture, left + (advance - width) / 2, y - height / 2, width, height)
+        left += advance
+      }
+    }
+  }
+
+  private of(sign: string): { picture: OffscreenCanvas; advance: number } {
+    let stamp = this.kept.get(sign)
+    if (!stamp) {
+      const font = `${this.size * this.dpr}px ${this.ink.font}`
+      const picture = new OffscreenCanvas(1, 1)
+      let context = picture.getContext('2d')
+      if (context) context.font = font
+      const advance = context?.measureText(sign).width ?? 0
+      picture.width = Math.ceil(advance) + 2
+      picture.height = Math.ceil(this.size * this.dpr * 1.4)
+      // Another size is another surface.
+      context = picture.getContext('2d')
+      if (context) {
+        context.font = font
+        context.textAlign = 'center'
+        context.textBaseline = 'middle'
+        context.fillStyle = this.ink.count
+        context.fillText(sign, picture.width / 2, picture.height / 2)
+      }
+      stamp = { picture, advance: advance / this.dpr }
+      this.kept.set(sign, stamp)
+    }
+    return stamp
   }
 }
 

@@ -4,6 +4,7 @@ import { computed, inject, onUnmounted, ref, shallowRef } from 'vue'
 import { ApiError, api } from '../api/client'
 import type { ReplayMark } from '../api/types'
 import type { Live } from '../live/useLive'
+import { minuteOf } from '../live/useLive'
 import type { State } from '../live/state'
 import { fromSnapshot } from '../live/state'
 
@@ -60,7 +61,7 @@ export function createReplay(community: string, live: Live, permitted: boolean):
   let settle: ReturnType<typeof setTimeout> | undefined
   let stepper: ReturnType<typeof setInterval> | undefined
 
-  const minute = computed(() => Math.floor(live.serverNow.value / 60_000) * 60_000)
+  const { minute } = live
   const to = computed(() => anchor.value ?? minute.value)
   const from = computed(() => to.value - span.value * 3_600_000)
 
@@ -184,5 +185,6 @@ export function shownBy(live: Live, replay: Replay): Live {
       replay.at.value === null ? live.state.value : (replay.frame.value ?? live.state.value),
     ) as unknown as Live['state'],
     serverNow: computed(() => replay.at.value ?? live.serverNow.value),
+    minute: computed(() => (replay.at.value === null ? live.minute.value : minuteOf(replay.at.value))),
   }
 }

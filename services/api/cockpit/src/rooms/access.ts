@@ -38,8 +38,9 @@ export const access = {
   rotate: (one: Key) => call<NewKey>('POST', `/keys/${id(one.id)}/rotate`, { body: {} }),
   revoke: (one: Key) => call<Key>('POST', `/keys/${id(one.id)}/revoke`),
 
+  /** In a body: whoever did it may be looked for by name. */
   audit: (filters: Record<string, string>) =>
-    call<Schemas['AuditPage']>('GET', `/audit?${new URLSearchParams({ limit: '100', ...filters })}`),
+    call<Schemas['AuditPage']>('POST', '/audit/search', { body: { limit: 100, ...filters } }),
 
   chain: () => call<Chain>('GET', '/audit/chain', { limit_s: 60 }),
 

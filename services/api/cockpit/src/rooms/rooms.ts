@@ -34,6 +34,19 @@ export const ROOMS: readonly Room[] = [
     roles: ['grid', 'desk', 'admin'],
     load: () => import('./people/People.vue'),
   },
+  {
+    path: '/commands',
+    title: 'room_commands',
+    roles: ['grid', 'street', ...DESK],
+    load: () => import('./commands/Commands.vue'),
+  },
+  {
+    path: '/lamps',
+    title: 'cmd_lamps',
+    roles: ['grid', 'street', ...DESK],
+    load: () => import('./commands/Lamps.vue'),
+  },
+  { path: '/cases', title: 'room_cases', roles: DESK, load: () => import('./cases/Cases.vue') },
   { path: '/silences', title: 'room_silences', roles: DESK, load: () => import('./silences/Silences.vue') },
   { path: '/rules', title: 'room_rules', roles: DESK, load: () => import('./rules/Rules.vue') },
   { path: '/rosters', title: 'room_rosters', roles: STAFF, load: () => import('./rosters/Rosters.vue') },
@@ -50,6 +63,12 @@ export const ROOMS: readonly Room[] = [
     load: () => import('./displays/Displays.vue'),
   },
   { path: '/keys', title: 'room_keys', roles: ['admin'], load: () => import('./keys/Keys.vue') },
+  {
+    path: '/city',
+    title: 'room_city',
+    roles: ['street', 'platform', 'admin'],
+    load: () => import('./city/City.vue'),
+  },
   { path: '/audit', title: 'room_audit', roles: ['admin'], load: () => import('./audit/Audit.vue') },
   {
     path: '/registry',

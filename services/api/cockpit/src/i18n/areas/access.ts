@@ -133,6 +133,8 @@ export const ACCESS = {
   scope_plans: ['联动预案', 'Linkage plans'],
   scope_facilities: ['设施使用', 'Facility use'],
   scope_forecasts: ['预测', 'Forecasts'],
+  scope_city_events: ['城市事件', 'City events'],
+  scope_city_cases: ['城市交办件', 'Cases of the city'],
   scope_order_open: ['新建工单', 'Open orders'],
   scope_order_moves: ['办理工单', 'Move orders on'],
   scope_registry: ['档案', 'Registry'],

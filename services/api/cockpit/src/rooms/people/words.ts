@@ -18,6 +18,20 @@ export const handsOut = (role: string) => role === 'admin'
 export const CONSENTS = ['vitals', 'location', 'family'] as const
 export const AGES = ['0-5', '6-17', '18-59', '60-69', '70-79', '80-89', '90+'] as const
 export const MOVES_OUT = ['moved', 'deceased', 'care_home', 'other'] as const
+/** Who an emergency contact is most often; anything else is typed in. */
+export const RELATIONS = ['daughter', 'son', 'spouse', 'sibling', 'guardian', 'neighbour'] as const
+/** How many there may be (services/adapters/notices/book.py); the API refuses more. */
+export const MOST_CONTACTS = 5
+
+/** The ids with one of them a place up (-1) or down (1); at an end it stays. */
+export function moved(ids: readonly string[], id: string, by: -1 | 1): string[] {
+  const from = ids.indexOf(id)
+  const to = from + by
+  const all = [...ids]
+  if (from >= 0 && to >= 0 && to < all.length) all.splice(to, 0, ...all.splice(from, 1))
+  return all
+}
+
 export const ERASED_FOR = ['request', 'moved_out', 'deceased', 'mistake'] as const
 
 /** How one consent stands: the one in force, else one that begins later, else the newest that is over. */
