@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -58,6 +59,8 @@ class Context:
     """What tiles and the public show, five seconds old at most."""
     public_limit: Buckets = field(default_factory=lambda: Buckets(HourlyRate(60, 3600)))
     """Requests without a login: sixty at once, one a second in the long run, by address."""
+    city_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Of city events, so many pages are read at once: who catches up must not keep logins waiting for a connection."""
     monthly: MonthlyReports = field(default_factory=MonthlyReports)
     clients: ClientGrant | None = None
     """Who knows the clients of platforms and services; None: nobody, and the grant is refused."""
@@ -65,7 +68,8 @@ class Context:
     """Another place of login, where one is set."""
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
+    # A plain function would be called in a thread, for each request.
     context: Context = request.app.state.context
     return context
 

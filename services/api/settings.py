@@ -65,6 +65,8 @@ class ApiSettings(EvidenceSettings, PasswordSettings):
     """Community of accounts made at a first login from there."""
     auth_requests_per_min: float = Field(default=120.0, gt=0)
     """Logins, tokens and renewals from one network; twice as many at once."""
+    city_mqtt_url: str | None = Field(default=None, pattern=r"^mqtts?://[^\s/@]+$")
+    """Where city platforms reach the broker from outside, such as mqtts://mqtt.example.cn; told with their logins."""
     heartbeat_s: float = Field(default=5.0, gt=0)
     device_poll_s: float = Field(default=1.0, gt=0)
     stream_queue_bytes: int = Field(default=1024 * 1024, ge=1024)
@@ -101,7 +103,7 @@ class ApiSettings(EvidenceSettings, PasswordSettings):
         lifetimes(limits)
         return limits
 
-    @field_validator("public_url", mode="before")
+    @field_validator("public_url", "city_mqtt_url", mode="before")
     @classmethod
     def _unset(cls, url: str | None) -> str | None:
         """Compose passes a variable on that nobody set as an empty one."""

@@ -225,6 +225,21 @@ class AuditPage(Page):
     items: list[AuditOut]
 
 
+Filter = Annotated[str, StringConstraints(strip_whitespace=True, max_length=128, pattern=r"^[^\x00]*$")]
+
+
+class AuditSearchIn(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"actor": "李娜", "action": "key."}]})
+
+    actor: Filter | None = Field(default=None, description="账号编号、用户名或姓名 id, user name or name of an account")
+    action: Filter | None = Field(default=None, description="开头 beginning, such as `key.`")
+    subject: Filter | None = Field(default=None, description="开头 beginning, such as `device:`")
+    from_: AwareDatetime | None = Field(default=None, alias="from")
+    to: AwareDatetime | None = None
+    cursor: str | None = Field(default=None, max_length=512, description="`next` of the page before")
+    limit: int = Field(default=100, ge=1, le=500)
+
+
 class ChainOut(Model):
     """`rows` lines from `from_id` on were found good. `wrong_id` and `fault`: the first that is not, and why; none: all
     up to `head_id` continue each other. Note `head_id` and `head_hash` elsewhere to prove it once more."""

@@ -67,7 +67,15 @@ class NamedOut(Model):
 
 
 class KindCommandOut(NamedOut):
+    """`lives_s`: how long after its release it may be carried out. `calls`: it warns people, so in an emergency it may
+    go out before anybody approves it. `shown_by`: the reading or event that proves it; null: its word has to do.
+    """
+
     dangerous: bool
+    params: list[str]
+    lives_s: int
+    calls: bool
+    shown_by: NamedOut | None
 
 
 class KindOut(Model):

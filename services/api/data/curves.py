@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ KEPT_QUARTERS = timedelta(days=8)
 """The longest curve that a cockpit asks for is a week."""
 KEPT_HOURS = timedelta(days=56)
 """Eight weeks: what a forecast learns from."""
+_FIRST = timedelta(hours=25)
+"""What a community that has no rows yet gets first: the curves of a day, which a cockpit opens with."""
 _LOOKBACK = timedelta(hours=2)
 """Where a counter's readings before the first bucket are looked for: several of the slowest meter's intervals."""
 _SILENT = timedelta(hours=3)
@@ -105,11 +108,16 @@ def floor(at: datetime, step: timedelta) -> datetime:
 
 
 class CurveKeeper:
-    """Several may run: a community is worked on by one at a time, and a row worked out twice is the same row."""
+    """Several may run: a community is worked on by one at a time, and a row worked out twice is the same row.
 
-    def __init__(self, database: Database, every_s: float) -> None:
+    `rest`: after each step it rests so many times as long as the step took, so that people who ask find the database
+    free while weeks are made up for.
+    """
+
+    def __init__(self, database: Database, every_s: float, rest: float = 0.0) -> None:
         self._database = database
         self._every_s = every_s
+        self._rest = rest
 
     async def run(self) -> None:
         """For ever; what fails is tried again at the next turn."""
@@ -128,9 +136,11 @@ class CurveKeeper:
             communities = await store.communities(connection)
         done = 0
         for community_id in communities:
+            began = time.monotonic()
             while (steps := await self._step(community_id, now)) > 0:
                 done += steps
-                await asyncio.sleep(0)  # requests go first
+                await asyncio.sleep(self._rest * (time.monotonic() - began))
+                began = time.monotonic()
         return done
 
     async def _step(self, community_id: str, now: datetime) -> int:
@@ -150,16 +160,24 @@ class CurveKeeper:
             )
 
     async def _quarters(self, connection: Connection, community_id: str, now: datetime, closed: datetime) -> int:
-        last = floor(now, QUARTER)
+        """What is new of each curve, then what lies before it: never a gap between the first row and the last."""
+        last, oldest = floor(now, QUARTER), floor(now - KEPT_QUARTERS, QUARTER)
+        first: dict[Curve, datetime] = {}
         for curve in (one for one in CURVES if one.quarters):
             row = await store.quarters_known(connection, community_id, curve.name)
-            start = max(floor(now - KEPT_QUARTERS, QUARTER), row["final_to"] or floor(now - KEPT_QUARTERS, QUARTER))
+            first[curve] = row["first"] or floor(now - _FIRST, QUARTER)
+            start = max(oldest, row["final_to"] or first[curve])
             there = row["known_to"] is not None and row["known_to"] >= last
             if start >= last or (there and start + QUARTER > closed):
                 continue
             end = min(last, start + _AT_ONCE_QUARTERS)
             await self._write_quarters(connection, community_id, curve, start, end, closed)
             return 1
+        for curve, end in first.items():
+            if end > oldest:
+                start = max(oldest, end - _AT_ONCE_QUARTERS)
+                await self._write_quarters(connection, community_id, curve, start, end, closed)
+                return 1
         await store.drop_quarters(connection, community_id, now - KEPT_QUARTERS - HOUR)
         return 0
 

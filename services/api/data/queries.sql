@@ -150,7 +150,7 @@ SELECT c.id, c.name, s.city, s.district, s.name AS street
 FROM community AS c JOIN street AS s ON s.id = c.street_id WHERE c.open_data AND c.id = $1
 
 -- name: set_open
-UPDATE community SET open_data = $2 WHERE id = $1
+UPDATE community SET open_data = $2 WHERE id = $1 AND open_data <> $2 RETURNING id
 
 -- name: devices_asked
 SELECT d.device_no, d.id, d.community_id, d.kind, d.interval_s, d.person_id, coalesce(d.grid_id, b.grid_id) AS grid_id,

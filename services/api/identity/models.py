@@ -170,6 +170,22 @@ class AccountPage(Model):
     next: str | None
 
 
+AccountState = Literal["active", "disabled", "all"]
+
+
+class AccountSearchIn(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"words": "李娜", "state": "active"}]})
+
+    words: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)] | None = Field(
+        default=None, description="用户名或姓名，部分即可 · part of the user name or name"
+    )
+    community_id: Annotated[str, StringConstraints(max_length=64)] | None = None
+    role: Role | None = None
+    state: AccountState = "all"
+    cursor: str | None = Field(default=None, max_length=512, description="`next` of the page before")
+    limit: int = Field(default=50, ge=1, le=500)
+
+
 class OneTimeOut(Model):
     """Shown once: it is kept as a hash only. The same request with the same key says it again."""
 

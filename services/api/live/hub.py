@@ -20,6 +20,7 @@ from services.api.live import batch, frames
 from services.api.live.channel import Channel
 from services.api.live.client import Client
 from services.api.live.pictures.board import KpiBoard
+from services.api.live.tail import Tail
 from services.api.store import system
 from services.api.store.database import AWAY, Database, DatabaseAwayError
 from services.api.store.tenancy import SERVICE
@@ -65,6 +66,7 @@ class Hub:
         self._build = build
         self._board = board
         self._channels: dict[str, Channel] = {}
+        self._tails: set[Tail] = set()
         self._cursor: int | None = None
         self._read_at: float | None = None
         self._wake = asyncio.Event()
@@ -118,11 +120,37 @@ class Hub:
     def close(self) -> None:
         """Ends every stream at once and takes no more."""
         self._closed = True
-        for client in self._clients():
-            client.end("shutdown")
+        for one in self._watching():
+            one.end("shutdown")
 
     def _clients(self) -> list[Client]:
         return [client for channel in self._channels.values() for client in channel.clients]
+
+    def _watching(self) -> list[Client | Tail]:
+        return [*self._clients(), *self._tails]
+
+    def follow(self, ticket: Ticket, most: int) -> Tail | None:
+        """A reader of city events, poked when the outbox grows; None where its account has `most` already."""
+        if self._closed or self._cursor is None:
+            raise DatabaseAwayError("the outbox was not read yet")
+        if sum(one.ticket.principal.id == ticket.principal.id for one in self._tails) >= most:
+            return None
+        tail = Tail(ticket)
+        self._tails.add(tail)
+        self._look_again(ticket)
+        meters.STREAMS.inc()
+        return tail
+
+    def unfollow(self, tail: Tail) -> None:
+        if tail in self._tails:
+            self._tails.discard(tail)
+            meters.STREAMS.dec()
+
+    def _look_again(self, ticket: Ticket) -> None:
+        """Verified before a change of its access, perhaps, and not yet here when it was heard of."""
+        if self._lately.keys() & _names(ticket):
+            self._changed |= _names(ticket)
+            self._access.set()
 
     # -- readers ------------------------------------------------------------------------------------------------
 
@@ -138,10 +166,7 @@ class Hub:
             head = self._cursor
             channel = self._channels.setdefault(community_id, Channel(community_id))
             channel.clients.add(client)
-            if self._lately.keys() & _names(ticket):
-                # Verified before the change, perhaps, and not yet here when it was heard of.
-                self._changed |= _names(ticket)
-                self._access.set()
+            self._look_again(ticket)
         meters.STREAMS.inc()
         try:
             async with self._database.read(as_=SERVICE) as connection:
@@ -234,6 +259,8 @@ class Hub:
                 if channel := self._channels.get(community_id):
                     self._publish(channel, [row for row in watched if row.community_id == community_id], things)
             self._cursor = rows[-1].seq
+            for tail in self._tails:
+                tail.wake.set()
             return len(rows) == _BATCH
 
     def _publish(self, channel: Channel, rows: list[system.OutboxRow], things: dict[batch.Key, Any]) -> None:
@@ -270,7 +297,7 @@ class Hub:
                 client.put(framed)
 
     async def _check_sessions(self) -> None:
-        clients = self._clients()
+        clients = self._watching()
         now = datetime.now(UTC)
         for client in clients:
             if client.ticket.expires_at <= now:
@@ -291,7 +318,7 @@ class Hub:
         await self._access.wait()
         self._access.clear()
         names = set(self._changed)
-        touched = [client for client in self._clients() if _names(client.ticket) & names]
+        touched = [client for client in self._watching() if _names(client.ticket) & names]
         try:
             if touched:
                 await self._end_invalid(touched)
@@ -301,7 +328,7 @@ class Hub:
             raise
         self._changed -= names
 
-    async def _end_invalid(self, clients: list[Client]) -> None:
+    async def _end_invalid(self, clients: list[Client | Tail]) -> None:
         valid = await self._credentials.still_valid(client.ticket for client in clients)
         for client in clients:
             if client.ticket.token_id not in valid:

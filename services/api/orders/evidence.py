@@ -19,7 +19,6 @@ from services.adapters.evidence import Damaged, Missing, Store, StoreAway, rows
 from services.adapters.orders import MoveRefused, apply_move, fetch_order, order_row
 from services.api.answers import shapes
 from services.api.answers.health import about_health
-from services.api.answers.moves import actor_of
 from services.api.answers.shapes import Row
 from services.api.context import Context
 from services.api.guard import in_scope
@@ -32,7 +31,7 @@ from services.api.web.problems import ApiError, not_found
 from services.domain.access import Principal, reader_class
 from services.domain.evidence import EvidenceSort, Ground, Phase, on_plan
 from services.domain.ids import OrderId
-from services.domain.orders import Move, MoveRequest, Refused, decide
+from services.domain.orders import Actor, Move, MoveRequest, Refused, decide
 from services.domain.people.privacy import Shown
 from services.domain.vocabulary import Role
 
@@ -183,21 +182,19 @@ async def written(connection: Connection, store: Store, new: rows.NewEvidence) -
     return row, True
 
 
-def refuse_early(order: Row, request: MoveRequest, who: Principal, now: datetime) -> None:
+def refuse_early(order: Row, request: MoveRequest, actor: Actor, now: datetime) -> None:
     """Before a byte is read: whether this person may add to this order at all. Raises ApiError 422."""
-    judged = decide(order_row(order).order, request, actor_of(who), now)
+    judged = decide(order_row(order).order, request, actor, now)
     if isinstance(judged, Refused):
         raise _no(judged)
 
 
-async def told(
-    connection: Connection, who: Principal, row: Row, order_id: UUID, now: datetime, key: str | None
-) -> None:
+async def told(connection: Connection, actor: Actor, row: Row, order_id: UUID, now: datetime, key: str | None) -> None:
     """The EVIDENCE move in the history. The order is locked, so no version can be stale. Raises ApiError 422."""
     current = await fetch_order(connection, order_id, lock=True)
     request = replace(move_of(row["id"], row["sort"], row["phase"], key), version=current.version)
     try:
-        await apply_move(connection, OrderId(order_id), request, actor_of(who), now)
+        await apply_move(connection, OrderId(order_id), request, actor, now)
     except MoveRefused as refused:
         raise _no(refused.refused) from None
 

@@ -118,29 +118,6 @@ class GatewayOut(Model):
     changed_by: str
 
 
-class ContactIn(Model):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "李娜", "relation": "女儿", "phone": "13800138000", "position": 1}]}
-    )
-
-    name: str = Field(min_length=1, max_length=64)
-    relation: str = Field(min_length=1, max_length=32)
-    phone: str = Field(min_length=5, max_length=32)
-    position: int = Field(default=1, ge=1, le=20)
-    language: Language = "zh"
-
-
-class ContactOut(Model):
-    id: UUID
-    person_id: str
-    name: str
-    relation: str
-    phone: str | None = Field(description="掩码 masked")
-    position: int
-    language: Language | None
-    created_at: datetime
-
-
 class AcknowledgedOut(Model):
     id: UUID
     acknowledged: bool

@@ -62,6 +62,8 @@ def person_out(row: Row, *, whole: bool, tags: bool | None = None) -> PersonOut:
         guardian=row["guardian_id"] is not None,
         account_id=row["account_id"] if sensitive else None,
         guardian_id=row["guardian_id"] if sensitive else None,
+        account_name=row.get("account_name") if sensitive else None,
+        guardian_name=row.get("guardian_name") if sensitive else None,
     )
 
 

@@ -84,10 +84,30 @@ class PersonOut(Model):
     account_id: str | None
     """Whose account the person is, and `guardian_id` their guardian's: where tags are whole, for a change says all."""
     guardian_id: str | None
+    account_name: str | None = None
+    """Their names as accounts, `guardian_name` as well: of one person alone, and where the ids are."""
+    guardian_name: str | None = None
 
 
 class PersonPage(Page):
     items: list[PersonOut]
+
+
+class PeopleSearchIn(Model):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"words": "王秀英", "limit": 100}]})
+
+    words: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)] | None = Field(
+        default=None, description="姓名（部分即可）、编号或完整手机号 · part of the name, the id, or the whole number"
+    )
+    tags: list[str] = Field(default=[], max_length=20, description="须全部具备 · all of these")
+    building_id: Place | None = None
+    grid_id: Place | None = None
+    household_id: Place | None = None
+    age: AgeBand | None = Field(default=None, description="年龄段 · by year of birth")
+    alone: bool = Field(default=False, description="只看独居 · only who lives alone")
+    moved_out: bool = Field(default=False, description="已迁出 · who has moved out, instead")
+    cursor: str | None = Field(default=None, max_length=512, description="`next` of the page before")
+    limit: int = Field(default=100, ge=1, le=500)
 
 
 class PersonIn(Model):

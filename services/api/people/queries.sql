@@ -23,11 +23,14 @@ ORDER BY p.id
 LIMIT $11
 
 -- name: person
-SELECT p.*, b.id AS building_id, b.name AS building, u.name AS unit, h.room, b.grid_id
+SELECT p.*, b.id AS building_id, b.name AS building, u.name AS unit, h.room, b.grid_id,
+       a.display_name AS account_name, g.display_name AS guardian_name
 FROM person AS p
 LEFT JOIN household AS h ON h.id = p.household_id
 LEFT JOIN unit AS u ON u.id = h.unit_id
 LEFT JOIN building AS b ON b.id = u.building_id
+LEFT JOIN app_user AS a ON a.id = p.account_id
+LEFT JOIN app_user AS g ON g.id = p.guardian_id
 WHERE p.id = $1 AND p.erased_at IS NULL
 
 -- name: lock_person

@@ -11,15 +11,16 @@ from services.api.web.problems import ApiError
 from services.domain.access import Principal
 from services.domain.people.privacy import PURPOSES, PURPOSES_OF, Purpose
 
-_LIST = "、".join(f"{purpose.value}（{words.zh}）" for purpose, words in PURPOSES.items())
-_LIST_EN = ", ".join(PURPOSES)
+_GIVEN = frozenset[Purpose]().union(*PURPOSES_OF.values())
+_LIST = "、".join(f"{purpose.value}（{words.zh}）" for purpose, words in PURPOSES.items() if purpose in _GIVEN)
+_LIST_EN = ", ".join(purpose for purpose in PURPOSES if purpose in _GIVEN)
 NO_CONSENT = (
     "本人未同意或已撤回同意，体征不予显示；紧急情况请先登记紧急访问 · there is no consent of the person (any more): "
     "vitals are not shown; in an emergency, ask for emergency access first"
 )
 
 
-def _purpose(
+async def _purpose(
     query: Annotated[
         Purpose | None,
         Query(alias="purpose", description="用途，读取健康数据必填 · why; health data needs it"),

@@ -15,7 +15,7 @@ from services.api.guard import needs
 from services.api.identity.auth import Ticket
 from services.domain.access import Permission
 from services.domain.devices import CATALOGUE
-from services.domain.devices.kind import DeviceKind
+from services.domain.devices.kind import CommandType, DeviceKind, Happens, Shows
 from services.domain.vocabulary import ROLE_LABELS, SEVERITY_LABELS, TEAM_LABELS
 
 router = APIRouter(prefix=PREFIX, tags=["catalogue 目录"], responses=PROBLEMS)
@@ -41,10 +41,27 @@ def _kind(kind: DeviceKind) -> KindOut:
         ],
         events=[NamedOut(name=event.name, label=label(event.label)) for event in kind.events],
         commands=[
-            KindCommandOut(name=command.name, label=label(command.label), dangerous=command.dangerous)
+            KindCommandOut(
+                name=command.name,
+                label=label(command.label),
+                dangerous=command.dangerous,
+                params=list(command.params),
+                lives_s=command.lives_s,
+                calls=command.calls,
+                shown_by=_shown_by(kind, command),
+            )
             for command in kind.commands
         ],
     )
+
+
+def _shown_by(kind: DeviceKind, command: CommandType) -> NamedOut | None:
+    match command.proof:
+        case Shows(metric):
+            return next(NamedOut(name=one.name, label=label(one.label)) for one in kind.metrics if one.name == metric)
+        case Happens(event):
+            return next(NamedOut(name=one.name, label=label(one.label)) for one in kind.events if one.name == event)
+    return None
 
 
 @cache

@@ -20,7 +20,7 @@ from services.api.common import OF_WHO_ASKS, PREFIX, PROBLEMS, Cursor, Limit
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
 from services.api.identity.auth import Ticket
-from services.api.registry.models import (
+from services.api.registry.drawing_models import (
     DrawingIn,
     DrawingOut,
     DrawingPreview,
@@ -29,8 +29,8 @@ from services.api.registry.models import (
     PlacementIn,
     PlacementOut,
     ShapeModel,
-    VersionOf,
 )
+from services.api.registry.models import VersionOf
 from services.api.registry.shared import label_out, locked, outdated, refused
 from services.api.routes.registry_places import EDITED
 from services.api.store import system

@@ -16,6 +16,7 @@ from services.adapters.evidence import StoreAway, rows
 from services.adapters.evidence.upkeep import drop_unreferred
 from services.adapters.orders import fetch_order
 from services.api.answers.models import Problem
+from services.api.answers.moves import actor_of
 from services.api.answers.shapes import Row
 from services.api.common import (
     PREFIX,
@@ -45,10 +46,11 @@ from services.api.web import cursor
 from services.api.web.problems import ApiError, not_found
 from services.domain.access import Permission, Principal
 from services.domain.evidence import EvidenceSort, Phase, references
+from services.domain.orders import Actor
 
 log = structlog.get_logger(__name__)
 
-_UPLOAD: dict[int | str, dict[str, Any]] = {
+UPLOAD: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "缺少 Idempotency-Key · the header is missing"},
     413: {"model": Problem, "description": "文件过大，未读取 · too large; refused before it is read"},
     415: {"model": Problem, "description": "不接收此类文件 · not a type that is taken"},
@@ -56,7 +58,7 @@ _UPLOAD: dict[int | str, dict[str, Any]] = {
     429: {"model": Problem, "description": "过于频繁 · too many uploads"},
     507: {"model": Problem, "description": "存储已满 · the store is full; nothing was kept"},
 }
-_FORM: dict[str, Any] = {
+FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -96,8 +98,8 @@ def _key(who: Principal, key: str | None) -> str:
     "/communities/{community_id}/evidence",
     response_model=EvidenceOut,
     summary="上传证据，稍后关联 Keep a file, to be linked",
-    responses=_UPLOAD,
-    openapi_extra=_FORM,
+    responses=UPLOAD,
+    openapi_extra=FORM,
 )
 async def add(
     community_id: str,
@@ -114,15 +116,15 @@ async def add(
         known = await rows.by_key(connection, community_id, _key(who, key))
     if known is not None:
         return pieces.out(known, who.display_name)
-    return await _taken(context, request, who, community, None, sort, phase, _key(who, key))
+    return await taken_in(context, request, who, community, None, sort, phase, _key(who, key))
 
 
 @router.post(
     "/orders/{order_id}/evidence",
     response_model=EvidenceOut,
     summary="为工单上传证据 Keep a file with an order",
-    responses=_UPLOAD,
-    openapi_extra=_FORM,
+    responses=UPLOAD,
+    openapi_extra=FORM,
 )
 async def add_to_order(
     order_id: UUID,
@@ -145,11 +147,11 @@ async def add_to_order(
             return pieces.out(known, who.display_name)
         community = await community_in_scope(connection, who, order["community_id"])
     asked = pieces.move_of(order_id, sort.value, phase.value, None)
-    pieces.refuse_early(order, asked, who, context.clock.now())
-    return await _taken(context, request, who, community, order, sort, phase, _key(who, key))
+    pieces.refuse_early(order, asked, actor_of(who), context.clock.now())
+    return await taken_in(context, request, who, community, order, sort, phase, _key(who, key))
 
 
-async def _taken(
+async def taken_in(
     context: Context,
     request: Request,
     who: Principal,
@@ -158,7 +160,10 @@ async def _taken(
     sort: EvidenceSort,
     phase: Phase,
     key: str,
+    actor: Actor | None = None,
 ) -> EvidenceOut:
+    """`key`: the sender's own, told apart from others'. `actor`: who they are to the order, where more than their
+    account says."""
     context.intake.check(request, who.id, sort)
     taken = await context.intake.take(request, sort)
     fields, now = pieces.fields_of(taken), context.clock.now()
@@ -173,7 +178,7 @@ async def _taken(
             new = replace(new, order_id=current.id, alert_id=current.alert_id)
         row, fresh = await pieces.written(connection, context.intake.store, new)
         if fresh and order is not None:
-            await pieces.told(connection, who, row, order["id"], now, f"evidence:{key}")
+            await pieces.told(connection, actor or actor_of(who), row, order["id"], now, f"evidence:{key}")
     log.info(
         "evidence_stored",
         evidence=str(row["id"]),
@@ -282,7 +287,7 @@ async def link(
             if known is None or known["order_id"] != body.order_id:
                 raise ApiError(HTTPStatus.CONFLICT, "该证据已关联其他工单 · it is linked to another order")
             return pieces.out(known)
-        await pieces.told(connection, who, linked, body.order_id, now, f"link:{evidence_id}")
+        await pieces.told(connection, actor_of(who), linked, body.order_id, now, f"link:{evidence_id}")
     return pieces.out(linked)
 
 

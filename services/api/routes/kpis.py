@@ -41,7 +41,7 @@ Match = Annotated[str | None, Query(max_length=200)]
 Rows = Annotated[Literal["numerator", "denominator"], Query(description="分子或分母 · above or below the line")]
 
 
-def _filters(
+async def _filters(
     team: Match = None, grid: Match = None, person: Match = None, class_: Annotated[Match, Query(alias="class")] = None,
     severity: Match = None, source: Match = None, category: Match = None, day: Match = None, building: Match = None,
     rule: Match = None, device: Match = None,

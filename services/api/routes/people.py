@@ -1,4 +1,4 @@
-"""People (人房): found, shown with masks, revealed for a purpose, entered, changed, moved out."""
+"""One person (人房): shown with masks, revealed for a purpose, entered, changed, moved out."""
 
 from __future__ import annotations
 
@@ -6,39 +6,27 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from services.api.answers.models import Problem
-from services.api.answers.shapes import Row, label
-from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer
+from services.api.answers.shapes import Row
+from services.api.common import PREFIX, PROBLEMS, OnceKey, answer
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, needs
 from services.api.identity.auth import Ticket
 from services.api.people import store
 from services.api.people.masks import may_see_whole, person_in_reach, person_out
-from services.api.people.models import (
-    AgeBand,
-    MoveOutIn,
-    NewPersonIn,
-    PersonIn,
-    PersonOut,
-    PersonPage,
-    RevealIn,
-    TagOut,
-)
-from services.api.people.store import PeopleFilter, Q
+from services.api.people.models import MoveOutIn, NewPersonIn, PersonIn, PersonOut, RevealIn
+from services.api.people.store import Q
 from services.api.privacy.purposes import required
 from services.api.routes.channels import made_id
 from services.api.store import system
 from services.api.store.database import Connection
-from services.api.web import cursor
 from services.api.web.preconditions import etag, expected_version, stale
 from services.api.web.problems import ApiError
 from services.domain.access import Permission, Principal
 from services.domain.people.privacy import Purpose
-from services.domain.people.tags import GROUPS, SENSITIVE, TAGS
-from services.domain.registry import ELDER_LIVING_ALONE
 from services.domain.vocabulary import Role
 
 log = structlog.get_logger(__name__)
@@ -47,80 +35,6 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
     412: {"model": Problem, "description": "他人已先修改 · somebody was faster"},
     428: {"model": Problem, "description": "缺少 If-Match · If-Match is missing"},
 }
-_BANDS: dict[str, tuple[int, int]] = {
-    "0-5": (0, 5), "6-17": (6, 17), "18-59": (18, 59), "60-69": (60, 69), "70-79": (70, 79), "80-89": (80, 89),
-    "90+": (90, 200),
-}  # fmt: skip
-
-
-@router.get("/communities/{community_id}/person-tags", summary="人口标签目录 The catalogue of tags")
-async def tags(community_id: str, context: Ctx, ticket: Annotated[Ticket, needs(Permission.PEOPLE)]) -> list[TagOut]:
-    async with context.database.read() as connection:
-        await community_in_scope(connection, ticket.principal, community_id)
-        counts = await store.tag_counts(connection, community_id)
-    return [
-        TagOut(
-            name=tag.name,
-            label=label(tag.label),
-            group=tag.group,
-            group_label=label(GROUPS[tag.group]),
-            sensitive=tag.sensitive,
-            people=counts.get(tag.name, 0),
-        )
-        for tag in TAGS
-    ]
-
-
-@router.get("/communities/{community_id}/people", response_model=PersonPage, summary="人口列表 People, by id; masked")
-async def people(
-    community_id: str,
-    context: Ctx,
-    ticket: Annotated[Ticket, needs(Permission.PEOPLE)],
-    tag: Annotated[list[str] | None, Query(max_length=20, description="须全部具备 · all of these")] = None,
-    building_id: Annotated[str | None, Query(max_length=128)] = None,
-    grid_id: Annotated[str | None, Query(max_length=128)] = None,
-    household_id: Annotated[str | None, Query(max_length=128)] = None,
-    age: Annotated[AgeBand | None, Query(description="年龄段 · by year of birth")] = None,
-    alone: Annotated[bool, Query(description="只看独居 · only who lives alone")] = False,
-    moved_out: Annotated[bool, Query(description="已迁出 · who has moved out, instead")] = False,
-    q: Annotated[
-        str | None, Query(min_length=1, max_length=64, description="姓名、编号、手机 · name, id, phone")
-    ] = None,
-    after: Annotated[Cursor, Query(alias="cursor")] = None,
-    limit: Limit = 100,
-) -> Response:
-    """Everybody is masked here, also for those who may see the whole of one of them. Grid members see their 网格."""
-    who, key = ticket.principal, cursor.decode(after, 1)
-    youngest, oldest = _BANDS.get(age or "", (None, None))
-    year = context.clock.now().year
-    by = PeopleFilter(
-        moved_out=moved_out,
-        tags=sorted({*(tag or []), *([ELDER_LIVING_ALONE] if alone else [])}) or None,
-        building_id=building_id,
-        grid_id=_grid(who, grid_id),
-        household_id=household_id,
-        born_upto=None if youngest is None else year - youngest,
-        born_from=None if oldest is None else year - oldest,
-        text=q,
-    )
-    async with context.database.write() as connection:
-        await community_in_scope(connection, who, community_id)
-        rows = await store.people(connection, community_id, by, after=key[0] if key else None, limit=limit + 1)
-        private = sorted(SENSITIVE & set(by.tags or ()))
-        if private:
-            # To ask for everybody with an illness is to read about it.
-            detail = {"purpose": "duty", "tags": private}
-            await system.audit(connection, who, community_id, "health.read", f"community:{community_id}", detail)
-    page = rows[:limit]
-    more = cursor.encode(page[-1]["id"]) if len(rows) > limit else None
-    return answer(PersonPage(items=[person_out(row, whole=False) for row in page], next=more))
-
-
-def _grid(who: Principal, asked: str | None) -> str | None:
-    """A grid member without a 网格, or who asks for another, finds nobody."""
-    if who.role is not Role.GRID:
-        return asked
-    return who.grid_id if who.grid_id and asked in (None, who.grid_id) else "-"
 
 
 @router.get("/me/household", summary="我家的人 The people of my own household")
@@ -289,6 +203,11 @@ async def _check(connection: Connection, community_id: str, body: PersonIn) -> N
         Q["household_there"], community_id, body.household_id
     ):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这个住户 · there is no such household here")
+    if body.account_id is not None and body.account_id == body.guardian_id:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "监护人不能是本人的账号 · nobody is their own guardian: choose another account",
+        )
     wanted = sorted({one for one in (body.account_id, body.guardian_id) if one})
     if wanted and len(await connection.fetch(Q["accounts_there"], community_id, wanted)) < len(wanted):
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "本社区没有这个账号 · there is no such account here")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from services.adapters.outbox import Outgoing, append
 from services.api.common import PREFIX, PROBLEMS, tagged
 from services.api.context import Context, Ctx
 from services.api.data import store, tiles
@@ -122,11 +123,12 @@ async def set_open(
 ) -> OpenDataIn:
     async with context.database.write() as connection:
         await community_in_scope(connection, ticket.principal, community_id)
-        await connection.execute(store.Q["set_open"], community_id, asked.open_data)
-        await system.audit(
-            connection, ticket.principal, community_id, "community.open_data", f"community:{community_id}",
-            {"open_data": asked.open_data},
-        )  # fmt: skip
+        changed = await connection.fetchval(store.Q["set_open"], community_id, asked.open_data)
+        said = {"open_data": asked.open_data}
+        subject = f"community:{community_id}"
+        await system.audit(connection, ticket.principal, community_id, "community.open_data", subject, said)
+        if changed is not None:
+            await append(connection, [Outgoing("public.opened", community_id, community_id, "", said)])
     context.tiles.forget("public")
     context.tiles.forget(("public", community_id))
     return asked

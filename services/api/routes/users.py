@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
@@ -20,6 +20,8 @@ from services.api.identity.models import (
     AccountNew,
     AccountOut,
     AccountPage,
+    AccountSearchIn,
+    AccountState,
     ExternalIdentityIn,
     OneTimeOut,
     SessionPage,
@@ -50,30 +52,47 @@ _CHANGED: dict[int | str, dict[str, Any]] = {
 
 @router.get("", summary="账号列表 Accounts")
 async def list_accounts(
+    request: Request,
     context: Ctx,
     ticket: Helper,
     community_id: Annotated[str | None, Query(max_length=64)] = None,
     role: Role | None = None,
-    state: Literal["active", "disabled", "all"] = "all",
-    q: Annotated[str | None, Query(max_length=64, description="用户名或姓名 · part of the name")] = None,
+    state: AccountState = "all",
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> AccountPage:
-    after = cursors.decode(cursor, 1)
-    disabled = None if state == "all" else state == "disabled"
+    """To look for somebody by name, `POST /users/search`: an address is kept by proxies, a body is not."""
+    if "q" in request.query_params:
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "姓名不能写在网址里，请用 POST /users/search · names do not belong into an address; send them to "
+            "POST /users/search",
+        )
+    asked = AccountSearchIn(community_id=community_id, role=role, state=state, cursor=cursor, limit=limit)
+    return await _found(context, ticket.principal, asked)
+
+
+@router.post("/search", summary="查找账号 Find accounts by name or user name")
+async def search_accounts(body: AccountSearchIn, context: Ctx, ticket: Helper) -> AccountPage:
+    """It changes nothing; what was looked for is written down nowhere."""
+    return await _found(context, ticket.principal, body)
+
+
+async def _found(context: Context, who: Principal, asked: AccountSearchIn) -> AccountPage:
+    after = cursors.decode(asked.cursor, 1)
     async with context.database.read() as connection:
         rows = await accounts.page(
             connection,
-            ticket.principal,
-            community_id=community_id,
-            role=role,
-            disabled=disabled,
-            words=q or None,
+            who,
+            community_id=asked.community_id,
+            role=asked.role,
+            disabled=None if asked.state == "all" else asked.state == "disabled",
+            words=asked.words,
             after=after[0] if after else None,
-            limit=limit + 1,
+            limit=asked.limit + 1,
         )
-    shown = rows[:limit]
-    following = cursors.encode(shown[-1]["username"]) if len(rows) > limit else None
+    shown = rows[: asked.limit]
+    following = cursors.encode(shown[-1]["username"]) if len(rows) > asked.limit else None
     return AccountPage(items=[account_out(row) for row in shown], next=following)
 
 

@@ -50,6 +50,8 @@ class AuditFilter:
     """Beginning of the subject."""
     since: datetime | None = None
     until: datetime | None = None
+    by_name: bool = False
+    """Whether `actor` may be a user name or a name, and not an id alone."""
 
 
 # -- what comes with a request --------------------------------------------------------------------------------------
@@ -245,5 +247,6 @@ async def audit_page(
         wanted.until,
         before,
         limit,
+        wanted.by_name,
     )
     return rows

@@ -151,7 +151,7 @@ FROM audit AS a LEFT JOIN app_user AS u ON u.id = a.actor_id LEFT JOIN community
 WHERE ($1::text IS NULL OR a.community_id = $1)
   AND ($2::text IS NULL OR c.street_id = $2)
   AND ($3::text IS NULL OR a.actor_id = ANY (ARRAY(
-        SELECT w.id FROM app_user AS w WHERE w.username = $3 OR w.display_name = $3) || $3::text))
+        SELECT w.id FROM app_user AS w WHERE $10 AND (w.username = $3 OR w.display_name = $3)) || $3::text))
   AND ($4::text IS NULL OR starts_with(a.action, $4))
   AND ($5::text IS NULL OR starts_with(a.subject, $5))
   AND ($6::timestamptz IS NULL OR a.at >= $6)

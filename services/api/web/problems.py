@@ -53,8 +53,11 @@ _ZH = {
     "device": "设备",
     "person": "人员",
     "session": "登录",
+    "subscription": "订阅",
+    "event type": "事件类型",
     "login": "登录方式",
     "alert": "告警",
+    "CAP message of alert": "CAP 消息（仅紧急告警有），告警",
     "order": "工单",
     "report": "上报",
     "rule": "规则",
@@ -66,6 +69,9 @@ _ZH = {
     "figure": "关键指标",
     "plan": "预案",
     "run": "预案执行",
+    "command": "指令",
+    "batch": "批次",
+    "schedule": "路灯计划",
     "rota": "排班",
     "shift": "班次",
     "swap": "换班申请",
@@ -155,7 +161,8 @@ def install(app: FastAPI) -> None:
         return unavailable(request.url.path)
 
     async def unstorable(request: Request, error: asyncpg.DataError) -> Response:
-        log.info("request_unstorable", why=str(error))
+        # Its words may hold what was sent: a name, a number.
+        log.info("request_unstorable", why=type(error).__name__)
         return problem_response(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "请求中有无法处理的字符或数值 · a character or number in the request is outside what can be kept",

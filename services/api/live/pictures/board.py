@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 FRESH_S = 30.0
 """Clocks that run out change figures without any event."""
 PATIENCE_S = 0.025
-"""A picture waits so long for figures that are being counted, and else shows those before, with their time."""
+"""So long after a count has begun, pictures wait for its figures; then they show those before, with their time."""
 _SHARE = 10.0
 """At most a tenth of the time is spent on counting one community."""
 
@@ -39,7 +39,7 @@ class KpiBoard:
         self._database = database
         self._clock = clock
         self._counted: dict[str, _Counted] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, tuple[asyncio.Task[None], float]] = {}
 
     async def get(self, community_id: str, head: int) -> KpisOut:
         """`head`: the newest event that the asker knows of; figures from before it are counted anew, when due."""
@@ -49,20 +49,24 @@ class KpiBoard:
         """As `get`, and the newest event these figures are sure to know of: one before `head` while they are late."""
         known = self._counted.get(community_id)
         if known is None:
-            await asyncio.shield(self._count(community_id, head))
+            await asyncio.shield(self._count(community_id, head)[0])
         else:
             age = self._clock() - known.at
             if (known.head < head or age >= FRESH_S) and age >= _SHARE * known.took_s:
-                await asyncio.wait({self._count(community_id, head)}, timeout=PATIENCE_S)
+                counting, began = self._count(community_id, head)
+                patience_s = PATIENCE_S - (self._clock() - began)
+                if patience_s > 0:
+                    await asyncio.wait({counting}, timeout=patience_s)
         found = self._counted[community_id]
         return found.kpis, found.head
 
-    def _count(self, community_id: str, head: int) -> asyncio.Task[None]:
+    def _count(self, community_id: str, head: int) -> tuple[asyncio.Task[None], float]:
+        """The count that runs, and since when."""
         running = self._running.get(community_id)
         if running is None:
-            running = asyncio.create_task(self._work(community_id, head))
-            running.add_done_callback(lambda task: self._done(community_id, task))
-            self._running[community_id] = running
+            task = asyncio.create_task(self._work(community_id, head))
+            task.add_done_callback(lambda task: self._done(community_id, task))
+            running = self._running[community_id] = task, self._clock()
         return running
 
     def _done(self, community_id: str, task: asyncio.Task[None]) -> None:

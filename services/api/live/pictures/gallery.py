@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 from pydantic_core import to_json
 
-from services.api.answers.models import CommunityOut
+from services.api.answers.models import CommunityOut, KpisOut
+from services.api.live.pictures import packing
 from services.api.live.pictures.board import KpiBoard
 from services.api.live.pictures.picture import Picture
-from services.api.store.database import AWAY, Database
+from services.api.live.pictures.rows import Began, Rows, Stand
+from services.api.store.database import AWAY, Connection, Database
 from services.api.store.tenancy import SERVICE
 from services.domain.access import Principal
 
@@ -28,33 +29,41 @@ STALE_S = 2.0
 """Older than this, whoever asks waits for the refresh."""
 WHOLE_S = 10.0
 """Everything is read anew this often while people look, which also brings what no event tells: the registry."""
+_AHEAD_S = 8.0
+"""From this age on it is read anew beside the picture that is shown, so that nobody waits for it."""
 _FOLLOWED = 200
 _PICTURES = 200
 _BODIES = 16
-_OVERLAP = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One answer as bytes, plain in pieces and as gzip; `tag` changes whenever it does."""
+
+    stand: Stand
+    kpis_at: datetime
+    build: str
+    community: CommunityOut
+    tag: str
+    pieces: tuple[packing.Piece, ...]
+    gzip: bytes
+
+    @property
+    def plain(self) -> bytes:
+        return b"".join(piece.plain for piece in self.pieces)
 
 
 @dataclass(slots=True)
 class _Hung:
     picture: Picture
-    looked: float = -1e9
-    loaded: float = -1e9
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of whoever changes its rows."""
     refreshing: asyncio.Task[None] | None = None
+    reloading: asyncio.Task[None] | None = None
     told: int = 0
-    """How often it was said that what may be shown has changed, and how often that was so when it was last read."""
-    heeded: int = 0
+    """How often it was said that what may be shown has changed."""
     bodies: OrderedDict[object, Body] = field(default_factory=OrderedDict)
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """One answer as bytes, plain and as gzip; `tag` changes whenever it does."""
-
-    key: object
-    tag: str
-    plain: bytes
-    gzip: bytes
+    making: dict[object, asyncio.Task[Body]] = field(default_factory=dict)
 
 
 class Gallery:
@@ -88,25 +97,53 @@ class Gallery:
         self._hung.move_to_end(community.id)
         await self._current(hung, head)
         kpis = await self._board.get(community.id, head)
-        picture = hung.picture
-        variant = picture.variant(who)
-        key = (picture.version, kpis.at, self._build(), community)
+        variant = hung.picture.variant(who)
+        while (making := hung.making.get(variant)) is not None:
+            body = hung.bodies.get(variant)
+            if body is not None and self._good(hung, body, community, kpis, head):
+                return body  # the last whole one will do; the next is on its way
+            await asyncio.wait({making})
         body = hung.bodies.get(variant)
-        if body is None or body.key != key:
+        good = body is not None and self._good(hung, body, community, kpis, head)
+        if body is not None and good and body.stand.version == hung.picture.rows.stand.version:
+            hung.bodies.move_to_end(variant)
+            return body
+        making = hung.making[variant] = asyncio.create_task(self._make(hung, variant, who, community, kpis))
+        making.add_done_callback(lambda task: _made(hung, variant, task))
+        return body if body is not None and good else await asyncio.shield(making)
+
+    def _good(self, hung: _Hung, body: Body, community: CommunityOut, kpis: KpisOut, head: int) -> bool:
+        """Whether it shows all that an answer to somebody who asks now must."""
+        return (
+            body.stand.head >= head
+            and body.stand.heeded >= hung.told
+            and self._clock() - body.stand.looked < STALE_S
+            and body.kpis_at >= kpis.at
+            and body.community == community
+            and body.build == self._build()
+        )
+
+    async def _make(self, hung: _Hung, variant: object, who: Principal, community: CommunityOut, kpis: KpisOut) -> Body:
+        build = self._build()
+
+        def first(rows: Rows) -> bytes:
             fields = {
-                "cursor": max(picture.head, 0),
-                "at": picture.at,
-                "build": self._build(),
+                "cursor": max(rows.stand.head, 0),
+                "at": rows.at,
+                "build": build,
                 "community": community,
                 "kpis": kpis,
             }
-            plain = picture.body(who, to_json(fields)[:-1])
-            packed = await asyncio.to_thread(_gzip, plain)
-            tag = f'W/"{self._mark}-{picture.version}-{zlib.crc32(plain):08x}"'
-            body = hung.bodies[variant] = Body(key, tag, plain, packed)
-            while len(hung.bodies) > _BODIES:
-                hung.bodies.popitem(last=False)
+            return to_json(fields)[:-1]
+
+        stand, pieces = await hung.picture.pieces(who, first)
+        sum = packing.checksum(pieces)
+        tag = f'W/"{self._mark}-{stand.version}-{sum:08x}"'
+        body = Body(stand, kpis.at, build, community, tag, tuple(pieces), packing.gzip(pieces, sum))
+        hung.bodies[variant] = body
         hung.bodies.move_to_end(variant)
+        while len(hung.bodies) > _BODIES:
+            hung.bodies.popitem(last=False)
         return body
 
     def consents_changed(self, community_id: str) -> None:
@@ -115,42 +152,73 @@ class Gallery:
         if hung is not None:
             hung.told += 1
 
+    # -- kept current -----------------------------------------------------------------------------------------------
+
     async def _current(self, hung: _Hung, head: int) -> None:
         """With every event up to `head`, and device states as fresh as promised."""
-        age = self._clock() - hung.looked
-        if hung.picture.head < head or age >= STALE_S or hung.heeded < hung.told:
+        if self._behind(hung, head):
             async with hung.turn:
-                stale = self._clock() - hung.looked >= STALE_S
-                if hung.picture.head < head or stale or hung.heeded < hung.told:
+                if self._behind(hung, head):
                     await self._refresh(hung)
-        elif age >= FRESH_S and hung.refreshing is None:
-            hung.refreshing = asyncio.create_task(self._beside(hung))
+        rows = hung.picture.rows
+        if self._clock() - rows.stand.looked >= FRESH_S and hung.refreshing is None:
+            hung.refreshing = asyncio.create_task(_beside(self._look_again(hung)))
+            hung.refreshing.add_done_callback(lambda _: setattr(hung, "refreshing", None))
+        if self._clock() - rows.loaded >= _AHEAD_S and hung.reloading is None:
+            hung.reloading = asyncio.create_task(_beside(self._reload(hung)))
+            hung.reloading.add_done_callback(lambda _: setattr(hung, "reloading", None))
 
-    async def _beside(self, hung: _Hung) -> None:
-        try:
-            async with hung.turn:
-                await self._refresh(hung)
-        except AWAY as error:
-            log.info("picture_waits_for_database", why=str(error) or type(error).__name__)
-        except Exception:
-            log.exception("picture_not_refreshed")
-        finally:
-            hung.refreshing = None
+    def _behind(self, hung: _Hung, head: int) -> bool:
+        stand = hung.picture.rows.stand
+        return stand.head < head or stand.heeded < hung.told or self._clock() - stand.looked >= STALE_S
+
+    async def _look_again(self, hung: _Hung) -> None:
+        async with hung.turn:
+            await self._refresh(hung)
 
     async def _refresh(self, hung: _Hung) -> None:
-        now, at, told = self._clock(), datetime.now(UTC), hung.told
-        picture = hung.picture
+        """In one's turn."""
+        began, rows = self._began(hung), hung.picture.rows
         async with self._database.consistent(as_=SERVICE) as connection:
-            if now - hung.loaded < WHOLE_S and await picture.follow(connection, _FOLLOWED):
-                if now - hung.looked >= FRESH_S or hung.heeded < told:
-                    await picture.look(connection, at - timedelta(seconds=now - hung.looked) - _OVERLAP)
-                    hung.looked, hung.heeded = now, told
-                return
-            await picture.load(connection)
-            hung.loaded = hung.looked = now
-            hung.heeded = told
+            if began.clock - rows.loaded >= WHOLE_S or not await self._catch_up(connection, rows, began):
+                await rows.load(connection, began)
+
+    async def _reload(self, hung: _Hung) -> None:
+        """Reads everything anew while the rows of before are shown and kept current; then puts it in their place."""
+        fresh = hung.picture.rows.copy()
+        async with self._database.consistent(as_=SERVICE) as connection:
+            await fresh.load(connection, self._began(hung))
+        async with hung.turn:
+            began = self._began(hung)
+            async with self._database.consistent(as_=SERVICE) as connection:
+                if await fresh.follow(connection, _FOLLOWED):
+                    await fresh.look(connection, began)  # the rows of before may have been looked at meanwhile
+                    fresh.replaces(hung.picture.rows)
+                    hung.picture.rows = fresh
+
+    @staticmethod
+    async def _catch_up(connection: Connection, rows: Rows, began: Began) -> bool:
+        if not await rows.follow(connection, _FOLLOWED):
+            return False
+        if began.clock - rows.stand.looked >= FRESH_S or rows.stand.heeded < began.heeded:
+            await rows.look(connection, began)
+        return True
+
+    def _began(self, hung: _Hung) -> Began:
+        return Began(self._clock(), datetime.now(UTC), hung.told)
 
 
-def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(4, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
+async def _beside(work: Awaitable[None]) -> None:
+    """What nobody waits for."""
+    try:
+        await work
+    except AWAY as error:
+        log.info("picture_waits_for_database", why=str(error) or type(error).__name__)
+    except Exception:
+        log.exception("picture_not_refreshed")
+
+
+def _made(hung: _Hung, variant: object, task: asyncio.Task[Body]) -> None:
+    del hung.making[variant]
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("picture_not_written", why=repr(error))

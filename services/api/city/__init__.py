@@ -1,0 +1,1 @@
+"""City platforms: shapes, whose subscriptions somebody sees, and what NGSI-LD routes share."""
