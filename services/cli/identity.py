@@ -1,4 +1,4 @@
-"""`linhub identity`: keeps the broker's password file equal to the registry's credentials, and watches the broker."""
+"""`linhub identity`: keeps the broker's password file and access list as the registry says, and watches the broker."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from pydantic import Field
 from services.adapters import observe, postgres
 from services.adapters.broker_figures import HEALTH_ACCOUNT
 from services.adapters.broker_identity import (
+    ACCESS_FILE,
     IDENTITY_ACCOUNT,
     SERVICE_ACCOUNTS,
     new_secret,
+    next_end_s,
     password_file,
-    replace_file,
     secret_hash,
     service_lines,
+    write_files,
     write_password_file,
 )
 from services.adapters.mqtt import Address
 from services.adapters.queries import Queries
 from services.adapters.settings import ServiceSettings, from_environment
-from services.adapters.shut_out import NotAdmitted, ShutOut, end_states
+from services.adapters.shut_out import NotAdmitted, ShutOut, end_sessions, end_states
 from services.cli.broker_watch import BrokerLimits, BrokerWatch
 from services.cli.init import password_variable
 
@@ -101,6 +103,8 @@ class _Keeper:
         self._broker = broker
         self._secret = ""
         self._owed: dict[str, ShutOut] = {}
+        self._sessions: set[str] = set()
+        """Of platforms that are shut out, with what waits in them."""
         self._looked_back = False
 
     async def write(self, db: Any) -> None:
@@ -109,16 +113,19 @@ class _Keeper:
         before = await asyncio.to_thread(_read, self._file)
         # Without the one line that is new each time, an equal file is not written: it would make the broker read it.
         same = _without(before, IDENTITY_ACCOUNT) == fresh.content and (self._broker is None or self._secret)
+        same = same and self._file.with_name(ACCESS_FILE).is_file()
         shut = [] if same else await asyncio.to_thread(fresh.shut_out, before)
         # Asked before the broker knows: whoever comes back with a new secret has a newer session than this.
         await self._owe(db, shut)
         if same:
             return
         if self._broker is not None:
+            self._sessions |= set(fresh.platforms_out(before))
+        if self._broker is not None:
             self._secret = new_secret()
             with_ours = {**self._services, IDENTITY_ACCOUNT: secret_hash(self._secret)}
             fresh = replace(fresh, services=service_lines(with_ours))
-        await asyncio.to_thread(replace_file, self._file, fresh.content, 0o600)
+        await asyncio.to_thread(write_files, self._file, fresh, 0o600)
         took_ms = round((time.monotonic() - began) * 1000)
         log.info("identity_written", accounts=fresh.accounts, shut_out=len(shut), took_ms=took_ms, file=str(self._file))
 
@@ -134,18 +141,20 @@ class _Keeper:
 
     async def settle(self) -> bool:
         """Whether nothing is owed any more. The broker may be away: it is asked again."""
-        if self._broker is None or not self._owed:
+        if self._broker is None or not (self._owed or self._sessions):
             return True
-        owed = list(self._owed.values())
+        owed, sessions = list(self._owed.values()), sorted(self._sessions)
         try:
             ended = await asyncio.to_thread(end_states, self._broker, self._secret, owed)
+            await asyncio.to_thread(end_sessions, self._broker, self._secret, sessions)
         except NotAdmitted as error:
-            log.warning("waiting_for_broker", why=str(error), devices=len(owed))
+            log.warning("waiting_for_broker", why=str(error), devices=len(owed), platforms=len(sessions))
             return False
+        self._sessions.difference_update(sessions)
         for device in owed:
             if self._owed.get(device.id) is device:
                 del self._owed[device.id]
-        log.info("shut_out", devices=len(owed), states_ended=ended)
+        log.info("shut_out", devices=len(owed), states_ended=ended, platforms=len(sessions))
         return True
 
 
@@ -167,8 +176,14 @@ async def _follow(database_url: str, keeper: _Keeper) -> None:
         try:
             settled = True
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), None if settled else RETRY_S)
+                # A login of a platform that ends by itself changes nothing in the registry: nobody would say so.
+                ends_s = await next_end_s(db)
+                wait_s = ends_s if settled else min(RETRY_S, ends_s or RETRY_S)
+                try:
+                    await asyncio.wait_for(changed.wait(), wait_s)
+                except TimeoutError:
+                    if wait_s == ends_s:
+                        changed.set()
                 if lost.is_set():
                     raise asyncpg.InterfaceError("the connection was lost")
                 if changed.is_set():

@@ -39,6 +39,8 @@ class Options:
     preset: str = "gongyuan"
     scale: float = 0.2
     ingest_workers: int = 1
+    city: bool = False
+    """With a small city platform; of the demo alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
         asyncio.run(_write_identity(addresses.database, servers))
         stack.reload_broker()
     report.step(tr("services", "服务"))
-    url, notices = _start_services(stack, given, servers, addresses, options)
+    url, notices, city = _start_services(stack, given, servers, addresses, options)
     told = Ready(
         url=url,
         took_s=time.monotonic() - began,
@@ -94,10 +96,12 @@ def launch(stack: Stack, given: Given, options: Options, report: Report, stopped
         devices=seeded.devices if seeded else None,
         launcher=os.getpid(),
         notices=notices,
+        city=city,
     )
     stack.set_facts(
         url=url,
         notices=notices,
+        city=city,
         demo=options.demo,
         preset=options.preset if options.demo else None,
         own_database=given.database_url is None,
@@ -195,13 +199,19 @@ def ingest_processes(count: int) -> list[tuple[str, str]]:
 
 def _start_services(
     stack: Stack, given: Given, servers: Servers, addresses: Addresses, options: Options
-) -> tuple[str, str | None]:
-    """All at once, then each is waited for; the cockpit's address, and in the demo where its notices are shown."""
+) -> tuple[str, str | None, str | None]:
+    """All at once, then each is waited for; the cockpit's address, and in the demo where its notices are shown, and
+    what its city platform hears of."""
     waited: list[Service] = []
     api_port = stack.port("api", API_PORT)
     url = f"http://127.0.0.1:{api_port}/"
     # Only the demo's people sit at this machine: to everybody else a link to it would lead nowhere.
     public = {"LINHUB_PUBLIC_URL": os.environ.get("LINHUB_PUBLIC_URL") or url} if options.demo else {}
+    # Where notices of the demo are shown, and its city platform, lie on this machine; everybody else's networks stay
+    # what they were set to.
+    for name in [*(["NOTICES"] if options.demo else []), *(["CITY"] if options.demo and options.city else [])]:
+        networks = os.environ.get(f"LINHUB_{name}_NETWORKS", "")
+        public[f"LINHUB_{name}_NETWORKS"] = ",".join(filter(None, (networks, "127.0.0.1/32")))
 
     def start(name: str, module: Sequence[str], health: int | None, **settings: str) -> None:
         waited.append(stack.start_service(name, module, _environment(**settings), health))
@@ -244,7 +254,19 @@ def _start_services(
         )
     for service in waited:
         service.wait_ready()
-    notices = None
+    notices = city = None
+    if options.demo and options.city:
+        port = stack.port("city-sim")
+        city = f"http://127.0.0.1:{port}/"
+        stack.start_service(
+            "city-sim",
+            _module(
+                "services.cli.main", "city-sim", "demo", url, "--port", str(port),
+                "--book", str(stack.home / "sim" / "city.db"),
+            ),
+            _environment(LINHUB_DATABASE_URL=addresses.database),
+            None,
+        )  # fmt: skip
     if options.demo:
         port = stack.port("notices")
         notices = f"http://127.0.0.1:{port}/"
@@ -266,7 +288,7 @@ def _start_services(
             ),
             None,
         )
-    return url, notices
+    return url, notices, city
 
 
 def new_stack(home: Path, report: Report) -> Stack:

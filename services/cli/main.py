@@ -7,6 +7,7 @@ import typer
 from services.cli import (
     audit,
     bench,
+    city_sim,
     device,
     doctor,
     down,
@@ -47,6 +48,7 @@ VERBS = (
     report_month,
     seed,
     simulate,
+    city_sim,
     bench,
 )
 

@@ -27,6 +27,7 @@ from services.adapters.observe import serve
 from services.adapters.postgres import RETRYABLE
 from services.adapters.queries import Queries
 from services.cli.home import database_url, find_home
+from services.cli.notices_check import Finding, checked
 
 Q = Queries(Path(__file__).with_name("notices.sql"))
 _KEPT = 200
@@ -106,6 +107,40 @@ def sink(
     except OSError as error:
         Console(stderr=True).print(f"linhub: {error}", markup=False, style="red")
         raise typer.Exit(2) from None
+
+
+@cli.command("check")
+def check(
+    networks: Annotated[
+        str | None, typer.Option(help="As LINHUB_NOTICES_NETWORKS; without it, what that variable says.")
+    ] = None,
+    home: Annotated[Path | None, typer.Option(help="Where the installation lies.")] = None,
+) -> None:
+    """Say which gateways and channels may not be connected to, and what to list so that they may. Sends nothing."""
+    url = os.environ.get("LINHUB_DATABASE_URL") or database_url(home or find_home())
+    listed = os.environ.get("LINHUB_NOTICES_NETWORKS", "") if networks is None else networks
+    if url is None:
+        Console(stderr=True).print("linhub: no database; run `linhub up` 尚无数据库", markup=False, style="red")
+        raise typer.Exit(2)
+    try:
+        found = asyncio.run(checked(url, listed))
+    except (OSError, ValueError) as error:
+        Console(stderr=True).print(f"linhub: {error}", markup=False, style="red")
+        raise typer.Exit(2) from None
+    raise typer.Exit(_tell(found, listed, Console(highlight=False)))
+
+
+def _tell(found: list[Finding], listed: str, say: Console) -> int:
+    """0: all may be used; 1: some may not."""
+    bad = [one for one in found if one.why is not None]
+    say.print(f"{len(found)} 个网关与渠道，{len(bad)} 个不通 · gateways and channels, {len(bad)} that may not be used")
+    for one in bad:
+        say.print(f"  {one.community}  {one.sort}  {one.shown}  {one.why}", markup=False)
+    if wanted := sorted({network for one in bad for network in one.networks}):
+        value = ",".join([*filter(None, (one.strip() for one in listed.split(","))), *wanted])
+        say.print("若这些都是自有网络中的网关 · if all of these are your own:", markup=False)
+        say.print(f"LINHUB_NOTICES_NETWORKS={value}", style="bold", markup=False, soft_wrap=True)
+    return 1 if bad else 0
 
 
 async def _serve(one: Sink, port: int, database: str | None) -> None:

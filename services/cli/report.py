@@ -30,6 +30,8 @@ class Ready:
     launcher: int = 0
     notices: str | None = None
     """Where the demo shows what its people are told."""
+    city: str | None = None
+    """And what its city platform hears of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,10 @@ def print_ready(console: Console, told: Ready) -> None:
     if told.notices:
         console.print(
             tr("What its people are told: ", "各人收到的通知：") + f"[bold]{told.notices}[/]", highlight=False
+        )
+    if told.city:
+        console.print(
+            tr("What its city platform hears of: ", "城市平台收到的事件：") + f"[bold]{told.city}[/]", highlight=False
         )
 
 

@@ -22,6 +22,7 @@ from device_sim import main as simulator
 from device_sim.broker import Broker
 from device_sim.fleet import Fleet
 from device_sim.held import Held
+from device_sim.obeyed import Obeyed
 from device_sim.presets import BY_NAME as PRESETS
 from device_sim.real import RealMetersMissing
 from device_sim.scenarios import BY_NAME, STORIES
@@ -47,12 +48,13 @@ async def play(
     except ValueError as error:
         raise StoryError(f"LINHUB_MQTT_URL is wrong: {error}") from None
     held = Held(home / "sim" / "held.json") if home else None
+    obeyed = Obeyed(home / "sim" / f"obeyed-{places.community}.jsonl" if home else None)
     outcomes = []
     async with Api(places.api_url, places.accounts) as api:
         for story in stories:
             with console.status(f"{story.label.zh} {story.label.en}"):
                 outcome = await perform(
-                    api, story, places.community, broker, places.credentials, held, patience=patience
+                    api, story, places.community, broker, places.credentials, held, patience=patience, obeyed=obeyed
                 )
             outcomes.append(outcome)
             passed = outcome.failed is None

@@ -43,6 +43,8 @@ def show(console: Console, told: dict[str, Any]) -> None:
         line(tr(f"LinHub does not run in {told['home']}: `linhub up`", f"LinHub 未在 {told['home']} 运行：`linhub up`"))
     if told["notices"]:
         line(tr("notices", "通知") + f" {told['notices']}")
+    if told["city"]:
+        line(tr("city platform", "城市平台") + f" {told['city']}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in (tr("part", "部件"), tr("state", "状态"), tr("port", "端口"), tr("restarts", "重启次数")):
         table.add_column(heading)

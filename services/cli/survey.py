@@ -26,7 +26,7 @@ SQL = Queries.beside(__file__)
 LATEST = 5
 _WITH_HEALTH = ("ingest", "alerts", "api", "identity")
 _MORE_WORKERS = "ingest-"
-_OF_THE_DEMO = ("notices", "simulator")
+_OF_THE_DEMO = ("notices", "city-sim", "simulator")
 _ANSWER_S = 10.0
 
 
@@ -46,6 +46,7 @@ def survey(home: Path) -> dict[str, Any]:
         "launcher": found.launcher.pid if running and found.launcher else None,
         "url": found.facts.get("url") if running else None,
         "notices": found.facts.get("notices") if running else None,
+        "city": found.facts.get("city") if running else None,
         "demo": bool(found.facts.get("demo")) if running else False,
         "ports": found.ports,
         "servers": {

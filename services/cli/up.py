@@ -92,9 +92,21 @@ def _already_up(home: Path, options: Options, report: Report) -> int:
         return 1
     report.note(tr("LinHub is up already", "LinHub 已在运行"))
     launcher = found.launcher.pid if found.launcher else 0
-    notices = found.facts.get("notices")
+    if options.city and not found.facts.get("city"):
+        report.failed(
+            Failure("LinHub is up without the demo's city platform", "`linhub down`, then `linhub up --demo --city`")
+        )
+        return 1
+    notices, city = found.facts.get("notices"), found.facts.get("city")
     report.ready(
-        Ready(str(found.facts.get("url")), 0.0, str(home), launcher=launcher, notices=str(notices) if notices else None)
+        Ready(
+            str(found.facts.get("url")),
+            0.0,
+            str(home),
+            launcher=launcher,
+            notices=str(notices) if notices else None,
+            city=str(city) if city else None,
+        )
     )
     return 0
 
@@ -159,6 +171,9 @@ def register(app: typer.Typer) -> None:
     def up(
         detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready; it goes on.")] = False,
         demo: Annotated[bool, typer.Option("--demo", help="With a simulated community and accounts to try.")] = False,
+        city: Annotated[
+            bool, typer.Option("--city", help="And a small city platform that hears of it and opens cases.")
+        ] = False,
         docker: Annotated[bool, typer.Option("--docker", help="Through docker compose instead.")] = False,
         preset: Annotated[str, typer.Option(help="The community of the demo.")] = "gongyuan",
         scale: Annotated[float, typer.Option(min=0.001, max=1.0, help="The share of it that is simulated.")] = 0.2,
@@ -170,9 +185,12 @@ def register(app: typer.Typer) -> None:
         """Start everything and show where the cockpit is. Safe to run again."""
         home = find_home()
         console = ConsoleReport(Console())
+        if city and (docker or not demo):
+            console.failed(Failure("--city is of the demo of this machine", "`linhub up --demo --city`"))
+            raise typer.Exit(2)
         if docker:
             raise typer.Exit(_docker(console, demo, detach, ingest_workers))
-        options = Options(demo, preset, scale, ingest_workers)
+        options = Options(demo, preset, scale, ingest_workers, city)
         if progress_fd >= 0:
             raise typer.Exit(run_up(home, options, PipeReport(progress_fd)))
         try:
@@ -182,7 +200,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(2) from None
         if detach:
             arguments = ["--preset", preset, "--scale", str(scale), "--ingest-workers", str(ingest_workers)]
-            arguments += ["--demo"] if demo else []
+            arguments += (["--demo"] if demo else []) + (["--city"] if city else [])
             raise typer.Exit(run_detached(home, arguments, console))
         raise typer.Exit(run_up(home, options, console))
 
