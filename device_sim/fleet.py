@@ -18,6 +18,7 @@ from device_sim.backfill import backfill
 from device_sim.broker import Broker, Traffic
 from device_sim.held import Held
 from device_sim.life import Life, Surroundings, live
+from device_sim.obeyed import Obeyed
 from device_sim.paho_loop import first
 from device_sim.spool import Spool
 from device_sim.uplink import Uplink
@@ -90,6 +91,8 @@ class Fleet:
         lives = {device.id: live(device, surroundings.seed, speed) for device in community.devices}
         if self._file:
             log.info("memory of %d devices found", memory.load(self._file, lives.values()))
+        obeyed = Obeyed(home / "sim" / f"obeyed-{community.id}.jsonl" if home else None)
+        obeyed.compact()
         self.stations: dict[str, Station] = {}
         for device in community.devices:
             if device.gateway_id is not None:
@@ -105,6 +108,7 @@ class Fleet:
                 spool=Spool(capacity),
                 on_command=partial(self._obey, device.id),
                 held=held,
+                obeyed=obeyed,
             )
             self.stations[device.id] = Station(own, [], uplink)
         for device in community.devices:

@@ -146,7 +146,7 @@ class Life:
             if before is not None and before != value:
                 name = metric.on_change[int(value >= 1)]
                 events.append((name, self._data_of(name)))
-        return Report({name: _wire(self.kind, name, value) for name, value in raw.items()}, tuple(events))
+        return Report({name: wire(self.kind, name, value) for name, value in raw.items()}, tuple(events))
 
     def _data_of(self, event: str) -> dict[str, Any]:
         if event == "passed":
@@ -183,7 +183,7 @@ class Life:
         return True, "done"
 
 
-def _wire(kind: DeviceKind, name: str, value: float) -> Any:
+def wire(kind: DeviceKind, name: str, value: float) -> Any:
     """As a device writes it: switches true or false, states by name."""
     position = kind.position(name)
     metric: Metric | None = None if position is None else kind.metrics[position]

@@ -25,7 +25,7 @@ def bind(client: mqtt.Client, loop: asyncio.AbstractEventLoop) -> None:
     def soon(work: Callable[..., Any], *args: Any) -> None:
         if _ours(loop):
             work(*args)
-        else:
+        elif not loop.is_closed():  # paho lets go of its socket when it is collected, which may be later
             loop.call_soon_threadsafe(work, *args)
 
     def add_reader(sock: socket.socket) -> None:

@@ -16,8 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from device_sim.broker import Broker, Traffic
+from device_sim.obeyed import Obeyed
 from device_sim.paho_loop import bind, first, unbind
 from device_sim.spool import Entry, Spool
 
@@ -56,6 +58,7 @@ class Uplink:
         on_command: Callable[[Command], tuple[bool, str]] | None = None,
         held: Callable[[str], bool] = lambda _: False,
         with_status: bool = True,
+        obeyed: Obeyed | None = None,
     ) -> None:
         self.device = device
         self.spool = spool or Spool()
@@ -74,7 +77,7 @@ class Uplink:
         self._reason = ""
         self._taken_over = False
         self._acks: dict[str, asyncio.Future[bool]] = {}
-        self._replied: dict[str, tuple[bool, str]] = {}
+        self._obeyed = obeyed or Obeyed()
         self._sequence = 0
         self._unsent = 0
         self._drained = asyncio.Event()
@@ -268,7 +271,8 @@ class Uplink:
             self.traffic.refused = f"{self.device}: {self._reason}"
             self._closed.set()
             return
-        client.subscribe(f"{self._down}#", qos=1)
+        # As published: what was meant to be kept says so even where it comes at once.
+        client.subscribe(f"{self._down}#", options=SubscribeOptions(qos=1, retainAsPublished=True))
         self.traffic.connected += 1
         self.traffic.connects += 1
         self._ready.set()
@@ -293,8 +297,12 @@ class Uplink:
             if message.topic.endswith("/ack"):
                 self._acknowledged(body)
             elif message.topic.endswith("/command"):
+                if message.retain:
+                    # A command is said once. What a broker keeps for whoever comes later is not one.
+                    log.warning("%s was handed a kept command and ignores it", self.device)
+                    return
                 self._commanded(client, body)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             log.warning("%s was sent what it cannot read on %s: %s", self.device, message.topic, error)
 
     def _acknowledged(self, body: dict[str, Any]) -> None:
@@ -328,21 +336,30 @@ class Uplink:
             future.set_result(stored)
 
     def _commanded(self, client: mqtt.Client, body: Command) -> None:
-        """Carries a command out once, however often it comes, and answers each time."""
+        """Carries a command out at most once, however often it comes and whatever dies meanwhile; answers each time."""
         command_id, now = str(body["id"]), int(time.time() * 1000)
-        if command_id not in self._replied:
-            self.traffic.commands += 1
-            if int(body.get("expires", now)) < now:
-                self._replied[command_id] = (False, "expired")
-            elif self._on_command is None:
-                self._replied[command_id] = (False, "unknown command")
-            else:
-                self._replied[command_id] = self._on_command(body)
-            if len(self._replied) > 100:
-                del self._replied[next(iter(self._replied))]
-        ok, detail = self._replied[command_id]
+        answer = self._obeyed.answer(self.device, command_id)
+        if answer is None:
+            answer = self._carry_out(command_id, body, now)
+        ok, detail = answer
         reply = {"id": command_id, "ts": now, "ok": ok, "detail": detail}
         self._publish(client, "reply", json.dumps(reply).encode())
+
+    def _carry_out(self, command_id: str, body: Command, now: int) -> tuple[bool, str]:
+        """What has no expiry, or has passed it by the device's own clock, is refused whoever sent it."""
+        expires = body.get("expires")
+        if isinstance(expires, bool) or not isinstance(expires, int):
+            return False, "no expiry"
+        self.traffic.commands += 1
+        self._obeyed.begin(self.device, command_id, expires)
+        if expires <= now:
+            answer = (False, "expired")
+        elif self._on_command is None:
+            answer = (False, "unknown command")
+        else:
+            answer = self._on_command(body)
+        self._obeyed.end(self.device, command_id, answer)
+        return answer
 
 
 def _properties(packet: int) -> Any:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from device_sim.broker import Broker
 from device_sim.held import Held
+from device_sim.obeyed import Obeyed
 from device_sim.theatre.api import AccountInfo, Api, ApiRefused, Json, until
 from device_sim.theatre.casting import WITNESS_ROLE, Cast, cast
 from device_sim.theatre.evidence import photo
@@ -146,7 +147,7 @@ class Performance:
                 found = [
                     c["state"] for c in await self.commands(alert) if (c["device_id"], c["name"]) == (device, name)
                 ]
-                return bool(found) and found == ["done"] * len(found)
+                return bool(found) and set(found) <= {"done", "confirmed"}
 
             within = self.limit(COMMAND_S)
             done = await until(asyncio.get_running_loop().time() + within, look)
@@ -338,6 +339,7 @@ async def perform(
     held: Held | None = None,
     *,
     patience: float = 1.0,
+    obeyed: Obeyed | None = None,
 ) -> Outcome:
     """One performance, start to end. Raises Unreachable; what went wrong otherwise is in the outcome.
 
@@ -359,6 +361,7 @@ async def perform(
             kinds=chosen.kinds,
             with_status=story.need.status,
             patience=patience,
+            obeyed=obeyed,
         )
         await stage.open(chosen.ids)
         await Performance(api, story, chosen, stage, witness, began, outcome, patience).play()

@@ -11,10 +11,13 @@ from typing import Any
 
 from device_sim.broker import Broker
 from device_sim.held import Held
+from device_sim.life import wire
+from device_sim.obeyed import Obeyed
 from device_sim.theatre.api import Unreachable
 from device_sim.theatre.story import StoryError
 from device_sim.uplink import Command, Uplink
 from services.domain.devices import BY_NAME
+from services.domain.devices.kind import DeviceKind, Happens
 
 ACK_S = 10.0
 
@@ -35,10 +38,12 @@ class WireStage:
         *,
         kinds: Mapping[str, str] | None = None,
         with_status: bool = False,
+        obeyed: Obeyed | None = None,
         patience: float = 1.0,
     ) -> None:
         self._broker, self._community, self._credentials = broker, community, credentials
         self._gateways, self._held, self._with_status = gateways, held, with_status
+        self._obeyed = obeyed or Obeyed()
         self._kinds = kinds or {}
         self._ack_s = ACK_S * patience
         self._uplinks: dict[str, Uplink] = {}
@@ -66,6 +71,7 @@ class WireStage:
                 self._credentials[speaker],
                 on_command=partial(self._obey, speaker),
                 with_status=self._with_status,
+                obeyed=self._obeyed,
             )
             await self._connect(speaker)
         self._ticking = asyncio.create_task(self._tick())
@@ -87,7 +93,23 @@ class WireStage:
             return False, f"{device} is not behind {speaker}"
         if name not in {known.name for known in kind.commands}:
             return False, f"{kind.name} has no command {name}"
+        asyncio.get_running_loop().call_soon(self._show, speaker, device, kind, command)
         return True, "done"
+
+    def _show(self, speaker: str, device: str, kind: DeviceKind, command: Command) -> None:
+        """The reading or the event that proves it, as a device that has just done it sends one."""
+        name, params, uplink = str(command["command"]), command.get("params") or {}, self._uplinks.get(speaker)
+        proof = next(known.proof for known in kind.commands if known.name == name)
+        if uplink is None or proof is None:
+            return
+        item: dict[str, Any] = {"ts": self.now_ms()} | ({"device": device} if device != speaker else {})
+        if isinstance(proof, Happens):
+            item |= {"event": proof.event, "data": {"command": command["id"], "seconds": params.get("seconds", 6)}}
+            uplink.send("event", [item] if device != speaker else item, urgent=True)
+            return
+        value = float(params.get(proof.param, 0.0)) if proof.param else proof.low
+        item["values"] = {proof.metric: wire(kind, proof.metric, value)}
+        uplink.send("telemetry", [item] if device != speaker else item)
 
     async def _tick(self) -> None:
         while True:
