@@ -33,5 +33,8 @@ CROSS JOIN LATERAL (SELECT now() - n * interval '25 s' AS at) AS t
 JOIN (SELECT device_no, kind, place, row_number() OVER (ORDER BY device_no) AS no FROM device) AS d
     ON d.no = n % $5::integer + 1
 
--- name: analyse
-ANALYZE device, device_state, work_order, alert
+-- name: settle
+VACUUM (ANALYZE) reading, device, device_state, work_order, alert
+
+-- name: checkpoint
+CHECKPOINT

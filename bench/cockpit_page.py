@@ -1,116 +1,153 @@
-"""What the cockpit's page costs a browser: first paint, repaints with every device changing, heap, bytes.
+"""What the cockpit's page costs a browser: script to load, first paint, and a repaint of 2,000 devices.
 
-`python -m bench.cockpit_page --url … --password … --database …` against a running community; prints one table.
+A repaint is all that the page's main thread does for one batch of the stream, from the arrival of its message to the
+end of the frame that shows it: reading, folding in, tiles, lists, plan, style, layout and paint. It is counted as CPU
+time of that thread from Chromium's own trace, so that a busy machine does not count.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import gzip
+import json
 import statistics
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-from playwright.async_api import CDPSession, Page, async_playwright
-from rich.console import Console
-from rich.table import Table
+from bench.page_system import Say, Wall, build_page, lived_in, opened, wall
+from bench.servers import BenchServers
+from deploy.web import COCKPIT
+from tests.browser.built import loaded_by
 
-from tests.browser.kit import COCKPIT, launch
-
-TOUCH = """
+POLL_S = 0.25
+"""The API tells of changed devices this often here, four times as often as it does by itself."""
+_TOUCH = """
 UPDATE device_state AS s SET vals_ts = now(), last_seen_at = now(), online = ($2 % 40) <> (s.device_no % 40)
-FROM device AS d WHERE d.device_no = s.device_no AND d.community_id = $1
+FROM device AS d WHERE d.device_no = s.device_no AND d.community_id = $1 AND d.device_no % $3 = $2 % $3
 """
-"""Every device says something, and one in forty goes and comes: what a repaint cannot skip."""
-WATCH = """() => {
-    window.repaints = [];
-    document.querySelector('[data-testid=devices]').addEventListener('repaint', (event) => repaints.push(event.detail));
-}"""
-PAINT = """() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"""
+"""One device in `$3` says something, and one in forty goes and comes: what a repaint cannot skip."""
+_MARKS = """(() => {
+    const { get, set } = Object.getOwnPropertyDescriptor(MessagePort.prototype, 'onmessage');
+    Object.defineProperty(MessagePort.prototype, 'onmessage', {
+        get,
+        set(hear) {
+            set.call(this, hear && ((event) => {
+                if (event.data?.heard?.type === 'devices') performance.mark('batch');
+                hear(event);
+            }));
+        },
+    });
+    addEventListener('DOMContentLoaded', () => {
+        document.addEventListener('repaint', (event) => {
+            if (event.target.dataset?.testid !== 'devices') return;
+            performance.mark('repaint', { detail: event.detail });
+            (window.draws ??= []).push(event.detail);
+        }, true);
+    });
+})()"""
+"""Marks in the trace: a batch has come, the plan is drawn."""
+_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 
 
-async def _heap(session: CDPSession) -> float:
-    """Bytes in use after two collections."""
-    for _ in range(2):
-        await session.send("HeapProfiler.collectGarbage")
-    return float((await session.send("Runtime.getHeapUsage"))["usedSize"])
+@dataclass(frozen=True, slots=True)
+class PageCost:
+    devices: int
+    script_gzip_kb: float
+    charts_lazy_gzip_kb: float
+    """Of it, what comes after the plan and the lists are up."""
+    first_paint_ms: float
+    """Median of so many openings with an empty cache, by the clock."""
+    first_paint_worst_ms: float
+    repaints_all: int
+    repaint_all_p50_ms: float
+    repaint_all_p99_ms: float
+    """CPU of a batch in which every device changed."""
+    repaints_few: int
+    repaint_few_p50_ms: float
+    repaint_few_p99_ms: float
+    """CPU of a batch in which one device in forty did: a second of a community that speaks by the minute."""
+    plan_drawn_p99_ms: float
+    """Of it, the canvas of the devices alone, by the clock."""
 
 
-async def _open(page: Page, url: str, user: str, password: str) -> float:
-    """Logged in and live; returns the first contentful paint of the loaded page, ms."""
-    await page.goto(f"{url}/login?view=wall&theme=dark")
-    await page.fill("[name=username]", user)
-    await page.fill("[name=password]", password)
-    await page.click("button[type=submit]")
-    await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
-    await page.goto(url)
-    await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
-    return float(await page.evaluate(PAINT))
+def bundle() -> dict[str, float]:
+    """Gzipped script that the cockpit can load but for the rooms behind it, kB, and of it the charts."""
+    sizes = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in loaded_by(COCKPIT / "dist" / "index.html")}
+    charts = sum(size for name, size in sizes.items() if name.startswith("LineChart"))
+    return {"all": sum(sizes.values()) / 1000, "charts": charts / 1000}
 
 
-def _share(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
+async def measure(servers: BenchServers, *, batches: int, openings: int, say: Say) -> PageCost:
+    build_page()
+    async with (
+        lived_in(servers, say, LINHUB_DEVICE_POLL_S=str(POLL_S)) as (system, password),
+        wall(system, password) as of,
+    ):
+        say(f"the wall is opened {openings} times with an empty cache")
+        paints = [await _first_paint(of) for _ in range(openings)]
+        every, draws = await _repaints(of, 1, batches, say)
+        few, _ = await _repaints(of, 40, batches, say)
+        devices = len(system.community.devices)
+    sizes = bundle()
+    return PageCost(
+        devices, round(sizes["all"], 1), round(sizes["charts"], 1),
+        round(statistics.median(paints), 1), round(max(paints), 1),
+        len(every), round(statistics.median(every), 2), round(_share(every, 0.99), 2),
+        len(few), round(statistics.median(few), 2), round(_share(few, 0.99), 2),
+        round(_share(draws, 0.99), 2),
+    )  # fmt: skip
 
 
-def bundle() -> dict[str, int]:
-    """Gzipped script of the cockpit and of the phone page, bytes, by what each page can load."""
-    sizes = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in (COCKPIT / "dist").rglob("*.js")}
-    return {"all": sum(sizes.values()), "chart": sum(n for name, n in sizes.items() if name.startswith("LineChart"))}
+async def _first_paint(of: Wall) -> float:
+    page = await opened(of)
+    session = await of.context.new_cdp_session(page)
+    await session.send("Network.clearBrowserCache")
+    await page.reload()
+    await page.wait_for_selector("[data-testid=cockpit]")
+    found = float(await page.evaluate(_PAINT))
+    await page.close()
+    return found
 
 
-async def measure(url: str, user: str, password: str, database: str, community: str, batches: int) -> dict[str, Any]:
-    connection = await asyncpg.connect(database)
-    async with async_playwright() as playwright:
-        browser = await launch(playwright)
-        context = await browser.new_context(viewport={"width": 1920, "height": 1080})
-        page = await context.new_page()
-        paint = await _open(page, url, user, password)
-        await page.wait_for_timeout(5000)
-        await page.evaluate(WATCH)
-        session = await context.new_cdp_session(page)
-        before = await _heap(session)
-        for batch in range(batches):
-            await connection.execute(TOUCH, community, batch)
-            await page.wait_for_timeout(400)
-        repaints = [float(ms) for ms in await page.evaluate("repaints.splice(0)")]
-        after = await _heap(session)
-        devices = await connection.fetchval("SELECT count(*) FROM device WHERE community_id = $1", community)
-        await browser.close()
-    await connection.close()
-    return {
-        "devices": devices,
-        "first paint, ms": paint,
-        "repaints": len(repaints),
-        "repaint p50, ms": statistics.median(repaints) if repaints else None,
-        "repaint p99, ms": _share(repaints, 0.99),
-        "changes of devices": devices * batches,
-        "heap growth, MB": (after - before) / 1e6,
-        "script gzip, kB": bundle()["all"] / 1000,
-        "of it charts, lazy, kB": bundle()["chart"] / 1000,
-    }
+async def _repaints(of: Wall, one_in: int, batches: int, say: Say) -> tuple[list[float], list[float]]:
+    """CPU of each batch, ms, and the time of each drawing of the plan, ms."""
+    say(f"{batches} batches, one device in {one_in} changed")
+    page = await opened(of, _MARKS)
+    community, connection = of.system.community.id, of.system.connection
+    for n in range(20):  # what is compiled once is no repaint's cost
+        await connection.execute(_TOUCH, community, n, one_in)
+        await page.wait_for_timeout(1200 * POLL_S)
+    await page.evaluate("window.draws = []")
+    await of.browser.start_tracing(page=page, categories=["-*", "toplevel", "blink.user_timing"])
+    for n in range(batches):
+        await connection.execute(_TOUCH, community, n, one_in)
+        await page.wait_for_timeout(1200 * POLL_S)
+    trace = json.loads(await of.browser.stop_tracing())["traceEvents"]
+    draws = [float(ms) for ms in await page.evaluate("window.draws")]
+    await page.close()
+    return list(batch_cpu_ms(trace)), draws
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="cockpit_page", description=__doc__)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--user", default="desk")
-    parser.add_argument("--password", required=True)
-    parser.add_argument("--database", required=True)
-    parser.add_argument("--community", default="gongyuan")
-    parser.add_argument("--batches", type=int, default=60)
-    given = parser.parse_args()
-    found = asyncio.run(
-        measure(given.url.rstrip("/"), given.user, given.password, given.database, given.community, given.batches)
+def batch_cpu_ms(trace: Sequence[dict[str, Any]]) -> Iterator[float]:
+    """CPU of the page's main thread for each batch: of all its tasks from the one in which the batch came to the one
+    whose frame drew the plan. Events as Chromium writes them: times in microseconds."""
+    marks = sorted((e["ts"], e["name"]) for e in trace if e.get("name") in ("batch", "repaint") and e["ph"] in "RI")
+    threads = {(e["pid"], e["tid"]) for e in trace if e.get("name") in ("batch", "repaint") and e["ph"] in "RI"}
+    if len(threads) != 1:
+        raise RuntimeError(f"batches on {len(threads)} threads: the page did not repaint, or two pages did")
+    tasks = sorted(
+        (e["ts"], e["ts"] + e["dur"], e.get("tdur", 0))
+        for e in trace
+        if e.get("name") == "ThreadControllerImpl::RunTask" and e["ph"] == "X" and {(e["pid"], e["tid"])} == threads
     )
-    table = Table(title=f"cockpit page, {Path(COCKPIT / 'dist').name}")
-    table.add_column("what")
-    table.add_column("figure", justify="right")
-    for name, value in found.items():
-        table.add_row(name, f"{value:.2f}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    came: int | None = None
+    for at, name in marks:
+        if name == "batch":
+            came = came if came is not None else at
+        elif came is not None:
+            yield sum(cpu for start, end, cpu in tasks if end >= came and start <= at) / 1000
+            came = None
 
 
-if __name__ == "__main__":
-    main()
+def _share(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

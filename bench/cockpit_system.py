@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -14,6 +16,7 @@ import httpx
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from bench import loop_watch
 from bench.servers import BenchServers
 from bench.system import Service, database, free_port, service
 from device_sim.presets import BY_NAME
@@ -33,6 +36,8 @@ class CockpitSystem:
     port: int
     token: str
     community: Community
+    loop: Path | None
+    """What `bench.loop_watch` writes of the API's event loop, where it is watched."""
 
 
 def estate() -> Community:
@@ -63,17 +68,35 @@ async def prepared(servers: BenchServers) -> AsyncIterator[tuple[asyncpg.Connect
 
 
 @asynccontextmanager
-async def running(connection: asyncpg.Connection[Any], url: str, home: Community, password: str) -> AsyncIterator[
-    CockpitSystem
-]:  # fmt: skip
-    """The API on that database, its desk logged in."""
+async def running(
+    connection: asyncpg.Connection[Any],
+    url: str,
+    home: Community,
+    password: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    watched: bool = False,
+) -> AsyncIterator[CockpitSystem]:
+    """The API on that database, its desk logged in; `watched`: its event loop says how long it was kept."""
     port = free_port()
-    environment = {
-        "LINHUB_DATABASE_URL": url,
-        "LINHUB_HTTP_PORT": str(port),
-        "LINHUB_SECRET_KEY": secrets.token_hex(32),
-    }
-    with service("api", environment) as api:
+    with tempfile.TemporaryDirectory(prefix="linhub-bench-") as folder:
+        loop = Path(folder) / "loop"
+        environment = {
+            "LINHUB_DATABASE_URL": url,
+            "LINHUB_HTTP_PORT": str(port),
+            "LINHUB_SECRET_KEY": secrets.token_hex(32),
+            loop_watch.FILE: str(loop),
+            **(settings or {}),
+        }
+        async with _started(environment, port, password, watched) as (api, token):
+            yield CockpitSystem(connection, url, api, port, token, home, loop if watched else None)
+
+
+@asynccontextmanager
+async def _started(
+    environment: dict[str, str], port: int, password: str, watched: bool
+) -> AsyncIterator[tuple[Service, str]]:
+    with service("api", environment, loop_watch.__name__ if watched else None) as api:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False, timeout=30) as http:
             for _ in range(1200):
                 api.check()
@@ -86,4 +109,4 @@ async def running(connection: asyncpg.Connection[Any], url: str, home: Community
                 await asyncio.sleep(0.05)
             else:
                 raise RuntimeError(f"the API did not let the desk in:\n{api.log()}")
-        yield CockpitSystem(connection, url, api, port, answer.json()["access_token"], home)
+        yield api, answer.json()["access_token"]

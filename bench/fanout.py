@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 from uuid import uuid4
@@ -92,7 +93,7 @@ def _displays(port: int, path: str, token: str, count: int, stalled: int, pipe: 
         for start in range(0, count, 50):
             made = await asyncio.gather(
                 *(
-                    loop.create_connection(lambda n=n: _Display(request, delays, n < stalled), "127.0.0.1", port)  # type: ignore[misc]
+                    loop.create_connection(partial(_Display, request, delays, n < stalled), "127.0.0.1", port)
                     for n in range(start, min(count, start + 50))
                 )
             )

@@ -21,7 +21,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import catchup, cockpit, fanout, ingest, loop, loop_load, rules, simulator, storage
+from bench import (
+    catchup,
+    cockpit,
+    cockpit_page,
+    fanout,
+    gas_leak,
+    ingest,
+    loop,
+    loop_load,
+    page_day,
+    returning,
+    rules,
+    simulator,
+    storage,
+)
 from bench.peers import install, mq_bridge, node_red, peer
 from bench.servers import BenchServers, bench_servers
 from services.cli.home import database_url
@@ -50,10 +64,13 @@ class Scale:
     peer_slow_messages: int
     calls: int
     storm_devices: int
+    leaks: int
+    batches: int
+    wall_hours: int
 
 
-FULL = Scale(1_000_000, 20_000, 8.0, 200, 100_000_000, 10.0, 100_000, 60.0, 500_000, 60_000, 600, 10_000)
-QUICK = Scale(100_000, 2_000, 3.0, 40, 2_000_000, 0.5, 4_000, 10.0, 60_000, 15_000, 100, 2_000)
+FULL = Scale(1_000_000, 20_000, 8.0, 200, 100_000_000, 10.0, 100_000, 60.0, 500_000, 60_000, 600, 10_000, 120, 300, 24)
+QUICK = Scale(100_000, 2_000, 3.0, 40, 2_000_000, 0.5, 4_000, 10.0, 60_000, 15_000, 100, 2_000, 20, 40, 1)
 
 
 def single(scale: Scale, say: Say) -> Figures:
@@ -202,6 +219,30 @@ def simulated(scale: Scale, say: Say) -> Figures:
     return found | {f"core_share_{who}": share for who, share in shares.items()}
 
 
+def leaks(scale: Scale, say: Say) -> Figures:
+    """A gas leak from the alarm to the closed order, heard of and verified by a city platform."""
+    with bench_servers() as servers:
+        return asyncio.run(gas_leak.measure(servers, scale.leaks, say))
+
+
+def painted(scale: Scale, say: Say) -> Figures:
+    """The cockpit's page: script, first paint, repaint of 2,000 devices."""
+    with bench_servers() as servers:
+        return asdict(asyncio.run(cockpit_page.measure(servers, batches=scale.batches, openings=9, say=say)))
+
+
+def left_open(scale: Scale, say: Say) -> Figures:
+    """The wall left open for a day, in fast motion."""
+    with bench_servers() as servers:
+        return asdict(asyncio.run(page_day.measure(servers, hours=scale.wall_hours, say=say)))
+
+
+def returned(scale: Scale, say: Say) -> Figures:
+    """Two hundred screens after the API was away for 45 s."""
+    with bench_servers() as servers:
+        return asdict(asyncio.run(returning.measure(servers, screens=returning.SCREENS, away_s=45.0, say=say)))
+
+
 def peers(scale: Scale, say: Say) -> Figures:
     """The peers on the same load, broker and broker settings: rows of undecoded text in a table without keys."""
     there = install.install()
@@ -254,6 +295,10 @@ MEASURES: dict[str, Callable[[Scale, Say], Figures]] = {
     "P7 fan-out, 50 stalled": fanned_stalled,
     "P8 after an outage": outage,
     "P9 simulator": simulated,
+    "gas-leak": leaks,
+    "page": painted,
+    "page-day": left_open,
+    "page-return": returned,
 }
 
 

@@ -33,6 +33,8 @@ class BenchServers:
     """Lets devices (id → secret) log in; the broker knows them soon after."""
     stack: Stack | None = None
     """To stop and start them; None where the servers were there before."""
+    alerts_url: str | None = None
+    """The alert engine's own account, which alone may speak to devices; None where the servers were there before."""
 
 
 @contextmanager
@@ -62,4 +64,5 @@ def bench_servers() -> Iterator[BenchServers]:
             started.device_url,
             admit,
             stack,
+            started.mqtt_url("svc-alerts"),
         )

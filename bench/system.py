@@ -57,14 +57,14 @@ class Service:
 
 
 @contextmanager
-def service(name: str, environment: Mapping[str, str]) -> Iterator[Service]:
-    """`services.{name}.main` with these LINHUB_* variables, ended with the block."""
+def service(name: str, environment: Mapping[str, str], module: str | None = None) -> Iterator[Service]:
+    """`services.{name}.main` (or `module`, which runs it) with these variables, ended with the block."""
     with tempfile.TemporaryDirectory(prefix="linhub-bench-") as folder:
         log = Path(folder) / "log"
         port = free_port()
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{name}.main"],
+                [sys.executable, "-m", module or f"services.{name}.main"],
                 cwd=ROOT,
                 stderr=sink,
                 env={
