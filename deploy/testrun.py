@@ -22,6 +22,9 @@ RESULTS = ROOT / "test-results"
 TIERS = ("unit", "contract", "integration", "e2e", "browser", "faults")
 QUIET = ("unit", "contract")
 """Tiers without servers or clocks to race: they share the machine with the checks. The others run alone."""
+SPREAD = ("integration", "browser")
+"""Tiers of many files that mostly wait. With LINHUB_TEST_RUNNERS=2 or more their files are dealt out to so many
+runners, each with servers of its own (about 0.5 GB): sooner done, on a busy machine. One, unless it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,20 @@ def count(tier: str, report: Path, code: int, seconds: float) -> Outcome:
     return Outcome(tier, passed, failed, skipped, seconds, note)
 
 
+def command(tier: str, report: Path, runners: int) -> list[str]:
+    found = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junitxml={report}", "--durations=5", "-q"]
+    if tier in SPREAD and runners > 1:
+        found += [f"--numprocesses={runners}", "--dist=loadfile"]
+    return found
+
+
 def run_tier(tier: str) -> Outcome:
     """One pytest over tests/<tier>."""
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junitxml={report}", "--durations=5", "-q"]
     started = time.monotonic()
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    runners = int(os.environ.get("LINHUB_TEST_RUNNERS") or 1)
+    code = subprocess.run(command(tier, report, runners), cwd=ROOT, check=False).returncode
     return count(tier, report, code, time.monotonic() - started)
 
 

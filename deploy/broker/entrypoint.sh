@@ -1,10 +1,12 @@
 #!/bin/sh
-# Starts the broker once its password file is there, and has it read the file again whenever it was replaced.
+# Starts the broker once its password file and access list are there, and has it read both again whenever the password
+# file was replaced, which is written last.
 # For the container image, whose shell is busybox: POSIX only. The broker takes this shell's place and process id,
 # so it gets the container's signals itself and its exit code is the container's.
 set -eu
 
 file=${LINHUB_PASSWORD_FILE:-/mosquitto/identity/passwords}
+access=$(dirname "$file")/acl
 every=${LINHUB_PASSWORD_POLL_S:-1}
 broker=$$
 
@@ -12,8 +14,8 @@ broker=$$
 version() { stat -c '%i %s %y %z' "$file" 2>/dev/null || echo none; }
 
 said=
-until [ -s "$file" ]; do
-    [ -n "$said" ] || echo "waiting for $file"
+until [ -s "$file" ] && [ -s "$access" ]; do
+    [ -n "$said" ] || echo "waiting for $file and $access"
     said=yes
     sleep "$every"
 done

@@ -22,6 +22,7 @@ HEALTH_ACCOUNT = "svc-health"
 LEAST_FREE_BYTES = 32 * 1024 * 1024
 SAVED = "mosquitto.db"
 _ACCOUNT = re.compile(r"^user (svc-[a-z-]+)$", re.MULTILINE)
+_PLATFORM = re.compile(r"^\nuser city\.", re.MULTILINE)
 
 _REFUSED = {1: "protocol version", 2: "client id", 3: "server unavailable", 4: "bad user name or password"}
 
@@ -82,6 +83,8 @@ class Mosquitto(Part):
         self.extra_acl = extra_acl
         self.folder = home / "mosquitto"
         self.password_file = self.folder / "identity" / "passwords"
+        self.access_head = self.folder / "config" / "acl"
+        """What the access list begins with; `linhub identity` puts the platforms behind it."""
         self._read_version = (0, 0)
 
     def environment(self) -> Mapping[str, str]:
@@ -102,14 +105,22 @@ class Mosquitto(Part):
         write_private(
             self.folder / "config" / "mosquitto.conf", render(shipped, {}, self.device_port, self.service_port)
         )
-        write_private(self.folder / "config" / "acl", (SHIPPED / "acl").read_text(encoding="utf-8") + self.extra_acl)
-        self._admit_services()
+        head = (SHIPPED / "acl").read_text(encoding="utf-8") + self.extra_acl
+        write_private(self.access_head, head)
+        self._admit_services(head)
         self._read_version = self._password_version()
         if (full := self._disk_full()) is not None:
             raise StackError(full)
 
-    def _admit_services(self) -> None:
-        """Services may log in from the start; devices that were admitted before stay so."""
+    def _admit_services(self, head: str) -> None:
+        """Services may log in from the start; devices and platforms that were admitted before stay so."""
+        access = self.folder / "identity" / "acl"
+        try:
+            read = access.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            read = ""
+        platforms = _PLATFORM.search(read)
+        write_private(access, head + (read[platforms.start() :] if platforms else ""))
         try:
             known = self.password_file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
