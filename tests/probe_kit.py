@@ -18,6 +18,7 @@ from services.adapters.plans.store import take_over_defaults
 from tests.access_kit import key, pair, service
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect
+from tests.city_kit import subscribe
 from tests.conftest import run
 from tests.evidence_kit import jpeg
 from tests.factory import put_community, small_community
@@ -29,13 +30,15 @@ CURVED = (("electricity_meter-1", "power"), ("pv_inverter-1", "power"), ("enviro
 
 @dataclass(slots=True)
 class World:
-    """`things`: what to put into paths. `screen` and `secret`: a paired screen's cookie, a limited key."""
+    """`things`: what to put into paths. `screen` and `secret`: a paired screen's cookie, a limited key.
+    `city_secret`: a city platform's."""
 
     url: str
     database_url: str
     things: dict[str, str] = field(default_factory=dict)
     screen: dict[str, str] = field(default_factory=dict)
     secret: str = ""
+    city_secret: str = ""
     report_token: str = ""
 
 
@@ -94,6 +97,7 @@ async def _rows_of_the_past(database_url: str) -> None:
     await set_state(connection, "test-wristband-1", heart_rate=77, spo2=96, battery=80)
     await set_state(connection, "test-environment-1", temperature=21.5)
     await set_state(connection, "test-electricity_meter-1", power=420)
+    await set_state(connection, "test-bin-1", fill=40)
     await connection.execute(
         "INSERT INTO device_event (device_no, ts, event, data, received_at) "
         "SELECT device_no, now() - interval '1 h', 'opened', '{}', now() FROM device WHERE id = 'test-door_magnet-1'"
@@ -133,6 +137,8 @@ async def _fill(world: World) -> None:
         await _evidence(things, desk)
         await _report(world, stranger)
         await _roster(desk)
+        await _commands(things, desk)
+        await _city(world, admin, desk)
         await said(await admin.put(f"{C}/open-data", json={"open_data": True}))
         await said(await admin.post("/people/test-p3/erase", json={"dry_run": False}, headers=once()))
         until = datetime.now(UTC) + timedelta(hours=2)
@@ -216,6 +222,54 @@ async def _report(world: World, stranger: httpx.AsyncClient) -> None:
     world.report_token, world.things["report_id"] = made["token"], made["id"]
     shown = await said(await stranger.get(f"/reports/{made['id']}", headers={TOKEN: made["token"]}))
     world.things["photo_id"] = shown["own_photos"][0]
+
+
+async def _commands(things: dict[str, str], desk: httpx.AsyncClient) -> None:
+    one = {"device_id": "test-gas_meter-1", "name": "valve_close", "why": "漏气"}
+    things["command_id"] = (await said(await desk.post(f"{C}/commands", json=one, headers=once())))["id"]
+    many = {"kind": "gas_meter", "name": "valve_close", "everywhere": True, "why": "检修"}
+    things["batch_id"] = (await said(await desk.post(f"{C}/command-batches", json=many, headers=once())))["id"]
+    lamps = {"title": {"zh": "路灯", "en": "Streets"}}
+    await said(await desk.put(f"{C}/lamp-schedules/streets", json=lamps, headers={"If-None-Match": "*"}))
+
+
+async def _city(world: World, admin: httpx.AsyncClient, desk: httpx.AsyncClient) -> None:
+    """A platform's subscriptions, of ours and of NGSI-LD, and an order that it opened."""
+    things = world.things
+    url = "https://events.example.cn/"
+    account = await service(admin, community_id="test")
+    world.city_secret = (await key(admin, account, scopes=["city_events", "city_cases", "devices"]))["secret"]
+    subscription = (await subscribe(admin, account, way="webhook", url=url, types=["*"]))["subscription"]
+    things |= {"subscription_id": subscription["id"], "type_name": "cn.linhub.alert.raised.v1",
+               "entity_id": "urn:ngsi-ld:WasteContainer:test-bin-1"}  # fmt: skip
+    connection = await connect(world.database_url)
+    await connection.execute(
+        "INSERT INTO city_attempt (subscription_id, seq, type, at, ok, status, ms, sort) "
+        "VALUES ($1, 1, 'alert.raised', now(), false, 503, 9, 'event')",
+        subscription["id"],
+    )
+    await connection.execute(
+        "INSERT INTO city_dead_letter (subscription_id, seq, upto, type, at, why, attempts) "
+        "VALUES ($1, 1, 1, 'alert.raised', now(), 'HTTP 503', 9)",
+        subscription["id"],
+    )
+    await connection.close()
+    async with client(world.url) as platform:
+        platform.headers["X-API-Key"] = world.city_secret
+        case = {"community_id": "test", "external_id": "JJ-1", "system": "hotline", "title": "灯不亮", "place": "1号楼"}
+        things["case_id"] = (await said(await platform.post("/city/cases", json=case)))["id"]
+        document: dict[str, Any] = {
+            "id": "urn:ngsi-ld:Subscription:probe", "type": "Subscription", "entities": [{"type": "WasteContainer"}],
+            "notification": {"endpoint": {"uri": url}},
+        }  # fmt: skip
+        await said(await platform.post(f"{world.url}/ngsi-ld/v1/subscriptions", json=document))
+        things["ngsi_subscription_id"] = document["id"]
+    photo = {"file": ("IMG_2.jpg", jpeg(160, 120), "image/jpeg")}
+    where = f"/orders/{things['case_id']}/evidence"
+    sent = await desk.post(where, params={"sort": "photo", "phase": "before"}, files=photo, headers=once())
+    given = {"evidence_id": (await said(sent))["id"]}
+    await said(await desk.post(f"/city/cases/{things['case_id']}/photos", json=given))
+    things["case_photo_id"] = given["evidence_id"]
 
 
 async def _roster(desk: httpx.AsyncClient) -> None:

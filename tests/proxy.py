@@ -27,6 +27,7 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+            await _taken_in()
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -38,18 +39,23 @@ class Proxy:
         self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        both = {writer}
+        self._writers |= both
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.close()
-            return
-        self._writers |= {writer, far_writer}
-        try:
+            both.add(far_writer)
+            self._writers |= both
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, far_writer))
                 group.create_task(self._pass(far_reader, writer))
+        except OSError:
+            pass
         finally:
-            self._writers -= {writer, far_writer}
+            self._writers -= both
+            # Whatever ended this: cut while the far side was being opened, or with the loop.
+            for one in both:
+                if not one.is_closing():
+                    one.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -58,6 +64,12 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+async def _taken_in() -> None:
+    """A connection that came as the door was shut is served a few turns of the loop later."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager

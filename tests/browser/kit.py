@@ -8,12 +8,11 @@ import math
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -27,11 +26,10 @@ from services.alerts.main import run as run_alerts
 from services.alerts.settings import AlertSettings
 from services.domain.registry import Community
 from tests.api_server import KEY
+from tests.browser.waiting import until
 from tests.conftest import Mqtt
 from tests.factory import PASSWORD, put_community, secret_of, small_community
 from tests.ingest_kit import ingest
-
-T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COCKPIT = REPOSITORY / "services" / "api" / "cockpit"
@@ -59,15 +57,6 @@ def chromium_path() -> str:
 
 async def launch(playwright: Playwright) -> Browser:
     return await playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
-
-
-async def until(question: Callable[[], Awaitable[T]], within_s: float = 180) -> T:
-    """The first true answer; fails with the last one."""
-    end = time.monotonic() + within_s
-    while not (answer := await question()):
-        assert time.monotonic() < end, f"still {answer!r} after {within_s:g} s"
-        await asyncio.sleep(0.05)
-    return answer
 
 
 class ApiProcess:
@@ -186,9 +175,13 @@ class World:
 
 
 @asynccontextmanager
-async def _alerts(database_url: str) -> AsyncIterator[None]:
+async def _alerts(database_url: str, mqtt: Mqtt) -> AsyncIterator[None]:
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(run_alerts(AlertSettings(database_url=database_url), stop, ready.set_result))
+    # Receivers of city events listen on this machine.
+    settings = AlertSettings(
+        database_url=database_url, mqtt_url=mqtt.account_url("svc-alerts"), city_networks="127.0.0.1/32"
+    )
+    task = asyncio.create_task(run_alerts(settings, stop, ready.set_result))
     try:
         await asyncio.wait({task, ready}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -230,7 +223,7 @@ async def living_product(database_url: str, mqtt: Mqtt, folder: Path, **api: str
     """Ingest and alerts in this process, the API in one of its own."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(ingest(database_url, mqtt.url))
-        await stack.enter_async_context(_alerts(database_url))
+        await stack.enter_async_context(_alerts(database_url, mqtt))
         process = ApiProcess(database_url, folder / "api.log", **api)
         stack.push_async_callback(process.stop)
         await process.start()
@@ -284,33 +277,6 @@ async def open_page(context: BrowserContext, world: World, username: str, query:
     await page.click("button[type=submit]")
     await page.wait_for_selector("[data-testid=cockpit][data-status=live]")
     return watched
-
-
-async def counted(page: Page, selector: str, least: int, most: int | None = None) -> None:
-    """Until so many elements are there; `most` is `least` unless it is said."""
-
-    async def there() -> bool:
-        return least <= await page.locator(selector).count() <= (least if most is None else most)
-
-    await until(there)
-
-
-async def says(page: Page, selector: str, words: str) -> None:
-    """Until these words stand there."""
-
-    async def said() -> bool:
-        return words in await page.inner_text(selector)
-
-    await until(said)
-
-
-async def evaluates(page: Page, expression: str, value: Any) -> None:
-    """Until the expression has this value."""
-
-    async def equal() -> bool:
-        return bool(await page.evaluate(expression) == value)
-
-    await until(equal)
 
 
 async def kpis_equal(page: Page, world: World) -> None:

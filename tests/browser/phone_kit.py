@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.browser.kit import COCKPIT, Watched, World, new_context, until
+from tests.browser.kit import COCKPIT, Watched, World, new_context
+from tests.browser.waiting import evaluates, until
 from tests.evidence_kit import jpeg
 from tests.factory import PASSWORD
 
@@ -158,8 +159,8 @@ async def violations(page: Page) -> str:
 
 async def look(page: Page) -> None:
     """Nothing runs over the edge, nothing is too small for a thumb, nothing is blank words, axe is content."""
-    assert await page.evaluate(OVERFLOWING) == []
-    assert await page.evaluate(SMALL) == []
+    await evaluates(page, OVERFLOWING, [])
+    await evaluates(page, SMALL, [])
     text = await page.inner_text("body")
     for bad in ("undefined", "NaN", "[object", "Invalid"):
         assert bad not in text

@@ -1,14 +1,17 @@
-"""Takes the pictures of docs/ from a running cockpit: `python -m tests.browser.shoot --url … --password …`."""
+"""Takes the pictures of docs/ from a running cockpit: `python -m tests.browser.shoot --url … --home …`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
+from services.cli.seed import accounts_file
 from tests.browser.kit import REPOSITORY, launch, new_context
 
 DOCS = REPOSITORY / "docs"
@@ -61,12 +64,12 @@ async def shoot(browser: Browser, url: str, username: str, password: str, pictur
     return path
 
 
-async def _main(url: str, user: str, staff: str, password: str, folder: Path) -> None:
+async def _main(url: str, user: str, staff: str, passwords: Mapping[str, str], folder: Path) -> None:
     async with async_playwright() as playwright:
         browser = await launch(playwright)
         for picture in PICTURES:
             who = staff if picture.staff else user
-            print(await shoot(browser, url.rstrip("/"), who, password, picture, folder))  # noqa: T201
+            print(await shoot(browser, url.rstrip("/"), who, passwords[who], picture, folder))  # noqa: T201
         await browser.close()
 
 
@@ -75,11 +78,15 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--user", default="desk")
     parser.add_argument("--staff", default="patrol1", help="whose phone it is")
-    parser.add_argument("--password", required=True)
+    parser.add_argument(
+        "--home", type=Path, default=REPOSITORY / ".linhub", help="whose accounts have a password there"
+    )
     parser.add_argument("--folder", type=Path, default=DOCS)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_main(given.url, given.user, given.staff, given.password, given.folder))
+    accounts = json.loads(accounts_file(given.home).read_text())
+    passwords = {one["username"]: one["password"] for one in accounts}
+    asyncio.run(_main(given.url, given.user, given.staff, passwords, given.folder))
 
 
 if __name__ == "__main__":

@@ -5,21 +5,17 @@ from __future__ import annotations
 from uuid import uuid4
 
 import httpx
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser
 
-from tests.browser.kit import Watched, World, new_context, open_page, until
+from tests.browser.kit import Watched, World, new_context, open_page
 from tests.browser.room_kit import DESK, PHONE, confirmed, enter, forgive, gone, live, log_in, looked_at
-from tests.browser.waiting import expect
+from tests.browser.waiting import expect, says, until
 
 CHOSEN = "六月的雨下在老城墙上"
 
 
 async def _admin(browser: Browser, world: World) -> Watched:
     return await open_page(await new_context(browser), world, "admin", "?theme=light&lang=zh")
-
-
-async def _says(page: Page, selector: str, text: str) -> None:
-    await page.locator(selector).filter(has_text=text).first.wait_for()
 
 
 async def test_account_is_made_moved_to_another_team_logged_out_and_disabled(world: World, browser: Browser) -> None:
@@ -40,8 +36,8 @@ async def test_account_is_made_moved_to_another_team_logged_out_and_disabled(wor
     await form.locator("[name=display-name]").press("Enter")
     once = await page.locator("[data-testid=one-time] [data-testid=secret-value]").inner_text()
     row = page.locator(f"[data-row='{name}']")
-    await _says(page, f"[data-row='{name}']", "网格员")
-    await _says(page, f"[data-row='{name}'] [data-state]", "待改密码")
+    await says(page, f"[data-row='{name}']", "网格员")
+    await says(page, f"[data-row='{name}'] [data-state]", "待改密码")
     await looked_at(page, "account-made", (DESK, PHONE))
 
     # Its owner chooses a password and works.
@@ -57,14 +53,14 @@ async def test_account_is_made_moved_to_another_team_logged_out_and_disabled(wor
     # Another role: it counts at once.
     await page.fill("[name=find]", name)
     await page.keyboard.press("Enter")
-    await _says(page, f"[data-row='{name}'] [data-state]", "正常")
+    await says(page, f"[data-row='{name}'] [data-state]", "正常")
     await row.locator("[data-act=open]").click()
     dialog = page.locator("dialog[data-testid=account]")
     await dialog.locator("[name=role]").select_option("staff")
     await dialog.locator("[name=team]").select_option("cleaning")
     await dialog.get_by_role("button", name="保存").click()
     await dialog.get_by_text("已保存，立即生效").wait_for()
-    await _says(page, f"[data-row='{name}']", "保洁")
+    await says(page, f"[data-row='{name}']", "保洁")
 
     # One of its sessions is ended: that page is cut.
     await dialog.locator("[data-session]").wait_for()

@@ -8,44 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.kit import COCKPIT
+from deploy.web import COCKPIT
+from tests.browser.built import DIST, ROOMS, assets, loaded_by
 
-DIST = COCKPIT / "dist"
 COCKPIT_BYTES = 320 * 1000
 PHONE_BYTES = 110 * 1000
 ROOM_BYTES = 16 * 1000
 """What one room may add to the cockpit when somebody walks into it."""
-ROOMS = re.findall(r"import\('\./\w+/(\w+)\.vue'\)", (COCKPIT / "src" / "rooms" / "rooms.ts").read_text())
 
 pytestmark = pytest.mark.usefixtures("built")
 
 
-def _assets(suffix: str) -> list[Path]:
-    found = sorted(DIST.rglob(f"*{suffix}"))
-    assert found, f"no *{suffix} in {DIST}"
-    return found
-
-
-def _loaded(page: Path) -> set[Path]:
-    """Every script that the page can come to load: what it names, and what those import, now or when it is needed.
-
-    Of the rooms behind the cockpit, which load when somebody walks into one, none; they are held to a budget each.
-    """
-    assets = {path.name: path for path in _assets(".js") if path.name.split("-")[0] not in ROOMS}
-    found: set[Path] = set()
-    waiting = [page]
-    while waiting:
-        text = waiting.pop().read_text()
-        for name, path in assets.items():
-            if path not in found and name in text:
-                found.add(path)
-                waiting.append(path)
-    return found
-
-
 @pytest.mark.parametrize(("page", "budget"), [("index.html", COCKPIT_BYTES), ("phone.html", PHONE_BYTES)])
 def test_build_keeps_the_script_budget_of(page: str, budget: int) -> None:
-    scripts = _loaded(DIST / page)
+    scripts = loaded_by(DIST / page)
     assert len(scripts) >= 3
     size = _gzipped(scripts)
     assert size <= budget, f"{page}: {size} bytes of gzipped script in {sorted(path.name for path in scripts)}"
@@ -58,28 +34,28 @@ def _gzipped(scripts: set[Path]) -> int:
 def test_build_keeps_the_script_budget_of_every_room() -> None:
     """Beside what the cockpit has loaded already."""
     assert len(ROOMS) >= 12
-    cockpit = _loaded(DIST / "index.html")
+    cockpit = loaded_by(DIST / "index.html")
     for room in ROOMS:
-        (script,) = [path for path in _assets(".js") if path.name.split("-")[0] == room]
-        size = _gzipped({script, *_loaded(script)} - cockpit)
+        (script,) = [path for path in assets(".js") if path.name.split("-")[0] == room]
+        size = _gzipped({script, *loaded_by(script)} - cockpit)
         assert size <= ROOM_BYTES, f"{room}: {size} bytes of gzipped script"
 
 
 def test_build_names_no_other_origin_to_load_from() -> None:
     loads = re.compile(r"""(?:src|href)=["'](?:https?:)?//|url\(["']?(?:https?:)?//|@import|import\(["']https?:""")
-    for path in [*_assets(".html"), *_assets(".css"), *_assets(".js")]:
+    for path in [*assets(".html"), *assets(".css"), *assets(".js")]:
         assert loads.findall(path.read_text()) == [], path.name
 
 
 def test_build_has_no_inline_script_or_style() -> None:
-    for path in _assets(".html"):
+    for path in assets(".html"):
         page = path.read_text()
         assert re.findall(r"<script(?![^>]*\bsrc=)", page) == [], path.name
         assert re.findall(r"<style|\sstyle=|\son\w+=", page) == [], path.name
 
 
 def test_build_ships_chinese_glyphs_once_and_in_one_format() -> None:
-    assert len(_assets(".woff2")) > 100
+    assert len(assets(".woff2")) > 100
     assert list(DIST.rglob("*.woff")) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from services.domain.devices import BY_NAME
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import COCKPIT, World, evaluates, kpis_equal, new_context, open_page, until
+from tests.browser.kit import COCKPIT, World, kpis_equal, new_context, open_page
+from tests.browser.waiting import evaluates, until
 
 SIZES = ((1920, 1080), (1366, 768), (390, 844))
 LOOKS = (("dark", "zh"), ("light", "zh"), ("dark", "en"), ("light", "en"))
@@ -144,7 +146,7 @@ async def test_cockpit_fits_and_is_true_at(world: World, browser: Browser, size:
             if tab:
                 await page.click(f"[data-tab-name={tab}]")
             if tab in ("", "orders"):
-                await until(lambda page=page: _orders_shown(page, raised))  # type: ignore[misc]
+                await until(partial(_orders_shown, page, raised))
             if tab in ("", "plan"):
                 await _drawn(page, "[data-testid=devices]", 1)
             if tab in ("", "overview"):

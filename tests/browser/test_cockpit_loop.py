@@ -8,7 +8,8 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
-from tests.browser.kit import Watched, World, counted, new_context, open_page, says, until
+from tests.browser.kit import Watched, World, new_context, open_page
+from tests.browser.waiting import counted, says, until
 from tests.evidence_kit import jpeg
 from tests.ingest_kit import now_ms
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
-from tests.browser.kit import World, counted, new_context, open_page, says, until
+from tests.browser.kit import World, new_context, open_page
+from tests.browser.waiting import counted, says, until
 from tests.ingest_kit import now_ms
 
 BANNER = "[data-testid=stale-banner]"

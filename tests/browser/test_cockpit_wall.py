@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from playwright.async_api import Browser, BrowserContext, Page
 
@@ -15,7 +16,8 @@ from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
 from tests.browser.history import fill_tiles
-from tests.browser.kit import COCKPIT, World, counted, kpis_equal, new_context, open_page, says, until
+from tests.browser.kit import COCKPIT, World, kpis_equal, new_context, open_page
+from tests.browser.waiting import counted, says, until
 
 ALL_LOOKS = (("dark", "zh"), ("light", "en"), ("light", "zh"), ("dark", "en"))
 LOOKS = ALL_LOOKS if os.environ.get("LINHUB_LOOKS") == "all" else ALL_LOOKS[:2]
@@ -53,7 +55,10 @@ FAULTS = """() => {
     for (const canvas of document.querySelectorAll('[data-testid=curve] canvas')) {
         if (!shown(canvas)) continue;
         if (!canvas.width || !canvas.height) { faults.push('chart without size'); continue; }
-        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        // Of a copy: read twice, the page's own canvas would complain on the console, and it is asked until right.
+        const context = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+        context.drawImage(canvas, 0, 0);
+        const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
         const colours = new Set();
         for (let i = 0; i < pixels.length; i += 16)
             if (pixels[i + 3] > 0) colours.add(pixels[i] * 65536 + pixels[i + 1]);
@@ -154,7 +159,7 @@ async def test_cockpit_is_sound_in_every_state_and_size(world: World, browser: B
     for screen in screens:
         if screen.size[0] > 720:
             await screen.page.wait_for_selector("[data-testid=takeover]")
-        await until(lambda page=screen.page: _open_alerts(page, count))  # type: ignore[misc]
+        await until(partial(_open_alerts, screen.page, count))
         await _look(screen, "storm")
     await kpis_equal(wall, world)
     await _clean(wall)

@@ -12,7 +12,8 @@ from playwright.async_api import Browser, Page
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import COCKPIT, World, counted, new_context, open_page, says, until
+from tests.browser.kit import COCKPIT, World, new_context, open_page
+from tests.browser.waiting import counted, says, until
 
 
 async def _enter(page: Page, room: str) -> None:

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from playwright.async_api import Browser
 
-from tests.browser.kit import Watched, World, new_context, open_page, until
+from tests.browser.kit import Watched, World, new_context, open_page
 from tests.browser.room_kit import DESK, PHONE, address, enter, forgive, gone, live, log_in, looked_at
-from tests.browser.waiting import expect
+from tests.browser.waiting import expect, until
 from tests.factory import PASSWORD
 
 CHOSEN = "六月的雨下在老城墙上"

@@ -10,8 +10,8 @@ from typing import Any
 from playwright.async_api import Browser, FilePayload, Page
 
 from tests.api_server import connect
-from tests.browser.kit import COCKPIT, Watched, World, new_context, open_page, until
-from tests.browser.waiting import expect
+from tests.browser.kit import COCKPIT, Watched, World, new_context, open_page
+from tests.browser.waiting import expect, until
 
 AXE = COCKPIT / "node_modules" / "axe-core" / "axe.min.js"
 _VIOLATIONS = "async () => (await axe.run()).violations.map((one) => one.id + ' ' + one.nodes[0].html)"
@@ -123,7 +123,7 @@ async def test_people_room_enters_changes_and_moves_out_by_version(world: World,
     await form.locator("[name=building]").select_option(label="1号楼")
     await form.locator("[name=unit]").select_option(label="2单元")
     await form.locator("[name=home]").select_option(label="101")
-    await form.locator("summary").click()
+    await form.locator("summary").first.click()
     await form.locator("[data-tag=tenant] input").check()
     await accessible(page, "person-new")
     await page.click("[data-testid=person-save]")

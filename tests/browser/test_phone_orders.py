@@ -8,8 +8,9 @@ from typing import Any
 
 from playwright.async_api import Browser
 
-from tests.browser.kit import World, counted, evaluates, says, until
+from tests.browser.kit import World
 from tests.browser.phone_kit import Phone, again, history, log_in, look, moved, open_order, staff
+from tests.browser.waiting import counted, evaluates, says, until
 from tests.ingest_kit import now_ms
 
 STEPS = ("accept", "arrive", "photo_after", "resolve")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from tests.browser.kit import COCKPIT, World, new_context, until
+from tests.browser.kit import COCKPIT, World, new_context
 from tests.browser.phone_kit import fresh, log_in, look, moved, open_order, staff
+from tests.browser.waiting import until
 from tests.ingest_kit import now_ms
 
 PHONE_BUDGET_BYTES = 110 * 1000

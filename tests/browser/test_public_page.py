@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import Browser
 
-from tests.browser.kit import Watched, World, new_context, until
+from tests.browser.kit import Watched, World, new_context
+from tests.browser.waiting import evaluates, until
 from tests.factory import PASSWORD
 from tests.ingest_kit import now_ms
 
@@ -31,5 +32,5 @@ async def test_public_page_shows_the_air_and_asks_for_nothing_else(world: World,
     text = await shown.inner_text()
     assert "21.5" in text and "温度" in text
     assert await watched.page.locator("[data-testid=orders], [data-testid=alerts]").count() == 0
-    assert not await watched.page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    await evaluates(watched.page, "document.documentElement.scrollWidth > innerWidth", False)
     watched.assert_clean()

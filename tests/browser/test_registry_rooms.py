@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.async_api import Browser, FilePayload, Page
 
-from tests.browser.kit import COCKPIT, World, new_context, open_page, until
-from tests.browser.waiting import expect
+from tests.browser.kit import COCKPIT, World, new_context, open_page
+from tests.browser.waiting import expect, until
 
 AXE = COCKPIT / "node_modules" / "axe-core" / "axe.min.js"
 _VIOLATIONS = "async () => (await axe.run()).violations.map((one) => one.id + ' ' + one.nodes[0].html)"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page
 
-from tests.browser.kit import ApiProcess, World, new_context, open_page, until
+from tests.browser.kit import ApiProcess, World, new_context, open_page
 from tests.browser.test_people_room import accessible
-from tests.browser.waiting import expect
+from tests.browser.waiting import expect, until
 from tests.factory import put_community, small_community
 
 

@@ -10,10 +10,10 @@ from playwright.async_api import Browser, Page
 from services.domain.vocabulary import Severity, Team
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import Watched, World, new_context, open_page, until
+from tests.browser.kit import Watched, World, new_context, open_page
 from tests.browser.phone_kit import history, look, moved, open_order, staff
 from tests.browser.room_kit import live
-from tests.browser.waiting import expect
+from tests.browser.waiting import expect, until
 from tests.factory import PASSWORD
 from tests.ingest_kit import now_ms
 

@@ -8,8 +8,9 @@ from playwright.async_api import Browser, Page
 
 from tests.api_data import raise_alert
 from tests.api_server import connect
-from tests.browser.kit import World, new_context, open_page, until
+from tests.browser.kit import World, new_context, open_page
 from tests.browser.room_kit import DESK, live, looked_at
+from tests.browser.waiting import until
 
 WALL = (1920, 1080)
 TRIED = """(() => {

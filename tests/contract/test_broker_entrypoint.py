@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,14 @@ while :; do sleep 0.05; done
 
 
 class Running:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: bool = True) -> None:
         broker = folder / "mosquitto"
         broker.write_text(BROKER)
         broker.chmod(0o755)
         self.passwords = folder / "passwords"
+        self.access = folder / "acl"
+        if access:
+            self.access.write_text("user svc-health\n")
         self._output = folder / "output"
         environment = {"PATH": f"{folder}:/usr/bin:/bin", "LINHUB_PASSWORD_FILE": str(self.passwords)}
         with self._output.open("wb") as sink:
@@ -65,10 +69,27 @@ def until(true: Callable[[], bool], seconds: float = 90.0) -> None:
         time.sleep(0.02)
 
 
+def _reloaded(running: Running, times: int) -> bool:
+    return running.said().count("reloaded") == times
+
+
 def test_entrypoint_waits_for_the_password_file_and_then_starts_the_broker(running: Running) -> None:
-    until(lambda: running.said() == [f"waiting for {running.passwords}"])
+    until(lambda: running.said() == [f"waiting for {running.passwords} and {running.access}"])
     running.replace("svc-health:hash\n")
     until(lambda: "started -c the.conf" in running.said())
+
+
+def test_entrypoint_waits_for_the_access_list_too(tmp_path: Path) -> None:
+    """A password file from before there was one beside it opens nothing."""
+    (tmp_path / "passwords").write_text("svc-health:hash\n")
+    running = Running(tmp_path, access=False)
+    try:
+        until(lambda: running.said() == [f"waiting for {running.passwords} and {running.access}"])
+        running.access.write_text("user svc-health\n")
+        until(lambda: "started -c the.conf" in running.said())
+    finally:
+        os.killpg(running.process.pid, signal.SIGKILL)
+        running.process.wait(60)
 
 
 def test_entrypoint_reloads_the_broker_each_time_the_file_is_replaced(running: Running) -> None:
@@ -76,7 +97,7 @@ def test_entrypoint_reloads_the_broker_each_time_the_file_is_replaced(running: R
     until(lambda: "started -c the.conf" in running.said())
     for times in (1, 2):
         running.replace("b\n")  # the same length and, within a second, the same time: the inode tells
-        until(lambda times=times: running.said().count("reloaded") == times)  # type: ignore[misc]
+        until(partial(_reloaded, running, times))
 
 
 def test_entrypoint_leaves_the_broker_alone_while_the_file_stays(running: Running) -> None:

@@ -275,14 +275,15 @@ def test_up_with_docker_says_why_it_cannot(install: Install, tmp_path: Path) -> 
     assert "no Docker engine answers: no daemon there" in up.stdout
 
 
-async def test_demo_delivers_notices_whose_links_acknowledge(install: Install) -> None:
+async def test_demo_delivers_notices_whose_links_acknowledge_and_its_city_platform_joins(install: Install) -> None:
     linhub = install("demo")
-    up = linhub("up", "--detach", "--demo", "--scale", "0.02")
+    up = linhub("up", "--detach", "--demo", "--city", "--scale", "0.02")
     assert up.returncode == 0, up.stdout + up.stderr
     told = linhub.json("status")
-    sink = told["notices"]
-    assert sink in up.stdout and sink in linhub("status").stdout
-    assert told["ready"] and set(told["services"]) == {*SERVICES, "notices", "simulator"}
+    sink, city = told["notices"], told["city"]
+    shown_by_status = linhub("status").stdout
+    assert all(one in up.stdout and one in shown_by_status for one in (sink, city))
+    assert told["ready"] and set(told["services"]) == {*SERVICES, "notices", "simulator", "city-sim"}
     url = database_url(linhub.home)
     assert url is not None
     async with httpx.AsyncClient(trust_env=False, timeout=90) as http:
@@ -303,5 +304,12 @@ async def test_demo_delivers_notices_whose_links_acknowledge(install: Install) -
             assert (await http.post(shown[0])).status_code == 200
             taken = await connection.fetchval("SELECT count(*) FROM notice WHERE state = 'acknowledged'")
             assert taken >= 1 and order is not None
+            # The city platform has joined by itself: it hears of the leak, and has one case open.
+            while f"order/{order}" not in (await http.get(city)).text:
+                assert time.monotonic() < deadline, "the city platform heard nothing"
+                await asyncio.sleep(0.1)
+            while await connection.fetchval("SELECT count(*) FROM city_case") != 1:
+                assert time.monotonic() < deadline, "the city platform opened no case"
+                await asyncio.sleep(0.1)
         finally:
             await connection.close()

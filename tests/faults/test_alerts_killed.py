@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -57,7 +58,7 @@ async def test_alert_engines_killed_at_random_moments_miss_and_double_no_order(
                 orders = await db.count("work_order")
                 pressing = asyncio.create_task(press(said, left[-BUTTONS:]))
                 del left[-BUTTONS:]
-                await until(lambda more=orders + 1: at_least(db, more))  # type: ignore[misc]
+                await until(partial(at_least, db, orders + 1))
                 await asyncio.sleep(chance.uniform(0.0, 0.4))
                 victim = await until(lambda: owner_of(db, home, engines))
                 assert victim is not None

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -111,7 +112,7 @@ async def test_rotten_rows_and_holes_of_one_partition_stop_nobody(world: Sick) -
                 world.skip(0, 3)
             await world.event(f"sos_button-r{n}", "pressed")
             await world.neighbour_presses(n)
-            await until(lambda n=n: helped(world, n))  # type: ignore[misc]
+            await until(partial(helped, world, n))
     rows = await world.pool.fetch(
         "SELECT d.id, count(o.id) AS orders FROM device d JOIN alert a USING (device_no) "
         "JOIN work_order o ON o.alert_id = a.id WHERE d.id LIKE '%sos_button-r%' GROUP BY d.id"

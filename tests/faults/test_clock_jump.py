@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -269,7 +270,7 @@ async def test_new_time_that_stands_is_taken_over_and_nothing_is_escalated_twice
             await it.due_in(f"{it.home}-sos_button-x{number}", 1.0 if number else 5_000.0)
         for times, off_s in enumerate((HOUR_S, 0), start=1):
             it.wall.set(off_s)
-            await until(lambda times=times: _stepped(it, times))  # type: ignore[misc]
+            await until(partial(_stepped, it, times))
             await until(lambda: _all_at_the_top(it))
             # Long enough for several looks at the clocks, which find nothing more to do.
             await asyncio.sleep(1.0)

@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ class Town:
         assert ledger["stored"] == wanted
         for device in {device for device, _, _ in self.messages}:
             mine = {p["id"] for who, _, p in self.messages if who == device}
-            await until(lambda device=device, mine=mine: self.answered(device, mine))  # type: ignore[misc]
+            await until(partial(self.answered, device, mine))
             assert set(self.wire.refused(self.home, device)) == mine & self.oracle.refused
 
     async def orders(self) -> list[tuple[str, bool]]:
@@ -205,7 +206,7 @@ async def test_retained_messages_that_are_replayed_raise_no_new_alert(
                     f"sc/{home}/{buttons[0]}/up/telemetry",
                     {"id": f"m{turn}", "ts": now_ms(), "values": {"battery": 40}},
                 )
-                await until(lambda turn=turn: heard(wire, home, buttons[0], f"m{turn}"))  # type: ignore[misc]
+                await until(partial(heard, wire, home, buttons[0], f"m{turn}"))
                 if sessions == "lost":
                     await db.received((turn + 2) * 2 * len(buttons) + turn + 1)
         await assert_one_order_each(db, buttons)

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -214,7 +215,7 @@ async def test_workers_answer_an_alarm_soon_after_one_of_them_is_killed(
             there.workers[victim].signal(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
             for said in there.said:
                 said.say(21)
-            await asyncio.gather(*(until(lambda said=said: _heard(said)) for said in there.said))  # type: ignore[misc]
+            await asyncio.gather(*(until(partial(_heard, said)) for said in there.said))
             gaps[kind].append(time.monotonic() - began)
             await there.workers[victim].exit_code()
             await there.add(victim)
@@ -304,7 +305,7 @@ async def test_workers_empty_and_remove_the_sessions_of_earlier_versions(
             said.say(100)
         async with ingest(database_url, mqtt.url, worker="a", worker_beat_s=0.1):
             # No device sends again: only the old sessions have these.
-            await asyncio.gather(*(until(lambda said=said: _heard(said)) for said in there.said))  # type: ignore[misc]
+            await asyncio.gather(*(until(partial(_heard, said)) for said in there.said))
             await until(lambda: _none(there.db.connection))
         for role in roles:
             assert not session(mqtt.url, f"linhub-{name}-{role}", []), f"the {role} session is still there"

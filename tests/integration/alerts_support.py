@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -193,6 +194,7 @@ def settings(url: str, **more: Any) -> AlertSettings:
             "alerts_tick_s": 0.1,
             "alerts_poll_s": 0.2,
             "log_level": "WARNING",
+            "notices_networks": "127.0.0.1/32",
             **more,
         },
     )
@@ -213,4 +215,7 @@ async def engine(
     finally:
         stop.set()
         await running
-        await pool.close()
+        # A connection that was let go of in the middle of an answer may never come back to its pool.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await pool.close()

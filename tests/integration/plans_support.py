@@ -8,6 +8,7 @@ import asyncpg
 
 from services.adapters.plans.files import load_defaults
 from services.adapters.plans.store import approve, write_version
+from services.domain.devices import BY_NAME
 from tests.integration.alerts_support import COMMUNITY, World
 
 
@@ -41,6 +42,23 @@ async def reply(world: World, device: str, command: Any, *, ok: bool = True, det
             "detail": detail,
             **more,
         }
+    )
+
+
+async def handed_out(world: World, command: Any) -> None:
+    """As if the sender had put it to the broker: without that, no reply counts."""
+    await world.pool.execute(
+        "UPDATE command SET sends = sends + 1, first_put_at = now(), seen_ms = 0 WHERE id = $1", command
+    )
+
+
+async def reads(world: World, device: str, kind: str, **values: float) -> None:
+    """The device's newest reading, as the writer of device states leaves it."""
+    await world.pool.execute(
+        "INSERT INTO device_state (device_no, online, last_seen_at, vals, vals_ts) VALUES ($1, true, now(), $2, now()) "
+        "ON CONFLICT (device_no) DO UPDATE SET vals = excluded.vals, vals_ts = excluded.vals_ts",
+        world.number(device),
+        [values.get(metric.name) for metric in BY_NAME[kind].metrics],
     )
 
 

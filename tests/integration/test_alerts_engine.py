@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -370,8 +371,30 @@ async def test_engine_survives_the_loss_of_all_its_connections(world: World) -> 
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'alerts-one'"
             )
             await world.event(name, "pressed" if name.startswith("sos") else "alarm")
-            await until(lambda name=name: world.alerts(f"correlation LIKE 'test-{name}@%'"))  # type: ignore[misc]
+            await until(partial(world.alerts, f"correlation LIKE 'test-{name}@%'"))
     assert len(await world.orders()) == 3
+
+
+async def test_engine_stops_though_a_dying_connection_swallowed_the_word(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear, swallowed = AlertWorker._hear, 0
+
+    async def dying(worker: AlertWorker, connection: Any) -> None:
+        nonlocal swallowed
+        try:
+            await hear(worker, connection)
+        except asyncio.CancelledError:
+            swallowed += 1
+            if swallowed == 1:
+                raise ConnectionResetError from None
+            raise
+
+    monkeypatch.setattr(AlertWorker, "_hear", dying)
+    async with asyncio.timeout(120), engine(world) as worker:
+        await until(lambda: _owned(worker))
+        await until(lambda: asyncio.sleep(0, worker._waiting is None))
+    assert swallowed >= 1
 
 
 async def test_service_says_what_it_waits_for_and_stops_when_told(world: World) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -10,14 +12,14 @@ from tests.factory import put_community, small_community
 
 
 @pytest.fixture
-async def url(database_url: str):  # type: ignore[no-untyped-def]
+async def url(database_url: str) -> AsyncIterator[str]:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url:
         yield url
 
 
 async def _actors(http: httpx.AsyncClient, actor: str) -> set[str]:
-    answer = await http.get("/audit", params={"actor": actor})
+    answer = await http.post("/audit/search", json={"actor": actor})
     assert answer.status_code == 200, answer.text
     return {row["actor_id"] for row in answer.json()["items"]}
 
@@ -30,6 +32,12 @@ async def test_audit_is_found_by_the_name_of_whoever_did_it(url: str) -> None:
         assert await _actors(admin, me) == {me}
         assert await _actors(admin, "admin") == {me}
         assert await _actors(admin, "nobody of this name") == set()
+        by_id = (await admin.get("/audit", params={"actor": me})).json()["items"]
+        assert {row["actor_id"] for row in by_id} == {me}
+        assert (await admin.get("/audit", params={"actor": "admin"})).json()["items"] == [], "a name in an address"
+        first = (await admin.post("/audit/search", json={"limit": 1})).json()
+        second = (await admin.post("/audit/search", json={"limit": 1, "cursor": first["next"]})).json()
+        assert second["items"][0]["id"] < first["items"][0]["id"]
 
 
 async def test_audit_chain_says_which_line_was_edited(url: str, database_url: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import random
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import httpx
 import pyarrow.parquet
+import pytest
 
-from services.api.data.curves import CurveKeeper
+from services.api.data.curves import CURVES, KEPT_QUARTERS, QUARTER, CurveKeeper, floor, recent
 from services.api.data.forecasting import Forecaster
 from services.api.store.database import Database
+from services.domain.metering import Meter, Point, Register, gains
 from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
@@ -22,6 +25,7 @@ START = datetime(2026, 11, 1, 16, 0, tzinfo=UTC)
 """Midnight in Shanghai."""
 SPAN = {"from": "2026-11-01T16:00:00Z", "to": "2026-11-01T20:00:00Z"}
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 
 async def test_states_are_read_without_history_and_have_a_tag(database_url: str) -> None:
@@ -206,6 +210,80 @@ async def test_curves_are_kept_by_the_quarter_and_corrected_by_what_comes_late(d
     assert {row["value"] for row in await connection.fetch(quarters, hour)} == {650.0}
     assert await connection.fetchval("SELECT value FROM curve_hour WHERE curve = 'power' AND bucket = $1", hour) == 0.65
     assert await connection.fetchval("SELECT count(*) FROM curve_stale") == 0
+    await database.close()
+    await connection.close()
+
+
+async def test_what_counters_counted_is_by_the_domain_s_arithmetic_wherever_a_stretch_begins(database_url: str) -> None:
+    """Two readings before a stretch, looked for two hours back, are all that its first step needs."""
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    chance = random.Random(6)
+    points: list[tuple[datetime, float]] = []
+    begins = [START + timedelta(hours=2) + n * MINUTE for n in range(0, 240, 17)]
+    at, value = START, 50.0
+    while at < START + timedelta(hours=8):
+        value += chance.random() / 50
+        if chance.random() < 0.04:
+            value = 0.5  # a new start
+        wild = chance.random() < 0.08
+        points.append((at, value + 5000.0 if wild else value))
+        if wild:
+            begins.append(at + MINUTE / 4)
+        at += chance.choice([MINUTE, 3 * MINUTE, 17 * MINUTE, 130 * MINUTE] if chance.random() < 0.05 else [MINUTE])
+    await add_readings(connection, "test-water_meter-1", "total_m3", points)
+    # Messages without the count are no readings of it.
+    silent = [(at + MINUTE / 2, 3.6) for at, _ in points[::2]]
+    await add_readings(connection, "test-water_meter-1", "battery", silent)
+    asked = (
+        "SELECT m.rate, m.slack, m.modulus, m.retentive FROM meter AS m JOIN device AS d USING (device_no) "
+        "WHERE d.id = 'test-water_meter-1' AND m.metric = 'total_m3'"
+    )
+    rate, slack, modulus, retentive = await connection.fetchrow(asked)
+    meter = Meter(Register(rate, modulus=modulus, retentive=retentive, slack_h=slack))
+    curve = "SELECT * FROM curve_counter('test', 'water_meter', 'total_m3', $1, $2, '15 min', '2 h')"
+    differing = 0
+    for begin in begins:
+        end = begin + timedelta(minutes=31)
+        known = [Point(int(at.timestamp() * 1000), value) for at, value in points if at < end]
+        back = [one for one in known if begin - timedelta(hours=2) <= moment(one) < begin]
+        head = [one for one in known if moment(one) >= begin]
+        found = sum(row["value"] for row in await connection.fetch(curve, begin, end))
+        assert found == pytest.approx(sum(gain or 0.0 for gain in gains(meter, back, head)), abs=1e-9), begin
+        alone = sum(gain or 0.0 for gain in gains(meter, back[-1:], head))
+        differing += found != pytest.approx(alone, abs=1e-9)
+    assert differing  # the second one before it matters somewhere
+    await connection.close()
+
+
+def moment(point: Point) -> datetime:
+    return datetime.fromtimestamp(point.ts_ms / 1000, UTC)
+
+
+async def test_a_community_without_rows_gets_the_curves_of_a_day_before_those_of_the_week(database_url: str) -> None:
+    await put_community(database_url, small_community())
+    connection = await connect(database_url)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    points = [(now - timedelta(days=9) + n * timedelta(minutes=10), 100.0) for n in range(9 * 144)]
+    await add_readings(connection, "test-electricity_meter-1", "power", points)
+    database = Database(database_url, connections=2, timeout_s=20)
+    await database.open()
+    keeper = CurveKeeper(database, 60)
+    quartered = [curve for curve in CURVES if curve.quarters]
+    kept = "SELECT min(bucket), max(bucket), count(*) FROM curve_quarter WHERE curve = $1"
+    steps = 0
+    while None in [await recent(connection, "test", one, floor(now, QUARTER) - DAY, now) for one in quartered]:
+        assert await keeper._step("test", now) == 1
+        steps += 1
+    assert steps <= 5 * len(quartered)
+    assert (await connection.fetchrow(kept, "power"))[0] >= now - timedelta(hours=26)
+    await keeper.once(now)
+    for curve in quartered:
+        first, last, rows = await connection.fetchrow(kept, curve.name)
+        assert first == floor(now - KEPT_QUARTERS, QUARTER) and last == floor(now, QUARTER) - QUARTER
+        assert rows == (last - first) / QUARTER + 1  # no gap
+    assert await connection.fetchval("SELECT sum(value) FROM curve_quarter WHERE curve = 'power'") == 76800.0
+    assert await keeper.once(now) == 0
     await database.close()
     await connection.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,7 +20,7 @@ CHANGE = {"X-LinHub": "1"}
 
 
 @pytest.fixture
-async def url(database_url: str):  # type: ignore[no-untyped-def]
+async def url(database_url: str) -> AsyncIterator[str]:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url:
         yield url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.factory import put_community, small_community
 
 
 @pytest.fixture
-async def url(database_url: str):  # type: ignore[no-untyped-def]
+async def url(database_url: str) -> AsyncIterator[str]:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url:
         yield url

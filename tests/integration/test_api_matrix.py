@@ -37,8 +37,8 @@ what is deleted there is gone."""
 HOMES = {"own": ("test", "test-h2"), "neighbour": ("test", "test-h3"), "other": ("other", "other-h2")}
 VITAL = {"test": 173.625, "other": 171.375}
 """Heart rates that nothing else could be."""
-SECRET_LINKS = {"token"}
-"""Whoever has the link may follow it: there is nothing to be guessed."""
+SECRET_LINKS = {"token", "type_name"}
+"""Whoever has the link may follow it: there is nothing to be guessed. And what is published, of nobody."""
 OF_A_HOME = {"person_id", "contact_id", "report_id", "photo_id", "evidence_id", "alert_id", "device_id", "order_id"}
 
 

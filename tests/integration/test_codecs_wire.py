@@ -299,7 +299,9 @@ async def test_reading_on_the_event_channel_is_judged_by_the_alert_engine(
     await pool.execute("UPDATE device SET kind = 'charger' WHERE id = $1", f"{home}-thingsboard-1")
     try:
         async with ingest(database_url, mqtt.url), engine(world):
-            for at in (NOW, NOW + 10_000):
+            # Read now: NOW is of when the tests were collected, and what is ten minutes old is judged no more.
+            began = now_ms() - 30_000
+            for at in (began, began + 10_000):
                 wire.send(topic, {"Device A": [{"ts": at, "values": {"temperature": 95}}]})
             (order,) = await until(world.orders)
     finally:

@@ -17,7 +17,7 @@ from services.adapters.mqtt import Address
 from services.adapters.postgres import open_pool
 from tests.conftest import Mqtt
 from tests.integration.alerts_support import PARTITION, World, engine, until
-from tests.integration.plans_support import put_default, reply
+from tests.integration.plans_support import put_default, reads, reply
 
 
 @dataclass
@@ -65,7 +65,8 @@ async def world(database_url: str) -> AsyncIterator[World]:
 async def ask(world: World, device: str, name: str, lives_s: float, *, since_s: float = 0.0) -> Any:
     return await world.pool.fetchval(
         "INSERT INTO command (id, community_id, partition, device_no, name, source, requested_by, dangerous,"
-        " requested_at, expires_at, send_at) VALUES (gen_random_uuid(), 'test', $1, $2, $3, 'user:desk', 'desk', false,"
+        " requested_at, expires_at, send_at)"
+        " VALUES (gen_random_uuid(), 'test', $1, $2, $3, 'user:user-desk', 'user-desk', false,"
         " now() - make_interval(secs => $5), now() + make_interval(secs => $4), now()) RETURNING id",
         PARTITION,
         world.number(device),
@@ -78,6 +79,10 @@ async def ask(world: World, device: str, name: str, lives_s: float, *, since_s: 
 async def state(world: World, command: Any) -> str:
     found: str = await world.pool.fetchval("SELECT state FROM command WHERE id = $1", command)
     return found
+
+
+async def in_state(world: World, command: Any, name: str) -> bool:
+    return await state(world, command) == name
 
 
 async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gateway(
@@ -97,7 +102,10 @@ async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gat
         assert 50_000 < body["expires"] - body["ts"] <= 60_000
         assert expiry is not None and 50 <= expiry <= 60
         await reply(world, "gateway-1", command)
-        await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE id = $1 AND state = 'done'", command))
+        await until(lambda: in_state(world, command, "executed"))
+        assert await world.pool.fetchval("SELECT state FROM plan_step WHERE step = 'valve_at_meter'") == "requested"
+        await reads(world, "gas_meter-1", "gas_meter", valve=1.0)
+        await until(lambda: in_state(world, command, "confirmed"))
 
 
 async def test_command_is_repeated_under_one_id_until_it_is_answered_and_not_after(

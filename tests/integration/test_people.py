@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import httpx
+import structlog
 
 from tests.api_server import api_server, client, connect
 from tests.factory import put_community, small_community
@@ -41,12 +42,13 @@ async def test_people_are_masked_role_by_role_and_field_by_field(database_url: s
                     for path in (
                         "/people/test-p1",
                         "/communities/test/people",
-                        "/communities/test/people?q=王秀英",
                         "/communities/test/elders",
                         "/communities/test/snapshot",
                         "/me/household",
                     )
                 }
+                found = await http.post("/communities/test/people/search", json={"words": "王秀英"})
+                answers["search"] = found.text
                 answers["reveal"] = (await http.post("/people/test-p1/reveal", json={"purpose": "duty"})).text
                 for path, text in answers.items():
                     for field, value in FIELDS.items():
@@ -83,6 +85,9 @@ async def test_people_of_another_household_or_grid_are_not_there(database_url: s
         async with client(url, "grid1") as http:
             assert (await http.get("/communities/test/people")).json()["items"] == []
             assert (await http.get("/communities/test/people?grid_id=test-grid-1")).json()["items"] == []
+            for asked in ({"words": "王秀英"}, {"words": "13800001234", "grid_id": "test-grid-1"}):
+                found = await http.post("/communities/test/people/search", json=asked)
+                assert found.json()["items"] == [], asked
             assert (await http.get("/people/test-p1")).status_code == 404
             assert (await http.post("/people/test-p1/reveal", json={"purpose": "visit"})).status_code == 404
     await connection.close()
@@ -104,9 +109,19 @@ async def test_people_are_found_by_tag_age_place_and_words(database_url: str) ->
         assert await ids(age="18-59") == everybody[1:]
         assert await ids(building_id="test-b1") == everybody
         assert await ids(household_id="test-h2") == ["test-p2"]
-        assert await ids(q="秀英") == await ids(q="13800001234") == ["test-p1"]
+
+        async def found(**asked: Any) -> list[str]:
+            answered = await http.post("/communities/test/people/search", json=asked)
+            assert answered.status_code == 200, answered.text
+            return [one["id"] for one in answered.json()["items"]]
+
+        assert await found() == everybody
+        assert await found(words=" 秀英 ") == await found(words="13800001234") == await found(words="test-p1")
+        assert await found(words="秀英", tags=["elder"], age="80-89", alone=True) == ["test-p1"]
+        assert await found(words="秀英", age="18-59") == await found(words="1380000") == []
+        assert (await http.post("/communities/test/people/search", json={"words": " "})).status_code == 422
         first = (await http.get("/communities/test/people?limit=3")).json()
-        assert await ids(cursor=first["next"]) == ["test-p4"]
+        assert await ids(cursor=first["next"]) == await found(cursor=first["next"]) == ["test-p4"]
         tags = (await http.get("/communities/test/person-tags")).json()
         assert len(tags) > 50 and len({one["label"]["zh"] for one in tags}) == len(tags)
         assert {one["name"]: one["people"] for one in tags}["elder"] == 1
@@ -176,7 +191,8 @@ async def test_people_sheet_is_checked_whole_before_anything_is_written(database
             (3, "birth_year"),
             (3, "tags"),
         }
-        assert (await http.get("/communities/test/people?q=赵六")).json()["items"] == []
+        nobody = await http.post("/communities/test/people/search", json={"words": "赵六"})
+        assert nobody.json()["items"] == []
         right = "name,building,unit,room,tags\n'=1+1,1号楼,1单元,101,elder;pet_owner\n"
         assert (await imported(http, right.encode(), dry_run=True))["added"] == 1
         assert (await imported(http, right.encode()))["added"] == 1
@@ -212,7 +228,7 @@ async def test_people_keep_account_and_guardian_when_what_was_revealed_is_put_ba
     """A change says everything, so what is revealed has everything that can be said; the mask has neither."""
     await prepared(database_url)
     connection = await connect(database_url)
-    await connection.execute("UPDATE person SET guardian_id = 'user-resident1' WHERE id = 'test-p2'")
+    await connection.execute("UPDATE person SET guardian_id = 'user-patrol1' WHERE id = 'test-p2'")
     async with api_server(database_url) as url, client(url, "desk") as http:
         masked = (await http.get("/people/test-p2")).json()
         assert (masked["account"], masked["account_id"], masked["guardian_id"]) == (True, None, None)
@@ -221,6 +237,33 @@ async def test_people_keep_account_and_guardian_when_what_was_revealed_is_put_ba
         body = {name: shown.json()[name] for name in names} | {"tags": ["pet_owner"]}
         put = await http.put("/people/test-p2", json=body, headers={"If-Match": shown.headers["ETag"]})
         assert put.status_code == 200, put.text
+        assert (masked["guardian_name"], put.json()["guardian_name"]) == (None, "patrol1")
+        selfsame = body | {"guardian_id": "user-resident1"}
+        refused = await http.put("/people/test-p2", json=selfsame, headers={"If-Match": put.headers["ETag"]})
+        assert refused.status_code == 422 and "guardian" in refused.json()["detail"]
     row = await connection.fetchrow("SELECT account_id, guardian_id, tags FROM person WHERE id = 'test-p2'")
-    assert (row["account_id"], row["guardian_id"], row["tags"]) == ("user-resident1", "user-resident1", ["pet_owner"])
+    assert (row["account_id"], row["guardian_id"], row["tags"]) == ("user-resident1", "user-patrol1", ["pet_owner"])
     await connection.close()
+
+
+async def test_people_searched_for_leave_their_names_in_no_address_log_or_audit(database_url: str) -> None:
+    """What was looked for goes in a body: whoever puts it into an address is refused, and nothing of it is kept."""
+    await prepared(database_url)
+    async with api_server(database_url) as url, client(url, "desk") as http:
+        with structlog.testing.capture_logs() as logged:
+            for words in ("王秀英", "13800001234"):
+                found = await http.post("/communities/test/people/search", json={"words": words, "tags": ["disabled"]})
+                assert found.status_code == 200
+                refused = await http.get("/communities/test/people", params={"q": words})
+                assert refused.status_code == 422 and "people/search" in refused.json()["detail"]
+                assert words not in refused.text
+            too_long = await http.post("/communities/test/people/search", json={"words": "王秀英" * 30})
+            assert too_long.status_code == 422
+    lines = [one for one in logged if one["event"] == "request"]
+    assert [one["path"] for one in lines].count("/api/v1/communities/test/people/search") == 3
+    connection = await connect(database_url)
+    audited = await connection.fetch("SELECT subject, detail::text FROM audit")
+    await connection.close()
+    assert any("disabled" in row["detail"] for row in audited), "tags of hardship are written down, words are not"
+    kept = str(logged) + str([tuple(row) for row in audited])
+    assert "王秀英" not in kept and "13800001234" not in kept

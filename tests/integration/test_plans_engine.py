@@ -12,7 +12,7 @@ import pytest
 
 from services.adapters.postgres import open_pool
 from tests.integration.alerts_support import World, engine, until
-from tests.integration.plans_support import put_default, put_plan, reply, steps
+from tests.integration.plans_support import handed_out, put_default, put_plan, reads, reply, steps
 
 
 @pytest.fixture
@@ -63,13 +63,17 @@ async def test_replies_close_commands_and_the_run_ends(world: World) -> None:
         await world.event("charger-1", "overheat")
         await ran(world)
         command = await until(lambda: world.pool.fetchval("SELECT id FROM command"))
+        await handed_out(world, command)
         await reply(world, "charger-1", command, done=False, detail="at work")
         await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE state = 'acknowledged'"))
         await reply(world, "charger-1", command, detail="switched off")
+        await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE state = 'executed'"))
+        assert (await steps(world.pool))["stop"] == "requested", "its readings do not show it yet"
+        await reads(world, "charger-1", "charger", power=0.0)
         await until(lambda: world.pool.fetchval("SELECT true FROM plan_step WHERE step = 'stop' AND state = 'done'"))
     row = await world.pool.fetchrow("SELECT state, result, send_at FROM command")
-    assert row["state"] == "done" and row["result"]["detail"] == "switched off" and row["send_at"] is None
-    assert "command.done" in await world.outbox()
+    assert row["state"] == "confirmed" and row["result"]["detail"] == "switched off" and row["send_at"] is None
+    assert {"command.acknowledged", "command.executed", "command.confirmed"} <= set(await world.outbox())
     assert (await steps(world.pool))["told"] == "due"
 
 
@@ -78,9 +82,16 @@ async def test_answer_of_another_device_closes_nothing(world: World) -> None:
     async with engine(world):
         await world.event("charger-1", "overheat")
         command = await until(lambda: world.pool.fetchval("SELECT id FROM command"))
-        await reply(world, "siren-1", command)
+        await reply(world, "charger-1", command)
         await world.caught_up()
-    assert await world.pool.fetchval("SELECT state FROM command") == "requested"
+        await handed_out(world, command)
+        await reply(world, "siren-1", command)
+        await reply(world, "charger-1", "0198c0de-0000-7000-8000-000000000000")
+        await reply(world, "charger-1", "no id of ours")
+        await world.caught_up()
+    assert await world.pool.fetchval("SELECT state FROM command") == "queued"
+    strays = await world.pool.fetch("SELECT reason, times FROM command_stray ORDER BY id")
+    assert [row["reason"] for row in strays] == ["unsent", "foreign", "unknown", "unknown"]
 
 
 async def test_gateway_answers_for_the_meter_behind_it(world: World) -> None:
@@ -89,8 +100,11 @@ async def test_gateway_answers_for_the_meter_behind_it(world: World) -> None:
         await world.event("gas_alarm-1", "alarm")
         query = "SELECT c.id FROM command c JOIN device d USING (device_no) WHERE d.kind = 'gas_meter'"
         command = await until(lambda: world.pool.fetchval(query))
+        await handed_out(world, command)
         await reply(world, "gateway-1", command)
-        await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE id = $1 AND state = 'done'", command))
+        await until(
+            lambda: world.pool.fetchval("SELECT true FROM command WHERE id = $1 AND state = 'executed'", command)
+        )
 
 
 async def test_step_that_no_device_answers_times_out_and_the_desk_is_told(world: World) -> None:

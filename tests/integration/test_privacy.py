@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import httpx
 
 from services.api.answers.health import HEALTH_RULES
 from services.api.routes import ROUTERS
@@ -19,6 +22,14 @@ RULE = sorted(HEALTH_RULES)[0]
 
 def once() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid4())}
+
+
+_CHANCE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z")
+
+
+def said(answer: httpx.Response) -> str:
+    """Without ids and times, in which any digits may stand."""
+    return _CHANCE.sub("", answer.text)
 
 
 async def prepared(database_url: str) -> Any:
@@ -82,7 +93,7 @@ async def test_privacy_without_consent_vitals_are_shown_to_nobody_and_help_still
                     "/communities/test/elders",
                     "/people/test-p1/wellbeing",
                 ):
-                    text = (await http.get(path)).text
+                    text = said(await http.get(path))
                     assert not any(one in text for one in ("173", "199", "29.71234", RULE)), (username, path)
                 assert (await http.get(f"/alerts/{sos}")).json()["rule_id"] == "wristband.sos"
                 readings = await http.get(f"/devices/{BAND}/readings", params={"metric": "heart_rate"})
@@ -144,7 +155,7 @@ async def test_privacy_a_consent_begins_and_ends_by_its_time(database_url: str) 
             assert ("173" in (await http.get("/communities/test/snapshot")).text) == shown
     await connection.execute("UPDATE device SET person_id = NULL WHERE id = $1", BAND)
     async with api_server(database_url) as url, client(url, "desk") as http:
-        assert "173" not in (await http.get("/communities/test/snapshot")).text
+        assert "173" not in said(await http.get("/communities/test/snapshot"))
     await connection.close()
 
 
@@ -190,7 +201,7 @@ async def test_privacy_in_an_emergency_one_account_looks_and_it_is_told(database
             detail = (await http.get("/people/test-p1/wellbeing")).json()
             assert detail["vitals"][0]["latest"] == 173 and detail["vitals_withheld"] is None
             assert (await http.get(**readings, headers={"X-Purpose": "duty"})).status_code == 403
-            assert "173" not in (await http.get("/communities/test/snapshot")).text
+            assert "173" not in said(await http.get("/communities/test/snapshot"))
         async with client(url, "grid1") as http:
             assert (await http.get(**readings, headers={"X-Purpose": "emergency"})).status_code == 403
         async with client(url, "admin") as http:
@@ -273,7 +284,7 @@ async def test_privacy_lists_files_and_replays_ask_for_consent_and_a_purpose(dat
         assert given.headers["X-Left-Out"] == "0"
         assert "173" in (await http.get(**then)).text
         # Of a time before the consent nothing is replayed.
-        assert "173" not in (await http.get(**earlier)).text
+        assert "173" not in said(await http.get(**earlier))
         assert "173" in (await http.get("/communities/test/states")).text
         first = await http.get("/communities/test/snapshot")
         assert "173" in first.text
@@ -281,9 +292,9 @@ async def test_privacy_lists_files_and_replays_ask_for_consent_and_a_purpose(dat
         assert (await http.post(f"/consents/{id}/withdraw")).status_code == 200
         # The very next picture, for whoever has the one before as well.
         after = await http.get("/communities/test/snapshot", headers={"If-None-Match": first.headers["ETag"]})
-        assert after.status_code == 200 and "173" not in after.text and "199" not in after.text
+        assert after.status_code == 200 and "173" not in said(after) and "199" not in said(after)
         for one in (then, earlier, live):
-            assert "173" not in (await http.get(**one)).text
+            assert "173" not in said(await http.get(**one))
         assert (await http.get(**many, headers=duty)).status_code == 403
         bare = await http.get(**file, headers=duty)
         assert bare.text.splitlines() == ["device,ts,heart_rate"] and bare.headers["X-Left-Out"] == "1"
@@ -308,7 +319,7 @@ async def test_privacy_a_consent_that_ends_by_its_time_leaves_the_picture_by_its
         await connection.execute("UPDATE device_consent SET vitals = '{}', location = '{}'")
 
         async def gone() -> bool:
-            return "173" not in (await http.get("/communities/test/snapshot")).text
+            return "173" not in said(await http.get("/communities/test/snapshot"))
 
         await until(gone)
     await connection.close()
@@ -361,7 +372,7 @@ async def test_privacy_a_band_that_changes_hands_shows_its_new_wearer_nothing_of
         await connection.execute("UPDATE device SET person_id = 'test-p9' WHERE id = $1", BAND)
 
         async def forgotten() -> bool:
-            return "173.4375" not in (await http.get("/communities/test/snapshot")).text
+            return "173.4375" not in said(await http.get("/communities/test/snapshot"))
 
         await until(forgotten)
         for path in (*of_band, "/people/test-p9/wellbeing", f"/alerts/{alert}", f"/orders/{order}"):

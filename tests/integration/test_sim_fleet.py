@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from device_sim.fleet import Fleet
@@ -11,7 +12,7 @@ from device_sim.life import Surroundings
 from services.domain.registry import GATEWAY_KIND
 from tests.conftest import Mqtt
 from tests.factory import secret_of, small_community
-from tests.sim_kit import broker_of, ingest
+from tests.sim_kit import Ingest, broker_of, ingest
 
 
 async def test_fleet_brings_a_community_to_life_and_says_goodbye(mqtt: Mqtt, tmp_path: Path) -> None:
@@ -50,6 +51,12 @@ async def test_fleet_brings_a_community_to_life_and_says_goodbye(mqtt: Mqtt, tmp
     assert (tmp_path / "sim" / "memory-simfleet.json").stat().st_size > 1000
 
 
+def _told_since(witness: Ingest, fleet: Fleet, before: int) -> bool:
+    """Whether it is connected and something more was heard."""
+    said = any(one.channel == "telemetry" for one in witness.heard[before:])
+    return fleet.progress.traffic.connected > 0 and said
+
+
 async def test_fleet_started_again_fills_in_only_what_is_missing(mqtt: Mqtt, tmp_path: Path) -> None:
     community = small_community("simagain")
     community = replace(community, devices=tuple(d for d in community.devices if d.kind in (GATEWAY_KIND, "gas_meter")))
@@ -61,12 +68,7 @@ async def test_fleet_started_again_fills_in_only_what_is_missing(mqtt: Mqtt, tmp
             fleet = Fleet(community, broker_of(mqtt), direct, Surroundings(community), home=tmp_path)
             stop, before = asyncio.Event(), len(witness.heard)
             life = asyncio.create_task(fleet.run(stop))
-            await witness.until(
-                lambda fleet=fleet, before=before: (  # type: ignore[misc]
-                    fleet.progress.traffic.connected > 0
-                    and any(h.channel == "telemetry" for h in witness.heard[before:])
-                ),
-            )
+            await witness.until(partial(_told_since, witness, fleet, before))
             stop.set()
             await asyncio.wait_for(life, 90)
             batches = [h.body for h in witness.heard[before:] if h.channel == "telemetry"]

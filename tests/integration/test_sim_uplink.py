@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import time
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from device_sim import spool
+from device_sim.paho_loop import bind, unbind
 from device_sim.spool import Spool
 from device_sim.uplink import Uplink
 from tests.conftest import Mqtt
@@ -166,3 +170,16 @@ async def test_uplink_batch_is_one_message_under_one_id(mqtt: Mqtt, community: s
             (batch,) = witness.of("telemetry", device)
             assert len(batch) == 50
             assert {item["id"] for item in batch} == {message}
+
+
+def test_device_that_outlives_its_loop_is_let_go_in_quiet() -> None:
+    """As when the power failed while words were still to be written, and it is collected after everything has ended."""
+    loop = asyncio.new_event_loop()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        bind(client, loop)
+        client.connect("127.0.0.1", nobody.getsockname()[1])
+        assert client.want_write(), "nothing was to be written"
+        unbind(client, loop)
+        loop.close()
+        client.__del__()

@@ -22,8 +22,10 @@ EVERY_READING, EVERY_EVENT = HISTORY_DAYS + 1, HISTORY_WEEKS + 1
 PAST_THE_CUSTOM_PLANS = 8
 """The server plans a prepared statement anew five times before it may settle on one plan for all."""
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NOW = (datetime.now(UTC) - 12 * HOUR).replace(hour=12, minute=0, second=0, microsecond=0)
+"""The latest noon: within four hours after midnight the server looks at a day more, as a day may have had 28 hours for
+all that it knows of the clock when it bounds `- interval '8 days'` before it runs."""
 YESTERDAY = NOW - DAY
 LAST_HOUR = (NOW - HOUR).replace(minute=0, second=0)
 TWO_DAYS_AGO_MS = round((NOW - 2 * DAY).timestamp() * 1000)
@@ -73,6 +75,8 @@ QUESTIONS: Mapping[str, Mapping[str, Question]] = {
         "counter_sum": Question(([1, 2, 3], YESTERDAY, NOW, HOUR, 1, DAY, "c"), 3),
         "raw_readings": Question((1, YESTERDAY, NOW, 1, 500, "c"), 2),
     },
+    # Two days of events, by weeks.
+    "adapters/commands/queries.sql": {"confirm": Question(([0], NOW), 2)},
     # All that there is of one person, whenever it was.
     "adapters/privacy/export.sql": {
         "readings": Question((1,), EVERY_READING),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -137,3 +137,93 @@ async def test_cache_serves_the_others_when_the_first_asker_leaves() -> None:
     first.cancel()
     go.set()
     assert await second == b"done"
+
+
+def counting(*waits: asyncio.Event) -> tuple[Callable[[], Awaitable[bytes]], list[int]]:
+    """What the n-th computation answers is n; it waits for the n-th event, where there is one."""
+    begun: list[int] = []
+
+    async def compute() -> bytes:
+        begun.append(len(begun) + 1)
+        n = begun[-1]
+        if n <= len(waits):
+            await waits[n - 1].wait()
+        return b"%d" % n
+
+    return compute, begun
+
+
+def done() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+async def test_cache_computes_anew_before_an_answer_is_too_old_and_nobody_waits() -> None:
+    now, second = 0.0, asyncio.Event()
+    cache = Cache(10, lambda: now)
+    compute, begun = counting(done(), second)
+    assert await cache.get("k", compute) == b"1"
+    now = 7.9
+    assert await cache.get("k", compute) == b"1" and begun == [1]
+    now = 8.0
+    assert [await cache.get("k", compute) for _ in range(3)] == [b"1"] * 3
+    await asyncio.sleep(0)
+    assert begun == [1, 2]  # once, however many ask; and the one before is handed out until it is there
+    second.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await cache.get("k", compute) == b"2"
+    now = 17.9  # of when its computation began: it is good until 18
+    assert await cache.get("k", compute) == b"2"
+
+
+async def test_cache_joins_what_is_being_computed_when_the_answer_is_too_old() -> None:
+    now, second = 0.0, asyncio.Event()
+    cache = Cache(10, lambda: now)
+    compute, begun = counting(done(), second)
+    await cache.get("k", compute)
+    now = 9.0
+    await cache.get("k", compute)
+    now = 10.0
+    asked = asyncio.create_task(cache.get("k", compute))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    second.set()
+    assert await asked == b"2" and begun == [1, 2]
+
+
+async def test_cache_tries_what_failed_ahead_again_when_the_answer_is_too_old_and_not_before() -> None:
+    now, begun = 0.0, 0
+    cache = Cache(10, lambda: now)
+
+    async def compute() -> bytes:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            raise OSError("away")
+        return b"%d" % begun
+
+    await cache.get("k", compute)
+    now = 9.0
+    for _ in range(5):
+        assert await cache.get("k", compute) == b"1"
+        await asyncio.sleep(0)
+    assert begun == 2
+    now = 10.0
+    assert await cache.get("k", compute) == b"3"
+
+
+async def test_cache_that_forgets_does_not_take_up_what_was_being_computed_before() -> None:
+    now, second = 0.0, asyncio.Event()
+    cache = Cache(10, lambda: now)
+    compute, begun = counting(done(), second)
+    await cache.get("k", compute)
+    now = 9.0
+    await cache.get("k", compute)
+    await asyncio.sleep(0)
+    cache.forget("k")
+    second.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await cache.get("k", compute) == b"3" and begun == [1, 2, 3]

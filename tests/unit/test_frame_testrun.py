@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy import testrun
-from deploy.testrun import Outcome, count, table
+from deploy.testrun import Outcome, command, count, table
 
 
 def report(folder: Path, **numbers: int) -> Path:
@@ -81,3 +81,9 @@ def test_testrun_runs_every_part_once_in_order(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(testrun, "run_checks", lambda: Outcome("check", 1))
     assert [outcome.tier for outcome in testrun.run(("check", *testrun.TIERS))] == ["check", *testrun.TIERS]
     assert order == list(testrun.TIERS)
+
+
+@pytest.mark.parametrize(("runners", "more"), [(1, []), (3, ["--numprocesses=3", "--dist=loadfile"])])
+def test_testrun_deals_files_out_to_runners(tmp_path: Path, runners: int, more: list[str]) -> None:
+    assert command("integration", tmp_path / "report.xml", runners)[7:] == more
+    assert command("faults", tmp_path / "report.xml", runners)[7:] == []

@@ -366,3 +366,71 @@ def test_gateway_takes_nothing_but_the_number() -> None:
 def test_digest_names_ten_and_counts_the_rest() -> None:
     title, body = digest([f"t{n}" for n in range(25)], "en")
     assert title == "25 notices for you" and body.splitlines()[-1] == "… and 15 more" and len(body.splitlines()) == 11
+
+
+def command_event(what: str, **more: Any) -> Event:
+    data = {
+        "command_id": "c1", "device_id": "c-siren-1", "name": "siren_on", "state": what, "dangerous": True,
+        "emergency": False, "run_id": None, "batch_id": None, "by": "desk", "approved": False, "sends": 0, **more,
+    }  # fmt: skip
+    return Event(7, f"command.{what}", "c", "c1", "", data)
+
+
+def test_whoever_may_approve_is_told_that_a_command_waits_and_never_whoever_asked() -> None:
+    told = audience(command_event("requested", state="awaiting"), ACCOUNTS)
+    assert {one.recipient for one in told} == {"account:admin", "account:street"}
+    assert {(one.template, one.severity) for one in told} == {("approve", Severity.CRITICAL)}
+    alone = audience(command_event("requested", state="awaiting"), (Account("desk", Role.DESK, Team.DESK),))
+    assert [one.recipient for one in alone] == ["account:desk"], "somebody always knows that it waits"
+    assert audience(command_event("requested", state="queued"), ACCOUNTS) == []
+    assert audience(command_event("requested", state="awaiting", dangerous=False), ACCOUNTS) == []
+
+
+def test_emergency_is_told_to_those_who_can_review_it_and_again_when_that_is_overdue() -> None:
+    data = {"command_id": "c1", "batch_id": None, "name": "siren_on", "by": "admin", "at": NOW.isoformat()}
+    first = audience(Event(8, "command.emergency", "c", "c1", "", data), ACCOUNTS)
+    overdue = audience(Event(9, "command.review_overdue", "c", "c1", "", data), ACCOUNTS)
+    for told in (first, overdue):
+        assert {one.recipient for one in told} == {"account:desk", "account:street"}
+        assert {one.template for one in told} == {"review"}
+    assert not {one.id for one in first} & {one.id for one in overdue}, "that it is overdue is news"
+    assert "复核" in overdue[0].params["text"]["zh"] and "more than a day" in overdue[0].params["text"]["en"]
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "zh", "en"),
+    [
+        ("expired", {}, "无人批准", "was NOT sent"),
+        ("expired", {"approved": True}, "未能送出", "could not be sent"),
+        ("expired", {"approved": True, "sends": 3}, "是否执行不明", "nobody knows"),
+        ("expired", {"emergency": True, "sends": 1}, "是否执行不明", "nobody knows"),
+        ("unconfirmed", {"approved": True, "sends": 1}, "没有证实", "Take it as not done"),
+        ("failed", {"approved": True, "sends": 1}, "执行失败", "failed"),
+        ("refused", {}, "被第二人拒绝", "refused"),
+        ("refused", {"approved": True}, "不再有权限", "ask and approve again"),
+        ("refused", {"emergency": True}, "不再有权限", "NOT sent"),
+    ],
+)
+def test_desk_and_whoever_asked_are_told_what_a_dangerous_command_came_to_and_what_to_do(
+    what: str, more: dict[str, Any], zh: str, en: str
+) -> None:
+    told = audience(command_event(what, by="admin", **more), ACCOUNTS)
+    assert {one.recipient for one in told} == {"account:desk", "account:admin"}
+    assert all(zh in one.params["text"]["zh"] and en in one.params["text"]["en"] for one in told)
+    subject, body = render(TEMPLATES["command"], told[0].params, Severity.CRITICAL, "zh", "Asia/Shanghai")
+    assert "指令" in subject and "c-siren-1" in body
+    assert audience(command_event(what, dangerous=False, **more), ACCOUNTS) == []
+    assert audience(command_event(what, run_id="r", **more), ACCOUNTS) == [], "its plan tells the desk"
+
+
+def test_commands_of_a_batch_are_told_once() -> None:
+    made = [audience(command_event("expired", batch_id="b", command_id=str(n)), ACCOUNTS)[0] for n in range(5)]
+    assert len({one.id for one in made}) == 1 and "批量" in made[0].params["text"]["zh"]
+
+
+def test_plans_word_of_what_is_not_confirmed_goes_to_whoever_is_on_the_way() -> None:
+    event, told = order_event(Move.NOTE, detail={"alert_id": str(uuid4()), "note": "关阀未证实"}, actor="system")
+    (first, *_) = audience(event, ACCOUNTS, order=told)
+    assert first.template == "caution" and first.params["why"] == "关阀未证实"
+    acknowledged, known = order_event(Move.NOTE, detail={"note": "已知悉"}, actor="system")
+    assert audience(acknowledged, ACCOUNTS, order=known) == []

@@ -21,6 +21,7 @@ from services.domain.plans.core import (
     SendCommand,
     SendNotice,
     StepState,
+    TellOrder,
     advance,
     cancel,
     run_id,
@@ -270,7 +271,9 @@ def test_siren_is_not_sounded_an_hour_late() -> None:
     )
     run = begun(plan).run
     late = on(plan, run, T0 + 3_600_000)
-    assert late.run.steps["s"].state == "timed_out" and not late.doings
+    assert late.run.steps["s"].state == "timed_out"
+    (told,) = late.doings
+    assert isinstance(told, TellOrder) and "没有下发" in told.text.zh, "nothing sounds; the order says so"
     in_time = on(plan, run, T0 + 40_000)
     assert in_time.run.steps["s"].state == "requested"
 
