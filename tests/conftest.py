@@ -27,6 +27,7 @@ from deploy.embedded.postgres import DATABASE
 from deploy.embedded.stack import Stack
 from services.adapters.broker_identity import SERVICE_ACCOUNTS, replace_file, secret_hash
 from services.adapters.migrate import migrate
+from tests.late_connections import close_what_comes_too_late
 
 T = TypeVar("T")
 
@@ -43,13 +44,7 @@ structlog.configure(
     ]
 )
 
-# With the locals of every frame, as is the default, one traceback takes seconds to write.
-structlog.configure(
-    processors=[
-        *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
-)
+close_what_comes_too_late()
 
 # Seeds and services of tests hash passwords by the dozen; what a hash costs in use is a test of its own.
 os.environ.setdefault("LINHUB_PASSWORD_MEMORY_KIB", "1024")

@@ -254,8 +254,8 @@ class Watched:
 
     def assert_clean(self) -> None:
         """Every request stayed on the origin; nothing was complained of on the console."""
-        assert self.strayed == []
-        assert self.complaints == []
+        assert not self.strayed, "\n".join(self.strayed)
+        assert not self.complaints, "\n".join(self.complaints)
 
 
 EVERYWHERE = frozenset({"admin", "street"})
