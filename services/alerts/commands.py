@@ -20,7 +20,7 @@ from services.adapters.commands import sending as ledger
 from services.adapters.mqtt import Address
 from services.adapters.postgres import RETRYABLE
 from services.adapters.steady_clock import SteadyClock
-from services.alerts import metrics
+from services.alerts import metrics, plans
 from services.alerts.settings import AlertSettings
 
 log = structlog.get_logger(__name__)
@@ -169,7 +169,7 @@ class CommandSender:
             try:
                 if owned := list(self._owned()):
                     async with self._pool.acquire() as connection:
-                        shown = await ledger.prove(connection, owned, self._clock.now())
+                        shown = await ledger.prove(connection, owned, self._clock.now(), plans.told_late)
                     metrics.COMMANDS_CONFIRMED.inc(len(shown))
             except RETRYABLE as error:
                 log.warning("commands_wait", why=f"{type(error).__name__}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,7 @@ from services.domain.orders import Draft, Move, MoveRequest, Source
 from services.domain.plans import conditions
 from services.domain.plans.core import Advanced, RaiseOrder, Run, TellOrder, advance, cancel, run_id, start
 from services.domain.plans.facts import Facts, fits, variables
+from services.domain.plans.words import shown_late
 from services.domain.vocabulary import Severity
 
 log = structlog.get_logger(__name__)
@@ -192,6 +193,30 @@ async def _tell_order(
         idempotency_key=f"plan|{kept.run.id}|{what.step}",
     )
     _, told = await append_moves(connection, known, [note], now)
+    return told
+
+
+async def told_late(connection: asyncpg.Connection[Any], commands: Sequence[UUID], now: datetime) -> list[Outgoing]:
+    """Into the order's history: what was said not to be confirmed is, by now, of commands just confirmed.
+
+    In the transaction that confirms them, which holds their runs: a step that had not ended will see for itself.
+    """
+    told: list[Outgoing] = []
+    for row in await connection.fetch(Q["shown_late"], list(commands)):
+        plan = parsed(row["document"])
+        step = next(one for one in plan.steps if one.id == row["step"])
+        answers = {one.device_id: one.state for one in (await runs.load_answers(connection, row["run_id"]))[step.id]}
+        words, settled = shown_late(plan, step, runs.value(row["result"]), answers, row["devices"])
+        note = MoveRequest(
+            Move.NOTE,
+            0,
+            note=f"{words.zh} · {words.en}",
+            alert_id=str(row["alert_id"]),
+            outcome="confirmed" if settled else None,
+            idempotency_key=f"plan|{row['run_id']}|{step.id}|{'|'.join(row['devices'])}",
+        )
+        _, said = await append_moves(connection, row["order_id"], [note], now)
+        told += said
     return told
 
 

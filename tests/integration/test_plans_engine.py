@@ -141,6 +141,30 @@ steps:
     assert [one["escalation"] for one in notices] == [True, False]
 
 
+async def test_device_shown_to_have_done_it_after_the_step_was_over_is_said_to_have(world: World) -> None:
+    """Whoever was told that it is not confirmed is told that it is."""
+    await put_default(world.pool, "charger_hot")
+    async with engine(world):
+        await world.event("charger-1", "overheat")
+        await ran(world)
+        command = await until(lambda: world.pool.fetchval("SELECT id FROM command"))
+        await handed_out(world, command)
+        await reply(world, "charger-1", command)
+        await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE state = 'executed'"))
+        await world.pool.execute("UPDATE plan_step SET expires_at = now() WHERE step = 'stop'")
+        await world.pool.execute("UPDATE plan_run SET next_at = now()")
+        await until(lambda: world.pool.fetchval("SELECT true FROM plan_step WHERE state = 'timed_out'"))
+        await reads(world, "charger-1", "charger", power=0.0)
+        await until(lambda: world.pool.fetchval("SELECT true FROM command WHERE state = 'confirmed'"))
+    assert (await steps(world.pool))["stop"] == "timed_out", "what was over stays over"
+    notes = await world.pool.fetch(
+        "SELECT detail->>'note' AS note, detail->>'outcome' AS outcome FROM work_order_history WHERE move = 'note' "
+        "ORDER BY version"
+    )
+    assert [row["outcome"] for row in notes] == [None, "confirmed"]
+    assert "未证实（test-charger-1" in notes[0]["note"] and "现已证实（test-charger-1）" in notes[1]["note"]
+
+
 async def test_plan_that_nobody_approved_does_nothing_and_an_edit_needs_it_anew(world: World) -> None:
     text = "id: p\ntitle: {zh: 甲, en: %s}\ntrigger: {alerts: [charger.hot]}\nsteps:\n  - id: w\n    wait: 60s\n"
     await put_plan(world.pool, text % "one", "p", approved=False)

@@ -432,5 +432,9 @@ def test_plans_word_of_what_is_not_confirmed_goes_to_whoever_is_on_the_way() -> 
     event, told = order_event(Move.NOTE, detail={"alert_id": str(uuid4()), "note": "关阀未证实"}, actor="system")
     (first, *_) = audience(event, ACCOUNTS, order=told)
     assert first.template == "caution" and first.params["why"] == "关阀未证实"
+    detail = {"alert_id": str(uuid4()), "note": "关阀现已证实", "outcome": "confirmed"}
+    event, told = order_event(Move.NOTE, detail=detail, actor="system")
+    (after, *_) = audience(event, ACCOUNTS, order=told)
+    assert (after.template, after.recipient) == ("confirmed", first.recipient)
     acknowledged, known = order_event(Move.NOTE, detail={"note": "已知悉"}, actor="system")
     assert audience(acknowledged, ACCOUNTS, order=known) == []

@@ -31,6 +31,7 @@ from services.domain.plans.document import dangerous
 from services.domain.plans.facts import Facts, Near, Person, World, fits
 from services.domain.plans.plan import Plan
 from services.domain.plans.rehearsal import rehearse
+from services.domain.plans.words import shown_late
 
 T0 = 1_795_000_000_000
 FACTS = Facts(
@@ -262,6 +263,21 @@ def test_device_of_a_format_without_a_way_down_is_named_not_waited_for() -> None
     after = begun(plan, world)
     assert after.run.steps["valve"].state == "failed"
     assert after.run.steps["valve"].result["unreachable"] == ["gas_meter-2"]
+
+
+def test_what_was_shown_after_the_step_was_over_is_said_and_what_is_still_open_beside_it() -> None:
+    plan = plan_of(VALVE)
+    (step,) = plan.steps
+    answers = {"gas_meter-2": "confirmed", "gas_meter-3": "expired"}
+    words, settled = shown_late(plan, step, {}, {"gas_meter-2": "confirmed"}, ["gas_meter-2"])
+    assert settled and "现已证实（gas_meter-2）" in words.zh and "confirmed by now (gas_meter-2)" in words.en
+    words, settled = shown_late(plan, step, {}, answers, ["gas_meter-2"])
+    assert not settled and "gas_meter-2 现已证实；仍未证实：gas_meter-3 已过期" in words.zh and "NOT" in words.en
+    _, settled = shown_late(plan, step, {"unreachable": ["gas_meter-9"]}, {"gas_meter-2": "done"}, ["gas_meter-2"])
+    assert not settled, "one that cannot be told is never shown"
+    any_is_enough = plan_of(VALVE.replace("command: {", "command: {enough: any, "))
+    _, settled = shown_late(any_is_enough, any_is_enough.steps[0], {}, answers, ["gas_meter-2"])
+    assert settled
 
 
 def test_siren_is_not_sounded_an_hour_late() -> None:

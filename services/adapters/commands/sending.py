@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -158,7 +158,13 @@ def _latest(known: Sequence[tuple[UUID, Reply]]) -> list[tuple[UUID, Reply]]:
     return [(number, one) for (number, _), one in latest.items()]
 
 
-async def prove(connection: Connection, partitions: Sequence[int], now: datetime) -> list[UUID]:
+Late = Callable[[Connection, Sequence[UUID], datetime], Awaitable[list[Outgoing]]]
+"""Says of confirmed commands, in the same transaction, what was not believed of them any more."""
+
+
+async def prove(
+    connection: Connection, partitions: Sequence[int], now: datetime, late: Late | None = None
+) -> list[UUID]:
     """Confirms what readings and events show by now."""
     async with connection.transaction():
         shown = [row["id"] for row in await connection.fetch(Q["confirm"], list(partitions), now)]
@@ -167,7 +173,10 @@ async def prove(connection: Connection, partitions: Sequence[int], now: datetime
         await connection.fetch(Q["lock_runs"], shown)
         moved = [row["id"] for row in await connection.fetch(Q["confirmed"], shown, now)]
         await connection.execute(Q["wake_runs"], moved, now)
-        await outbox.append(connection, await told(connection, moved))
+        said = await told(connection, moved)
+        if late is not None and moved:
+            said += await late(connection, moved, now)
+        await outbox.append(connection, said)
     return moved
 
 

@@ -106,6 +106,18 @@ FROM plan_step WHERE run_id = $1 ORDER BY place
 SELECT c.step, d.id AS device_id, c.name, c.state, coalesce(c.result->>'detail', '') AS detail
 FROM command c JOIN device d USING (device_no) WHERE c.run_id = $1 ORDER BY d.id, c.name
 
+-- name: shown_late
+SELECT c.run_id, c.step, s.result, r.alert_id, a.order_id, array_agg(d.id ORDER BY d.id) AS devices, (
+    SELECT document FROM plan_version v WHERE v.community_id = r.community_id AND v.plan_id = r.plan_id
+        AND v.version = r.version) AS document
+FROM command c
+JOIN device d USING (device_no)
+JOIN plan_step s ON s.run_id = c.run_id AND s.step = c.step
+JOIN plan_run r ON r.id = c.run_id
+JOIN alert a ON a.id = r.alert_id
+WHERE c.id = ANY ($1::uuid[]) AND s.state IN ('timed_out', 'failed') AND a.order_id IS NOT NULL
+GROUP BY c.run_id, c.step, s.result, r.community_id, r.plan_id, r.version, r.alert_id, a.order_id
+
 -- name: newest_versions
 SELECT DISTINCT ON (v.plan_id) v.plan_id, v.version, v.mode, v.document, v.created_at, v.created_by, v.note,
     a.approved_by, a.approved_at, l.version AS live_version, l.document AS live_document, l.approved_by AS live_approved_by

@@ -118,14 +118,14 @@ async def load_run(connection: asyncpg.Connection[Any], row: asyncpg.Record, pla
             step["requested_ms"],
             step["expires_ms"],
             step["ended_ms"],
-            _value(step["result"]),
+            value(step["result"]),
         )
         for step in await connection.fetch(Q["load_steps"], row["id"])
     }
     started_ms = round(row["started_at"].timestamp() * 1000)
     run = Run(row["id"], started_ms, steps, row["state"], row["why"])
     live = Live(plan, row["version"], row["approved_by"])
-    return Kept(live, Facts.from_json(_value(row["facts"])), run, row["partition"])
+    return Kept(live, Facts.from_json(value(row["facts"])), run, row["partition"])
 
 
 async def load_answers(connection: asyncpg.Connection[Any], run_id: UUID) -> Answers:
@@ -265,7 +265,7 @@ def _proof(one: SendCommand) -> str | None:
     return None if proof is None else json.dumps(proof)
 
 
-def _value(stored: Any) -> Any:
+def value(stored: Any) -> Any:
     return json.loads(stored) if isinstance(stored, str) else stored
 
 

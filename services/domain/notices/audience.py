@@ -180,7 +180,8 @@ def _of_order(event: Event, what: str, accounts: Sequence[Account], told: OrderF
         case "note" if entry.detail.get("alert_id"):
             # A plan says what has not been shown to be done: whoever is on the way must not rely on it.
             params["why"] = None if told.health else entry.detail.get("note")
-            tell(_at_work(accounts, told), "caution")
+            # And when it has been, after all.
+            tell(_at_work(accounts, told), "confirmed" if entry.detail.get("outcome") == "confirmed" else "caution")
         case "return":
             tell(_desk(accounts), "return")
         case "resolve":

@@ -81,6 +81,7 @@ _ALL = (
     _order("urge", "督办", "Wanted done now", _DUE, _WHY),
     _order("resume", "告警再次发生，暂停结束", "It called again, the pause is over", _DUE, _WHY, ended_by=_OVER),
     _order("caution", "注意，未证实", "Mind: not confirmed", _WHY, expires_s=2 * _HOUR, ended_by=_OVER),
+    _order("confirmed", "现已证实", "Confirmed by now", _WHY, expires_s=2 * _HOUR, ended_by=_OVER, ack=False),
     _order("reopen", "工单重新打开", "Order opened again", _DUE, _WHY, ended_by=_TAKEN),
     _order(
         "over",
