@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,10 +13,11 @@ from playwright.async_api import Browser
 from tests import evidence_kit as kit
 from tests.access_kit import key, service, with_key
 from tests.browser.kit import World, new_context, open_page
+from tests.browser.phone_kit import look, staff
 from tests.browser.room_kit import DESK, PHONE, gone, looked_at
 from tests.browser.test_people_room import accessible
 from tests.browser.waiting import counted, says
-from tests.integration.test_city_cases import act, opened
+from tests.integration.test_city_cases import act, move, opened
 
 CASES = "[data-testid=order-cases]"
 
@@ -106,6 +108,34 @@ async def test_cases_room_lists_shows_gives_photos_and_returns(world: World, bro
         await page.wait_for_selector("[data-testid=moves] [name=note]")
         await gone(page.locator("[data-testid=read-above]"))
         watched.assert_clean()
+
+
+async def test_phone_shows_whose_case_it_is_and_who_reads_what_is_written(
+    world: World, browser: Browser, tmp_path: Path
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    async with with_key(world.url, await platform_key(world)) as above, world.http("desk") as desk:
+        case = await opened(above, community_id=world.community.id, external_id="JJ-7", due_at=soon)
+        assert (await act(above, case, "urge", reason="市民再次来电")).status_code == 200
+        await move(desk, case["id"], "dispatch", team="patrol")
+    phone = await staff(browser, world, "patrol1", tmp_path)
+    await phone.order(case["number"])
+    await says(phone.page, f"{CASES} [data-case='JJ-7']", "12345")
+    await says(phone.page, CASES, "对方时限")
+    await says(phone.page, CASES, "督办")
+    await gone(phone.page.locator("[data-testid=read-above]"))
+    await look(phone.page)
+    await phone.act("accept")
+    await phone.act("arrive")
+    await phone.act("photo_after")
+    await phone.step("resolve")
+    await says(phone.page, "[data-testid=read-above]", "会读到这段文字")
+    await look(phone.page)
+    await phone.page.click("[data-testid=more]")
+    await phone.page.click(".sheet [data-move=pause]")
+    await says(phone.page, "[data-asking=pause] [data-testid=read-above]", "会读到这段文字")
+    phone.watched.assert_clean()
+    await phone.context.close()
 
 
 async def test_cases_room_is_the_desks(world: World, browser: Browser) -> None:

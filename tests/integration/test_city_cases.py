@@ -303,6 +303,26 @@ async def test_urging_is_heard_once_a_key_and_climbs_the_second_time(
     assert await db.fetchval("SELECT count(*) FROM audit WHERE action = 'order.urge'") == 2
 
 
+async def test_whoever_works_on_the_order_knows_whose_case_it_is_and_nobody_else_does(
+    url: str, admin: httpx.AsyncClient, platform: httpx.AsyncClient, desk: httpx.AsyncClient
+) -> None:
+    """What they write is read above; other platforms and displays learn of no case by it."""
+    case, joined = await opened(platform), await opened(platform, external_id="JJ20261122-2")
+    order = f"/orders/{case['id']}"
+    await move(desk, joined["id"], "merge", merge_into=case["id"])
+    async with client(url, "patrol1") as patrol:
+        (own, other) = (await patrol.get(order)).json()["cases"]
+        assert (own["system"], own["external_id"], own["joined"]) == ("hotline", "JJ20261122-1", False)
+        assert own["due_at"] is not None and own["account"] and (other["external_id"], other["joined"]) == (
+            "JJ20261122-2", True,
+        )  # fmt: skip
+        assert (await act(platform, case, "withdraw", reason="撤诉")).status_code == 200
+        assert [one["joined"] for one in (await patrol.get(order)).json()["cases"]] == [True]
+    async with with_key(url, await above(admin, scopes=("orders",))) as nosy:
+        answer = await nosy.get(order)
+        assert answer.status_code == 200 and answer.json()["cases"] == []
+
+
 async def test_withdrawn_before_anybody_took_it_up_ends_the_order(platform: httpx.AsyncClient, db: Any) -> None:
     case = await opened(platform)
     for _ in range(2):

@@ -80,6 +80,12 @@ async def worked_on_in(connection: Connection, order_id: UUID) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(Q["worked_on_in"], order_id)]
 
 
+async def standing_in(connection: Connection, order_id: UUID) -> Sequence[Row]:
+    """What whoever works on the order has to know of the cases in it: whose they are, and their time limit."""
+    rows: Sequence[Row] = await connection.fetch(Q["standing_in"], order_id)
+    return rows
+
+
 async def alone(connection: Connection, case_id: UUID) -> bool:
     """Whether its order would be nobody's if the case were not."""
     return bool(await connection.fetchval(Q["alone"], case_id))

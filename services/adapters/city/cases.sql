@@ -30,6 +30,15 @@ LIMIT $9
 -- The cases that are worked on in this order: its own, and those of orders that were merged into it.
 SELECT order_id AS id FROM city_case WHERE order_id IN (SELECT orders_taken_over($1)) ORDER BY opened_at, order_id LIMIT 200
 
+-- name: standing_in
+-- Those that whoever opened them still wants done here.
+SELECT c.system, c.external_id, coalesce(u.display_name, c.account_id) AS account, c.due_at, o.state = 'merged' AS joined
+FROM city_case c
+JOIN work_order o ON o.id = c.order_id
+LEFT JOIN app_user u ON u.id = c.account_id
+WHERE c.order_id IN (SELECT orders_taken_over($1)) AND c.withdrawn_at IS NULL
+ORDER BY c.opened_at, c.order_id LIMIT 20
+
 -- name: alone
 -- Whether nothing but the case hangs on its order: no resident's report, no alert, no other order.
 SELECT NOT EXISTS (SELECT FROM resident_report WHERE order_id = $1 AND withdrawn_at IS NULL)

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from services.api.answers.models import HistoryOut, LabelOut, Model, NamedOut, OrderOut, Problem
 from services.api.orders.evidence_models import ArrivalPositionIn, Metres
+from services.domain.city.cases import System
 from services.domain.orders import Clock, Move, Need, OrderState, Rung
 from services.domain.vocabulary import Severity, Team
 
@@ -232,6 +233,17 @@ class ClassOut(Model):
     """What it asks of moves that come later, so that a phone without a network can ask for it in time."""
 
 
+class CaseAboveOut(Model):
+    """A case of a city platform that is worked on here. `joined`: it came to an order that there was; of others whoever
+    opened it reads the words of `resolve`, `cancel`, `false_alarm` and `pause`."""
+
+    system: System
+    external_id: str
+    account: str
+    due_at: datetime | None
+    joined: bool
+
+
 class OrderDetailOut(OrderOut):
     order_class: ClassOut | None
     clocks: list[ClockOut]
@@ -241,4 +253,6 @@ class OrderDetailOut(OrderOut):
     """Who accepted it, arrived or resolved it: somebody else verifies."""
     pauses: list[PauseOut]
     links: LinksOut
+    cases: list[CaseAboveOut]
+    """For those who may move it; the oldest twenty."""
     history: list[HistoryOut]

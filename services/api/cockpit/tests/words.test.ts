@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { idempotencyKey } from '../src/api/key'
 import { locale, named, say, t } from '../src/i18n'
@@ -12,6 +12,29 @@ afterEach(() => {
   locale.value = 'zh'
 })
 
+/** The text of a page's file and of everything that it brings, now or later. */
+function reached(first: URL): string[] {
+  const found = new Map<string, string>()
+  const left = [first]
+  for (let file = left.pop(); file; file = left.pop()) {
+    if (found.has(file.href)) continue
+    const text = readFileSync(file, 'utf8')
+    found.set(file.href, text)
+    const names = [
+      ...text.matchAll(/^(?:import|export)(?! type)[^'"]*'(\.[^']+)'/gm),
+      ...text.matchAll(/import\('(\.[^']+)'\)/g),
+    ]
+    for (const [, name = ''] of names) {
+      const path = ['', '.ts', '/index.ts']
+        .map((end) => new URL(name + end, file))
+        .find((one) => statSync(one, { throwIfNoEntry: false })?.isFile())
+      if (!path) throw new Error(`${file.href} brings ${name}, which is not there`)
+      if (/\.(ts|vue)$/.test(path.href)) left.push(path)
+    }
+  }
+  return [...found.values()]
+}
+
 describe('words', () => {
   it('exist in both languages with the same blanks', () => {
     const blanks = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort()
@@ -23,14 +46,8 @@ describe('words', () => {
   })
 
   it('of the phone page are all brought by it', () => {
-    const folder = new URL('../src/phone/', import.meta.url)
-    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
-      /\.(ts|vue)$/.test(name),
-    )
-    const said = files.flatMap((name) =>
-      [...readFileSync(new URL(name, folder), 'utf8').matchAll(/\bt\(\s*'(\w+)'/g)].map(
-        (match) => match[1] ?? '',
-      ),
+    const said = reached(new URL('../src/phone/main.ts', import.meta.url)).flatMap((text) =>
+      [...text.matchAll(/\bt\(\s*'(\w+)'/g)].map((match) => match[1] ?? ''),
     )
     expect(said.length).toBeGreaterThan(100)
     expect(said.filter((word) => !Object.hasOwn(COMMON, word))).toEqual([])

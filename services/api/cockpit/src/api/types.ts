@@ -374,6 +374,17 @@ export interface OrderDetail extends Order {
   } | null
   pauses?: Pause[]
   links?: Links
+  /** Cases from above that are worked on in it; absent on a phone that kept the order before there were any. */
+  cases?: CaseAbove[]
+}
+
+export interface CaseAbove {
+  system: 'hotline' | 'city'
+  external_id: string
+  account: string
+  due_at: string | null
+  /** It came to an order that there was: words written here stay here. */
+  joined: boolean
 }
 
 export interface Position {

@@ -119,7 +119,6 @@ export const ACCESS = {
     '用这两项向 /api/v1/auth/token 换取令牌（client_credentials）。',
     'Exchange the two for a token at /api/v1/auth/token (client_credentials).',
   ],
-  list_comma: ['、', ', '],
   scope_community: ['社区概况', 'Community'],
   scope_public_values: ['公开数据', 'Public data'],
   scope_devices: ['设备与现状', 'Devices, latest states'],

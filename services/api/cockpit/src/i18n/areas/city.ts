@@ -335,10 +335,7 @@ export const CITY = {
   case_none_late: ['没有超过时限的案件', 'No case is late'],
   case_c_what: ['案件', 'Case'],
   case_c_whose: ['交办平台', 'Opened by'],
-  case_c_due: ['对方时限', 'Their time limit'],
   case_c_order: ['工单', 'Order'],
-  case_system_hotline: ['12345', '12345'],
-  case_system_city: ['城管', 'City management'],
   case_s_received: ['待签收 / 待立案', 'Received'],
   case_s_assigned: ['已签收 / 已派遣', 'Assigned'],
   case_s_handling: ['办理中 / 处置中', 'Handling'],
@@ -364,7 +361,6 @@ export const CITY = {
     '平台已于 {at} 撤单；现场的事由本社区决定。',
     'The platform withdrew it at {at}; what is at hand here the community decides.',
   ],
-  case_section: ['上级案件', 'Cases from above'],
   case_number: ['对方编号', 'Their number'],
   case_photos: ['给对方的照片', 'Photos they were given'],
   case_photos_note: [
@@ -377,11 +373,6 @@ export const CITY = {
   case_photo_given_said: ['已给出，对方现在可以看到', 'Given; they can see it now'],
   case_photo_taken_said: ['已收回；对方已下载的收不回', 'Taken back; what they fetched stays with them'],
   case_photos_none: ['工单还没有照片', 'The order has no photos yet'],
-  case_reads: [
-    '{who} 会读到这段文字：写给对方，不写居民姓名、电话和健康情况。',
-    '{who} reads this: write it for them, without names, numbers or health of residents.',
-  ],
-  case_returns: ['取消即退回 {who}，', 'Cancelling returns the case to {who}. '],
   case_open: ['打开工单', 'Open the order'],
   room_not_yours: [
     '「{room}」供 {roles} 使用；需要时请找管理员开通。',

@@ -106,6 +106,17 @@ export const PHONE = {
     'This phone is full: it was not kept. Free some space and try again',
   ],
 
+  list_comma: ['、', ', '],
+  case_section: ['上级案件', 'Cases from above'],
+  case_system_hotline: ['12345', '12345'],
+  case_system_city: ['城管', 'City management'],
+  case_c_due: ['对方时限', 'Their time limit'],
+  case_reads: [
+    '{who} 会读到这段文字：写给对方，不写居民姓名、电话和健康情况。',
+    '{who} reads this: write it for them, without names, numbers or health of residents.',
+  ],
+  case_returns: ['取消即退回 {who}，', 'Cancelling returns the case to {who}. '],
+
   ph_contact: ['联系人', 'Contact'],
   ph_call: ['拨打 {phone}', 'Call {phone}'],
   ph_where: ['位置', 'Where'],
