@@ -84,7 +84,7 @@ async def test_move_with_an_old_version_is_a_conflict_that_names_the_current_one
         whole = (await http.get(f"/orders/{order}")).json()
         assert conflict["current"] == {name: whole[name] for name in conflict["current"]}
         assert set(whole) - set(conflict["current"]) == {
-            "order_class", "clocks", "offered", "workers", "pauses", "links", "history",
+            "order_class", "clocks", "offered", "workers", "pauses", "links", "cases", "history",
         }  # fmt: skip
 
 
