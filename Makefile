@@ -24,7 +24,7 @@ demo: python ## a living community on this machine; Ctrl-C stops it
 	@$(PYTHON) -m deploy.prepare demo
 	@exec $(VENV)/linhub up --demo
 
-test: python ## everything that can be tested, in about an hour on two cores; LINHUB_TEST_RUNNERS=2: 43 minutes
+test: python ## everything that can be tested, in about an hour on two cores (LINHUB_TEST_RUNNERS=1: one test at a time)
 	@$(PYTHON) -m deploy.prepare test
 	@exec $(VENV)/python -m deploy.testrun $(TIERS)
 

@@ -22,9 +22,9 @@ RESULTS = ROOT / "test-results"
 TIERS = ("unit", "contract", "integration", "e2e", "browser", "faults")
 QUIET = ("unit", "contract")
 """Tiers without servers or clocks to race: they share the machine with the checks. The others run alone."""
-SPREAD = ("integration", "browser")
-"""Tiers of many files that mostly wait. With LINHUB_TEST_RUNNERS=2 or more their files are dealt out to so many
-runners, each with servers of its own (about 0.5 GB): sooner done, on a busy machine. One, unless it is said."""
+SPREAD = {"integration": 2, "browser": 1}
+"""Tiers of many files that mostly wait, and to how many runners their files are dealt out, each with servers of its own
+(about 0.5 GB): sooner done, on a busier machine. LINHUB_TEST_RUNNERS says another number for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def run_tier(tier: str) -> Outcome:
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    runners = int(os.environ.get("LINHUB_TEST_RUNNERS") or 1)
+    runners = int(os.environ.get("LINHUB_TEST_RUNNERS") or SPREAD.get(tier, 1))
     code = subprocess.run(command(tier, report, runners), cwd=ROOT, check=False).returncode
     return count(tier, report, code, time.monotonic() - started)
 
