@@ -110,8 +110,8 @@ async def test_wall_keeps_nothing_of_what_is_over(world: World, browser: Browser
         kept = await _kept(session, ids[:-1])
     assert kept == set()
 
-    # The first round makes what is made once; after it, less than one of a sort may be added by a round. What stands for
-    # a moment, such as a toast, goes by itself: what is kept for good is there at every look.
+    # The first round makes what is made once; after it, less than one of a sort may be added by a round. What stands
+    # for a moment, such as a toast, goes by itself: what is kept for good is there at every look.
     async def no_more() -> bool:
         counters[-1] = await _collected(session)
         return all(after - before < ROUNDS - 2 for before, after in zip(counters[1], counters[-1], strict=True))
