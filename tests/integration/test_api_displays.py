@@ -15,6 +15,7 @@ from tests.access_kit import pair
 from tests.api_data import raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream
 from tests.factory import put_community, small_community
+from tests.said import lasting
 
 CHANGE = {"X-LinHub": "1"}
 
@@ -70,7 +71,7 @@ async def test_display_is_paired_by_its_code_and_only_looks(url: str, database_u
         me = (await screen.get("/auth/me")).json()
         assert me["role"] == "display" and me["community_id"] == "test"
         snapshot = (await screen.get("/communities/test/snapshot")).text
-        assert "heart_rate" not in snapshot and "173" not in snapshot
+        assert "heart_rate" not in snapshot and "173" not in lasting(snapshot)
         assert "欧阳志远" not in snapshot and "欧**" in snapshot
         detail = await screen.get(f"/orders/{order}")
         assert detail.status_code == 200 and "欧阳志远" not in detail.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from tests.api_data import add_readings, raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream
 from tests.factory import put_community, small_community
 from tests.ingest_kit import until
+from tests.said import lasting
 
 BAND = "test-wristband-1"
 RULE = sorted(HEALTH_RULES)[0]
@@ -24,12 +24,9 @@ def once() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid4())}
 
 
-_CHANCE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z")
-
-
 def said(answer: httpx.Response) -> str:
     """Without ids and times, in which any digits may stand."""
-    return _CHANCE.sub("", answer.text)
+    return lasting(answer.text)
 
 
 async def prepared(database_url: str) -> Any:
