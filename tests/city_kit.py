@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -17,6 +18,8 @@ import httpx
 from services.adapters import outbox
 from services.adapters.city.signing import new_key
 from services.adapters.outbox import Outgoing
+from services.alerts.city.loop import CityDelivery
+from services.alerts.city.ngsi import NgsiDelivery
 from services.domain.city import EventMark
 from tests.access_kit import service
 
@@ -102,6 +105,28 @@ async def put_subscription(
         uuid4(), id, key.secret,
     )  # fmt: skip
     return id, key.secret
+
+
+class Clock:
+    """The time of day, moved on by whoever tests: nobody has an hour."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@asynccontextmanager
+async def running(one: CityDelivery | NgsiDelivery) -> AsyncIterator[None]:
+    """The loop of a delivery, until it is told to stop."""
+    task = asyncio.create_task(one.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @dataclass(frozen=True, slots=True)

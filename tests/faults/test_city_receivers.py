@@ -7,7 +7,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from services.adapters.steady_clock import SteadyClock
 from services.alerts.city.loop import CityDelivery
 from services.alerts.settings import AlertSettings
 from tests.api_server import connect
-from tests.city_kit import Receiver, Request, append, listening, order_data, put_subscription, receiver, status
+from tests.city_kit import Clock, Receiver, Request, append, listening, order_data, put_subscription, receiver, status
 from tests.factory import put_community, small_community
 from tests.fault_rows import CAMPAIGN, note, row
 
@@ -27,16 +27,6 @@ EVENTS = 2000 if CAMPAIGN else 200
 GAP_S = 0.05
 """A hundred deliveries a second to the others: well below what a busy machine can do, or the queue is measured."""
 OTHERS = 5
-
-
-class Clock:
-    """The time of day, moved on by whoever tests: nobody has an hour."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -25,18 +24,20 @@ from services.alerts.retention import Kept, sweep
 from services.alerts.settings import AlertSettings
 from services.domain.city.asyncapi import asyncapi
 from tests.api_server import connect
-from tests.city_kit import Receiver, Request, alert_data, append, many, order_data, put_subscription, receiver, status
+from tests.city_kit import (
+    Clock,
+    Receiver,
+    Request,
+    alert_data,
+    append,
+    many,
+    order_data,
+    put_subscription,
+    receiver,
+    running,
+    status,
+)
 from tests.factory import put_community, small_community
-
-
-class Clock:
-    """The time of day, moved on by whoever tests."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture
@@ -65,17 +66,6 @@ def engine(database_url: str, pool: Any, clock: Clock, pace: float = 0.001) -> C
         alerts_poll_s=0.05,
     )  # fmt: skip
     return CityDelivery(pool, settings, cast(SteadyClock, clock))
-
-
-@asynccontextmanager
-async def running(one: CityDelivery) -> AsyncIterator[None]:
-    task = asyncio.create_task(one.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture

@@ -28,12 +28,12 @@ from services.domain.city.asyncapi import asyncapi
 from services.domain.city.envelope import STRUCTURED_TYPE
 from tests.access_kit import key, service, with_key
 from tests.api_server import api_server, client, connect
-from tests.city_kit import alert_data, append, many, order_data, subscribe
+from tests.city_kit import Clock, alert_data, append, many, order_data, subscribe
 from tests.city_mqtt_kit import Login, Message, Reader, admitted, identity_kept, put_login, put_mqtt, reading
 from tests.city_mqtt_kit import until as so
 from tests.conftest import Servers, own_servers
 from tests.factory import put_community, small_community
-from tests.integration.test_city_delivery import Clock, until
+from tests.integration.test_city_delivery import until
 from tests.proxy import Proxy
 
 QUEUE = 30

@@ -24,10 +24,10 @@ from services.cli.city_sim_receiver import Manners, Receiver
 from services.cli.main import app
 from tests.access_kit import key, service
 from tests.api_server import api_server, client, connect
-from tests.city_kit import many, subscribe
+from tests.city_kit import Clock, many, running, subscribe
 from tests.factory import put_community, small_community
 from tests.integration.test_city_cases import move
-from tests.integration.test_city_delivery import Clock, engine, running
+from tests.integration.test_city_delivery import engine
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ def seen(answer: httpx.Response) -> dict[str, str]:
 
 
 @pytest.fixture
-async def url(database_url: str):  # type: ignore[no-untyped-def]
+async def url(database_url: str) -> AsyncIterator[str]:
     await put_community(database_url, small_community())
     async with api_server(database_url) as url:
         yield url

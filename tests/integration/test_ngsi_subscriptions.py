@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -26,23 +24,13 @@ from services.alerts.settings import AlertSettings
 from services.domain.city.ngsi import TYPES
 from tests.api_data import raise_alert, set_state
 from tests.api_server import api_server, client, connect
-from tests.city_kit import Receiver, append, receiver, status
+from tests.city_kit import Clock, Receiver, append, receiver, running, status
 from tests.factory import put_community, small_community
 from tests.ngsi_kit import EVERYTHING, platform
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ngsi"
 BIN = "urn:ngsi-ld:WasteContainer:test-bin-1"
 AIR = "urn:ngsi-ld:AirQualityObserved:test-environment-1"
-
-
-class Clock:
-    """The time of day, moved on by whoever tests."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture
@@ -81,17 +69,6 @@ def engine(database_url: str, pool: Any, clock: Clock) -> NgsiDelivery:
         city_timeout_s=5,
     )  # fmt: skip
     return NgsiDelivery(pool, settings, cast(SteadyClock, clock))
-
-
-@asynccontextmanager
-async def running(one: NgsiDelivery) -> AsyncIterator[None]:
-    task = asyncio.create_task(one.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture

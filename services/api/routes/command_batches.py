@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from services.adapters.commands import batches
-from services.adapters.commands.asking import Asked, CommandRefused, id_of
+from services.adapters.commands.asking import Asked, id_of
 from services.adapters.commands.batches import Whom
 from services.adapters.commands.common import Q
 from services.api.commands.models import (
@@ -26,7 +26,7 @@ from services.api.common import PREFIX, PROBLEMS, Cursor, Limit, OnceKey, answer
 from services.api.context import Ctx
 from services.api.guard import community_in_scope, in_scope, needs
 from services.api.identity.auth import Ticket
-from services.api.routes.commands import REFUSALS, refused
+from services.api.routes.commands import REFUSALS, refusing
 from services.api.store.database import Connection
 from services.api.web import cursor
 from services.domain.access import Permission, Principal
@@ -51,12 +51,10 @@ async def make(
     whom = Whom(body.kind, body.devices, body.buildings, body.grids, body.tags)
     async with context.database.write() as connection:
         await community_in_scope(connection, who, community_id)
-        try:
+        with refusing():
             row = await batches.make(
                 connection, who, number, community_id, asked, whom, body.per_second, context.clock.now()
             )
-        except CommandRefused as why:
-            raise refused(why) from None
     log.info("command_batch_asked", batch_id=str(number), name=body.name, total=row["total"], by=who.id)
     return _out(row)
 
@@ -94,10 +92,8 @@ async def approve(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, batch_id)
-        try:
+        with refusing():
             await batches.approve(connection, who, row, body.note, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _now(connection, who, batch_id)
 
 
@@ -108,10 +104,8 @@ async def reject(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, batch_id)
-        try:
+        with refusing():
             await batches.reject(connection, who, row, body.why, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _now(connection, who, batch_id)
 
 
@@ -123,10 +117,8 @@ async def stop(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, batch_id)
-        try:
+        with refusing():
             await batches.stop(connection, who, row, body.why, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _now(connection, who, batch_id)
 
 
@@ -137,10 +129,8 @@ async def review(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, batch_id)
-        try:
+        with refusing():
             await batches.review(connection, who, row, body.verdict, body.note, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _now(connection, who, batch_id)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -53,8 +54,13 @@ _STATUS = {
 }
 
 
-def refused(why: CommandRefused) -> ApiError:
-    return ApiError(_STATUS[why.code], str(why))
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What the ledger refuses is answered as a problem."""
+    try:
+        yield
+    except CommandRefused as why:
+        raise ApiError(_STATUS[why.code], str(why)) from None
 
 
 @router.post(
@@ -75,10 +81,8 @@ async def ask(
         device = await asking.target(connection, body.device_id)
         if device is None or device["community_id"] != community_id:
             raise not_found("device", body.device_id)
-        try:
+        with refusing():
             row = await asking.ask(connection, who, number, asked, device, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
     log.info("command_asked", command_id=str(number), device=body.device_id, name=body.name, by=who.id)
     return LedgerCommandOut(**shown(row, who))
 
@@ -141,10 +145,8 @@ async def approve(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, command_id)
-        try:
+        with refusing():
             await asking.approve(connection, who, row, body.note, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _detail(connection, who, command_id)
 
 
@@ -155,10 +157,8 @@ async def reject(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, command_id)
-        try:
+        with refusing():
             await asking.reject(connection, who, row, body.why, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _detail(connection, who, command_id)
 
 
@@ -172,10 +172,8 @@ async def cancel(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, command_id)
-        try:
+        with refusing():
             await asking.cancel(connection, who, row, body.why, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _detail(connection, who, command_id)
 
 
@@ -186,10 +184,8 @@ async def review(
     who = ticket.principal
     async with context.database.write() as connection:
         row = await _locked(connection, who, command_id)
-        try:
+        with refusing():
             await asking.review(connection, who, row, body.verdict, body.note, context.clock.now())
-        except CommandRefused as why:
-            raise refused(why) from None
         return await _detail(connection, who, command_id)
 
 
