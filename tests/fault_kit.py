@@ -213,8 +213,19 @@ class Watched:
         return self.dropped >= least
 
 
+async def quit_at_once(postgres: Part) -> None:
+    """What `pg_ctl stop -m immediate` does: no checkpoint. Gone with its last child, which may take seconds."""
+    postgres.signal(signal.SIGQUIT)
+
+    async def gone() -> bool:
+        return not postgres.alive
+
+    await until(gone)
+
+
 async def revive(part: Part) -> None:
     """Starts a killed server again and waits until it answers. From the main thread: the server dies with its own."""
+    assert not part.alive, f"{part.name} is still there, and would be gone a moment later"
     part.start()
     await asyncio.to_thread(part.wait_ready)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +28,7 @@ from tests.fault_kit import (
     assert_each_once,
     assert_one_order_each,
     many_buttons,
+    quit_at_once,
     revive,
     tell,
 )
@@ -101,8 +101,7 @@ async def test_database_killed_in_mid_stream_loses_and_doubles_nothing(breakable
             await s.ready()
             await s.stream(chance.uniform(0.05, 0.8), turn)
             if turn % 2:
-                # What `pg_ctl stop -m immediate` does: gone at once, with no checkpoint.
-                s.postgres.signal(signal.SIGQUIT)
+                await quit_at_once(s.postgres)
             else:
                 s.postgres.kill()
             words, seen = await s.waits()

@@ -24,6 +24,7 @@ from tests.api_data import raise_alert
 from tests.factory import put_community, small_community
 from tests.integration.alerts_support import until
 from tests.notices_kit import Sink, account_id, give_channel, notifier, sink
+from tests.said import lasting
 
 
 @pytest.fixture
@@ -375,7 +376,7 @@ async def test_orders_of_health_rules_tell_nothing_of_health_in_any_template(
         await until(lambda: _heard(out, "patrol1"))
     rows = await notices(pool)
     assert {"dispatch", "warn", "breach", "escalate", "urge"} <= {row["template"] for row in rows}
-    said = [str(row["params"]) for row in rows] + [str(message) for _, message in out.heard]
+    said = [lasting(str(one)) for one in (*(row["params"] for row in rows), *(message for _, message in out.heard))]
     assert not [text for text in said if "血压" in text or "heart" in text or "180" in text]
     assert all(row["params"]["title"]["zh"] == "健康关怀" for row in rows)
 

@@ -149,7 +149,7 @@ async def test_privacy_a_consent_begins_and_ends_by_its_time(database_url: str) 
             ends,
         )
         async with api_server(database_url) as url, client(url, "desk") as http:
-            assert ("173" in (await http.get("/communities/test/snapshot")).text) == shown
+            assert ("173" in said(await http.get("/communities/test/snapshot"))) == shown
     await connection.execute("UPDATE device SET person_id = NULL WHERE id = $1", BAND)
     async with api_server(database_url) as url, client(url, "desk") as http:
         assert "173" not in said(await http.get("/communities/test/snapshot"))
