@@ -9,6 +9,7 @@ import pytest
 
 from services.api.access.pairing import LENGTH, LETTERS, new_code, shown, typed
 from services.api.guard import DISPLAY_COOKIE
+from services.api.live.hub import Hub
 from services.domain.access import PERMISSIONS, Permission
 from services.domain.vocabulary import Role
 from tests.access_kit import pair
@@ -169,6 +170,24 @@ async def test_display_revoked_falls_back_and_the_code_of_another_community_is_o
         assert (await desk.get("/communities/test/displays")).json()["items"] == []
         kept = (await desk.get("/communities/test/displays", params={"state": "all"})).json()["items"]
         assert [one["revoked_by"] for one in kept] == ["desk"]
+
+
+async def test_display_cut_off_is_refused_by_who_cut_it_off_before_word_of_it_comes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notification of the commit goes by another connection, which may be slow or being made anew."""
+    monkeypatch.setattr(Hub, "_heard", lambda *_: None)
+    await put_community(database_url, small_community())
+    async with api_server(database_url, session_check_s=10) as url, client(url, "desk") as desk:
+        for end in ("/displays/me/logout", "/displays/{}/revoke"):
+            async with client(url) as screen:
+                id = await pair(screen, desk)
+                cookie = screen.cookies[DISPLAY_COOKIE]
+                assert [(await screen.get("/auth/me")).status_code for _ in range(3)] == [200, 200, 200]
+                who = screen if end.endswith("logout") else desk
+                assert (await who.post(end.format(id), headers=CHANGE)).is_success
+                screen.cookies.set(DISPLAY_COOKIE, cookie)
+                assert (await screen.get("/auth/me")).status_code == 401, end
 
 
 def test_display_role_has_nothing_that_changes_or_tells_of_people() -> None:

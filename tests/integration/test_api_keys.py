@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from services.api.access.credentials import admits
+from services.api.live.hub import Hub
 from tests.access_kit import WATCHING, key, service, with_key
 from tests.api_data import raise_alert, set_state
 from tests.api_server import api_server, client, connect, stream
@@ -176,6 +177,24 @@ async def test_key_revoked_or_its_account_disabled_is_refused_at_the_next_reques
         everything = (await admin.get("/keys", params={"state": "all", "limit": 1})).json()
         following = (await admin.get("/keys", params={"state": "all", "cursor": everything["next"]})).json()
         assert len(everything["items"]) == 1 and len(following["items"]) == 1
+
+
+async def test_key_that_ended_is_refused_by_who_ended_it_before_word_of_it_comes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notification of the commit goes by another connection, which may be slow or being made anew."""
+    monkeypatch.setattr(Hub, "_heard", lambda *_: None)
+    await put_community(database_url, small_community())
+    async with api_server(database_url, session_check_s=10) as url, client(url, "admin") as admin:
+        account = await service(admin, community_id="test")
+        made = [await key(admin, account) for _ in range(3)]
+        ends = [f"/keys/{made[0]['key']['id']}/revoke", f"/keys/{made[1]['key']['id']}/rotate"]
+        for one, end in zip(made, [*ends, f"/service-accounts/{account}/disable"], strict=True):
+            async with with_key(url, one["secret"]) as http:
+                assert [(await http.get("/communities/test/alerts")).status_code for _ in range(2)] == [200, 200]
+                ended = await admin.post(end, **({"json": {"overlap_s": 0}} if end.endswith("rotate") else {}))
+                assert ended.is_success
+                assert (await http.get("/communities/test/alerts")).status_code == 401, end
 
 
 async def _until(http: httpx.AsyncClient, status: int) -> bool:

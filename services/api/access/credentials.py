@@ -8,7 +8,6 @@ import ipaddress
 import re
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from services.api.identity.auth import Auth, Ticket, unauthorised
+from services.api.identity.recent import Recent
 from services.api.store import access, users
 from services.api.store.database import Database
 from services.api.store.tenancy import SERVICE
@@ -29,7 +29,6 @@ KEY, DISPLAY = "lhk_", "lhd_"
 _KEY_TEXT = re.compile(r"^lhk_([a-z0-9]{12})_([A-Za-z0-9_-]{43})$")
 _DISPLAY_TEXT = re.compile(r"^lhd_([0-9a-f]{32})_([A-Za-z0-9_-]{43})$")
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_KEPT = 20_000
 _USED_EVERY = timedelta(minutes=10)
 _SEEN_EVERY = timedelta(seconds=30)
 
@@ -93,10 +92,9 @@ class Credentials:
     ) -> None:
         self._database = database
         self._auth = auth
-        self._check_s = check_s
         self._idle = display_idle
         self._clock = clock
-        self._known: OrderedDict[str, tuple[float, Mapping[str, Any] | None]] = OrderedDict()
+        self._known: Recent[Mapping[str, Any]] = Recent(check_s, clock)
         self._rates: dict[int, Rate] = {}
 
     async def ticket(self, token: str, address: str) -> Ticket:
@@ -153,12 +151,10 @@ class Credentials:
         return _ticket(f"display:{id}", row)
 
     async def _row(self, name: str) -> Mapping[str, Any] | None:
-        known = self._known.get(name)
-        if known is not None and self._clock() - known[0] < self._check_s:
-            return known[1]
-        row = (await self._read([name])).get(name)
-        self._remember(name, row)
-        return row
+        async def read() -> Mapping[str, Any] | None:
+            return (await self._read([name])).get(name)
+
+        return await self._known.get(name, read)
 
     async def _read(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         parts = [name.partition(":") for name in names]
@@ -174,17 +170,11 @@ class Credentials:
                 found.update({f"display:{id}": row for id, row in screens.items()})
         return found
 
-    def _remember(self, name: str, row: Mapping[str, Any] | None) -> None:
-        self._known[name] = (self._clock(), row)
-        self._known.move_to_end(name)
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-
     async def _touch_key(self, row: Mapping[str, Any]) -> None:
         if _older(row["last_used_at"], _USED_EVERY):
             async with self._database.write(as_=SERVICE) as connection:
                 await access.key_used(connection, [row["key_id"]])
-            self._known.pop(f"key:{row['key_id']}", None)
+            self._known.drop(f"key:{row['key_id']}")
 
     async def _touch_displays(self, rows: Sequence[Mapping[str, Any]], address: str | None) -> None:
         """A screen that is in use is seen, and its end moves on."""
@@ -193,7 +183,7 @@ class Credentials:
             async with self._database.write(as_=SERVICE) as connection:
                 await access.display_seen(connection, late, self._idle, inet(address))
             for id in late:
-                self._known.pop(f"display:{id}", None)
+                self._known.drop(f"display:{id}")
 
     async def still_valid(self, tickets: Iterable[Ticket]) -> set[str]:
         """Of these, the ids of those that still stand; read afresh, one query for each sort."""
@@ -203,10 +193,11 @@ class Credentials:
         valid = set(await self._auth.still_valid(others)) if others else set()
         if not ours:
             return valid
+        reading = self._known.begin()
         rows = await self._read(ours)
+        self._known.keep({name: rows.get(name) for name in ours}, reading)
         for name, ticket in ours.items():
             row = rows.get(name)
-            self._remember(name, row)
             if row is None or _ended(row) is not None:
                 continue
             fresh = _ticket(name, row)
@@ -220,10 +211,9 @@ class Credentials:
         self._auth.revoked(name)
         sort, _, id = name.partition(":")
         if sort != "user":
-            self._known.pop(name, None)
+            self._known.drop(name)
             return
-        for known in [known for known, (_, row) in self._known.items() if row is not None and row["id"] == id]:
-            del self._known[known]
+        self._known.drop_where(lambda row: row is not None and row["id"] == id)
 
 
 def _ticket(name: str, row: Mapping[str, Any]) -> Ticket:

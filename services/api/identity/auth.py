@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from services.api.identity import store
 from services.api.identity.gate import Gate
 from services.api.identity.hashing import Hashing, password_mark
 from services.api.identity.lifetimes import Lifetime
+from services.api.identity.recent import Recent
 from services.api.identity.store import Opening, Renewal, SessionRow, Sort
 from services.api.identity.tokens import Tokens, digest, new_session_id
 from services.api.store import system, users
@@ -27,7 +27,6 @@ from services.domain.vocabulary import Role
 
 log = structlog.get_logger(__name__)
 
-_KEPT = 20_000
 GRACE_S = 10.0
 """Tabs that renew at the same moment: the second of them comes with a token that the first has just used up."""
 _CHANGE_ONLY = frozenset({Permission.SELF})
@@ -123,10 +122,9 @@ class Auth:
         self.gate = gate
         self.hashing = hashing
         self._lifetimes = lifetimes
-        self._check_s = check_s
         self._clock = clock
         self._asked = Buckets(Rate(max(1, round(requests_per_min * 2)), requests_per_min * 60))
-        self._sessions: OrderedDict[str, tuple[float, SessionRow | None]] = OrderedDict()
+        self._sessions: Recent[SessionRow] = Recent(check_s, clock)
 
     # -- logging in -----------------------------------------------------------------------------------------------
 
@@ -247,30 +245,19 @@ class Auth:
         claims = self._tokens.read_access(token)
         if claims is None:
             raise ended()
-        session = await self._session(claims.session_id)
+        session = await self._sessions.get(claims.session_id, lambda: self._session(claims.session_id))
         ticket = ticket_of(session)
         if session is None or ticket is None or ticket.principal.id != claims.user_id:
             raise ended()
         if claims.generation > session.used or session.unheard:
             async with self._database.read(as_=SERVICE) as connection:
                 await store.used(connection, session.id, claims.generation)
-            self._sessions.pop(session.id, None)
+            self._sessions.drop(session.id)
         return ticket
 
     async def _session(self, session_id: str) -> SessionRow | None:
-        known = self._sessions.get(session_id)
-        if known is not None and self._clock() - known[0] < self._check_s:
-            return known[1]
         async with self._database.read(as_=SERVICE) as connection:
-            session = (await store.sessions(connection, [session_id])).get(session_id)
-        self._remember(session_id, session)
-        return session
-
-    def _remember(self, session_id: str, session: SessionRow | None) -> None:
-        self._sessions[session_id] = (self._clock(), session)
-        self._sessions.move_to_end(session_id)
-        while len(self._sessions) > _KEPT:
-            self._sessions.popitem(last=False)
+            return (await store.sessions(connection, [session_id])).get(session_id)
 
     def revoked(self, told: str) -> None:
         """Word from the database (channel `session`: `session:{id}`, `user:{id}` and others): forgets what it names.
@@ -279,26 +266,25 @@ class Auth:
         """
         what, _, name = told.partition(":")
         if what == "session":
-            self._sessions.pop(name, None)
+            self._sessions.drop(name)
             return
-        for session_id, (_, session) in list(self._sessions.items()):
-            if what != "user" or session is None or session.account.principal.id == name:
-                del self._sessions[session_id]
+        self._sessions.drop_where(
+            lambda session: what != "user" or session is None or session.account.principal.id == name
+        )
 
     async def still_valid(self, tickets: Iterable[Ticket]) -> set[str]:
         """Of these sessions, the ids of those that still stand; read afresh, one query for all.
 
         Being watched is being used: a wall whose page does nothing but show keeps its login.
         """
-        wanted = list(tickets)
+        wanted, reading = list(tickets), self._sessions.begin()
         async with self._database.read(as_=SERVICE) as connection:
             found = await store.sessions(connection, sorted({ticket.token_id for ticket in wanted}))
             standing = {ticket.token_id for ticket in wanted if _same(ticket, found.get(ticket.token_id))}
             quiet = sorted(session_id for session_id in standing if found[session_id].unheard)
             if quiet:
                 await store.heard(connection, quiet)
-        for ticket in wanted:
-            self._remember(ticket.token_id, found.get(ticket.token_id))
+        self._sessions.keep({ticket.token_id: found.get(ticket.token_id) for ticket in wanted}, reading)
         return standing
 
     # -- renewal and the end --------------------------------------------------------------------------------------
@@ -318,7 +304,7 @@ class Auth:
             issued = None
             if found is not None and ticket is not None:
                 issued = await self._renew(connection, found, ticket, token)
-        self._sessions.pop(session_id, None)
+        self._sessions.drop(session_id)
         if issued is None:
             raise ended()
         return issued
@@ -357,10 +343,10 @@ class Auth:
             await store.end(connection, session_id, by.id, why)
             detail = {"user": user_id, "why": why}
             await system.audit(connection, by, by.community_id, "session.end", f"session:{session_id}", detail)
-        self._sessions.pop(session_id, None)
+        self._sessions.drop(session_id)
         return True
 
     def forget(self, session_ids: Iterable[str]) -> None:
         """Drops what is remembered of sessions that were ended in a transaction of the caller's."""
         for session_id in session_ids:
-            self._sessions.pop(session_id, None)
+            self._sessions.drop(session_id)

@@ -168,4 +168,5 @@ async def revoke(display_id: UUID, context: Ctx, ticket: Annotated[Ticket, needs
         if await access.revoke_display(connection, display_id, who.id):
             await system.audit(connection, who, row["community_id"], "display.revoke", f"display:{display_id}", {})
         row = await _mine(connection, who, display_id)
+    context.credentials.forget(f"display:{display_id}")
     return _out(row)

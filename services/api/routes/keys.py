@@ -158,6 +158,7 @@ async def _switch(context: Ctx, ticket: Ticket, id: str, *, disabled: bool) -> S
             action = "service.disable" if disabled else "service.enable"
             await system.audit(connection, who, before["community_id"], action, f"user:{id}", {})
         row = await _service(connection, who, id)
+    context.credentials.forget(f"user:{id}")
     return ServiceOut(**row)
 
 
@@ -271,7 +272,9 @@ async def rotate(
             rotated_from=key_id,
         )
         await access.shorten_key(connection, key_id, now + timedelta(seconds=body.overlap_s))
-        return await _made(connection, who, new, new_secret(), "key.rotate")
+        made = await _made(connection, who, new, new_secret(), "key.rotate")
+    context.credentials.forget(f"key:{key_id}")
+    return made
 
 
 @router.post("/keys/{key_id}/revoke", summary="撤销密钥 End a key at once, its live streams too")
@@ -283,4 +286,5 @@ async def revoke(key_id: KeyId, context: Ctx, ticket: Annotated[Ticket, needs(Pe
         if await access.revoke_key(connection, key_id, row["user_id"], who.id):
             await system.audit(connection, who, row["community_id"], "key.revoke", f"key:{key_id}", {})
         row = await _one(connection, who, key_id)
+    context.credentials.forget(f"key:{key_id}")
     return _key(row)

@@ -101,6 +101,7 @@ async def claim(pairing_id: UUID, body: ClaimIn, request: Request, response: Res
             return ClaimOut(state="expired")
         screen = await access.display(connection, row["display_id"])
         assert screen is not None  # noqa: S101 - it was written just now
+    context.credentials.forget(f"display:{row['display_id']}")
     _set_cookie(request, response, display_text(row["display_id"], secret))
     return ClaimOut(state="paired", community_id=screen["community_id"], name=screen["name"])
 
@@ -151,6 +152,7 @@ async def logout(request: Request, response: Response, context: Ctx, ticket: Ann
     id = _screen(ticket)
     async with context.database.write() as connection:
         await access.revoke_display(connection, id, ticket.principal.id)
+    context.credentials.forget(ticket.token_id)
     response.delete_cookie(
         DISPLAY_COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
     )
