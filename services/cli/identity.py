@@ -102,6 +102,8 @@ class _Keeper:
         self._services = dict(services)
         self._broker = broker
         self._secret = ""
+        self._line = b""
+        """Our own account's, as it was written last."""
         self._owed: dict[str, ShutOut] = {}
         self._sessions: set[str] = set()
         """Of platforms that are shut out, with what waits in them."""
@@ -112,7 +114,7 @@ class _Keeper:
         fresh = await password_file(db, self._services)
         before = await asyncio.to_thread(_read, self._file)
         # Without the one line that is new each time, an equal file is not written: it would make the broker read it.
-        same = _without(before, IDENTITY_ACCOUNT) == fresh.content and (self._broker is None or self._secret)
+        same = _without(before, IDENTITY_ACCOUNT) == fresh.content and not self._unknown(before)
         same = same and self._file.with_name(ACCESS_FILE).is_file()
         shut = [] if same else await asyncio.to_thread(fresh.shut_out, before)
         # Asked before the broker knows: whoever comes back with a new secret has a newer session than this.
@@ -123,11 +125,20 @@ class _Keeper:
             self._sessions |= set(fresh.platforms_out(before))
         if self._broker is not None:
             self._secret = new_secret()
-            with_ours = {**self._services, IDENTITY_ACCOUNT: secret_hash(self._secret)}
-            fresh = replace(fresh, services=service_lines(with_ours))
+            ours = {IDENTITY_ACCOUNT: secret_hash(self._secret)}
+            self._line = service_lines(ours)
+            fresh = replace(fresh, services=service_lines({**self._services, **ours}))
         await asyncio.to_thread(write_files, self._file, fresh, 0o600)
         took_ms = round((time.monotonic() - began) * 1000)
         log.info("identity_written", accounts=fresh.accounts, shut_out=len(shut), took_ms=took_ms, file=str(self._file))
+
+    def _unknown(self, content: bytes) -> bool:
+        """Whether the broker that reads this lets nobody in by our secret."""
+        return self._broker is not None and (not self._line or self._line not in content)
+
+    async def replaced(self) -> bool:
+        """Whether somebody else wrote the file since: a broker that starts anew begins with its own accounts."""
+        return self._unknown(await asyncio.to_thread(_read, self._file))
 
     async def _owe(self, db: Any, ids: list[str]) -> None:
         if self._broker is None:
@@ -196,6 +207,8 @@ async def _follow(database_url: str, keeper: _Keeper) -> None:
                     await asyncio.sleep(BUSY_SHARE * took_s)
                 else:
                     settled = await keeper.settle()
+                    if not settled and await keeper.replaced():
+                        changed.set()
         finally:
             db.remove_termination_listener(gone)
             if not db.is_closed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from services.adapters.registry.provision import Secret
 from services.cli import identity
 from tests.conftest import Servers, own_servers
 from tests.factory import put_community, secret_of, small_community
+from tests.fault_kit import revive
 from tests.ingest_kit import Database, database, ingest, now_ms
 
 
@@ -263,6 +265,27 @@ async def test_what_was_shut_out_while_nobody_watched_is_ended_at_the_next_start
         await ended(watcher)
         await ended(supervise)
         home.mqtt.forget()
+
+
+async def test_device_revoked_while_the_broker_is_away_is_shown_offline_once_it_has_started_anew(place: Place) -> None:
+    """A broker that starts begins with the accounts that its launcher knows: ours has to be told it again."""
+    device = await online(place, "shut-sos_button-1", secret_of("shut-sos_button-1"), 30)
+    broker = place.servers.mqtt.broker
+    assert broker is not None
+    saved = broker.folder / "data" / "mosquitto.db"
+    saved.unlink(missing_ok=True)
+    broker.signal(signal.SIGUSR1)  # it saves what it retains
+    await until(saved.exists)
+    broker.kill()
+    await revoke(place, device.id)
+    await until(lambda: f"{device.id}:".encode() not in place.file.read_bytes())
+    await revive(broker)
+    deadline = time.monotonic() + 90
+    while json.loads(retained(place.servers, device.topic) or b"null")["online"]:
+        assert time.monotonic() < deadline, "its status is still that of before"
+        await asyncio.sleep(0.1)
+    await state_is(place.db, device.id, False)
+    device.close()
 
 
 async def test_file_that_says_the_same_is_not_written_again(place: Place) -> None:
