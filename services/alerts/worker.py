@@ -37,6 +37,10 @@ log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
 
 
+_NOTHING_ASKED = object()
+"""Of a loop that had no partition to ask for: it has not heard whether the database answers."""
+
+
 class AlertWorker:
     """The engine of this process. A second one started beside it waits as standby and takes over what runs out."""
 
@@ -111,8 +115,8 @@ class AlertWorker:
         """Repeats it for ever; a database that does not answer is waited for and said once."""
         while True:
             try:
-                await work()
-                self._say("")
+                if await work() is not _NOTHING_ASKED:
+                    self._say("")
             except RETRYABLE as error:
                 self._say(f"database does not answer: {error or type(error).__name__}")
             except Exception as error:
@@ -152,10 +156,10 @@ class AlertWorker:
         self._tasks.pop(partition).cancel()
         del self._workers[partition]
 
-    async def _poll(self) -> None:
+    async def _poll(self) -> object:
         """What a lost notification would have said."""
         if not self._workers:
-            return
+            return _NOTHING_ASKED
         asked_ms = self._clock.now_ms()
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(Q["log_heads"], self.owned)
@@ -165,23 +169,30 @@ class AlertWorker:
         for partition, lanes in heads.items():
             if partition in self._workers:
                 self._workers[partition].heads(lanes, asked_ms)
+        return None
 
-    async def _escalate(self) -> None:
-        if self._workers:
-            await escalate_due(self._pool, self.owned, self._clock.now())
+    async def _escalate(self) -> object:
+        if not self._workers:
+            return _NOTHING_ASKED
+        await escalate_due(self._pool, self.owned, self._clock.now())
+        return None
 
-    async def _rosters(self) -> None:
-        if self._workers:
-            ahead, soon = self._settings.alerts_roster_ahead_s, self._settings.alerts_roster_soon_s
-            await watch_rosters(
-                self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
-            )
+    async def _rosters(self) -> object:
+        if not self._workers:
+            return _NOTHING_ASKED
+        ahead, soon = self._settings.alerts_roster_ahead_s, self._settings.alerts_roster_soon_s
+        await watch_rosters(
+            self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
+        )
+        return None
 
-    async def _lamps(self) -> None:
-        if self._workers:
-            async with self._pool.acquire() as connection:
-                metrics.LAMP_COMMANDS.inc(await make_light(connection, self.owned, self._clock.now()))
-                metrics.UNREVIEWED.inc(await remind(connection, self.owned, self._clock.now()))
+    async def _lamps(self) -> object:
+        if not self._workers:
+            return _NOTHING_ASKED
+        async with self._pool.acquire() as connection:
+            metrics.LAMP_COMMANDS.inc(await make_light(connection, self.owned, self._clock.now()))
+            metrics.UNREVIEWED.inc(await remind(connection, self.owned, self._clock.now()))
+        return None
 
     async def _purge(self) -> None:
         await sweep(self._pool, self._settings.kept, self._clock.now())
