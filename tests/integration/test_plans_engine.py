@@ -71,8 +71,11 @@ async def test_replies_close_commands_and_the_run_ends(world: World) -> None:
         assert (await steps(world.pool))["stop"] == "requested", "its readings do not show it yet"
         await reads(world, "charger-1", "charger", power=0.0)
         await until(lambda: world.pool.fetchval("SELECT true FROM plan_step WHERE step = 'stop' AND state = 'done'"))
-    row = await world.pool.fetchrow("SELECT state, result, send_at FROM command")
+    row = await world.pool.fetchrow("SELECT state, result, send_at, sent_at, first_put_at FROM command")
     assert row["state"] == "confirmed" and row["result"]["detail"] == "switched off" and row["send_at"] is None
+    assert row["sent_at"] == row["first_put_at"] is not None, (
+        "answered before it was written down that the broker has it"
+    )
     assert {"command.acknowledged", "command.executed", "command.confirmed"} <= set(await world.outbox())
     assert (await steps(world.pool))["told"] == "due"
 

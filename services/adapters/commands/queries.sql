@@ -140,6 +140,8 @@ WHERE id IN (SELECT run_id FROM command WHERE id = ANY ($1::uuid[])) ORDER BY id
 UPDATE command c
 SET state = CASE WHEN a.state = 'done' AND c.proof IS NOT NULL THEN 'executed' ELSE a.state END,
     send_at = NULL,
+    -- It may answer before it is written down that the broker has it.
+    sent_at = coalesce(c.sent_at, c.first_put_at),
     ended_at = CASE WHEN a.state = 'acknowledged' OR (a.state = 'done' AND c.proof IS NOT NULL) THEN NULL ELSE $6::timestamptz END,
     confirm_by = CASE WHEN a.state = 'done' AND c.proof IS NOT NULL
         THEN $6::timestamptz + make_interval(secs => 2 * d.interval_s + 60) END,
@@ -192,7 +194,8 @@ WITH shown AS (
 SELECT id FROM shown
 
 -- name: confirmed
-UPDATE command SET state = 'confirmed', ended_at = $2::timestamptz, send_at = NULL, moved_at = $2::timestamptz, moved_by = 'telemetry',
+UPDATE command SET state = 'confirmed', ended_at = $2::timestamptz, send_at = NULL,
+    sent_at = coalesce(sent_at, first_put_at), moved_at = $2::timestamptz, moved_by = 'telemetry',
     moved_why = ''
 WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL AND state <> 'awaiting'
 RETURNING id
