@@ -96,7 +96,8 @@ class Above:
             yield [one["id"] for one in page["items"]]
 
     async def pages(self, after: int | None, subscription: str | None) -> AsyncIterator[Json]:
-        """Everything that the account was to hear of from a cursor to now; None: from where the subscription began."""
+        """Everything that the account was to hear of from a cursor to now; None: from where the subscription began,
+        or behind what was delivered by its own way."""
         named: Json = {} if subscription is None else {"subscription": subscription}
         while True:
             asked = {"limit": _PAGE, **named} if after is None else {"cursor": after, "limit": _PAGE, **named}

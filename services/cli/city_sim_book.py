@@ -90,6 +90,12 @@ class Book:
         row = self._db.execute("SELECT cursor FROM pulled").fetchone()
         return None if row is None else int(row[0])
 
+    @property
+    def since(self) -> int | None:
+        """The cursor that has everything behind it from the first event on; None while none came."""
+        first = self._db.execute("SELECT min(sequence) FROM event WHERE sequence > 0").fetchone()[0]
+        return None if first is None else int(first) - 1
+
     def pulled(self, cursor: int) -> None:
         self._db.execute(
             "INSERT INTO pulled VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET cursor = excluded.cursor", (cursor,)

@@ -114,10 +114,10 @@ class MqttReceiver:
 
 
 async def catch_up(book: Book, above: Above, subscription: str | None) -> int:
-    """Pulls from the cursor of the time before, and keeps what is not there; how many. The cursor it goes on with tells
-    LinHub how far this platform has come. Raises NotDone."""
+    """Pulls from the cursor of the time before, or from the first event that came, and keeps what is not there; how
+    many. The cursor it goes on with tells LinHub how far this platform has come. Raises NotDone."""
     found = 0
-    async for page in above.pages(book.cursor, subscription):
+    async for page in above.pages(book.since if book.cursor is None else book.cursor, subscription):
         for one in page["items"]:
             event = heard("application/cloudevents+json", {}, json.dumps(one).encode())
             if book.lacks([event.id]):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from services.adapters.city.signing import SigningKey, new_key, signed
 from services.cli.city_sim_above import Above, NotDone
 from services.cli.city_sim_book import Book
+from services.cli.city_sim_mqtt import catch_up
 from services.cli.city_sim_proof import TOLERANCE_S, Refused, proven, read_key
 from services.cli.city_sim_receiver import MOST_BYTES, Manners, Receiver
 from services.cli.main import app
@@ -228,3 +229,35 @@ def test_figures_are_printed_for_programs(book: Book, tmp_path: Path) -> None:
     run = CliRunner().invoke(app, ["city-sim", "figures", "--book", str(tmp_path / "city.db"), "--json"])
     assert run.exit_code == 0 and json.loads(run.stdout)["events"] == 1
     assert CliRunner().invoke(app, ["city-sim", "figures", "--book", str(tmp_path / "none.db")]).exit_code == 2
+
+
+class Asked(Above):
+    """Every event from the cursor that was asked with; without one, behind everything that was delivered."""
+
+    def __init__(self, delivered: list[CityEvent]) -> None:
+        self.delivered = delivered
+        self.cursors: list[int | None] = []
+
+    async def pages(self, after: int | None, subscription: str | None) -> AsyncIterator[dict[str, Any]]:
+        last = self.delivered[-1].seq
+        self.cursors.append(after)
+        items = [one.document() for one in self.delivered if one.seq > (last if after is None else after)]
+        yield {"items": items, "next": last, "more": False}
+
+
+async def test_what_was_lost_before_the_first_pull_is_pulled_from_the_first_event_that_came(book: Book) -> None:
+    """By MQTT: the broker's queue has let go of some, and no pull had an answer yet."""
+    sent = [event(seq, version=seq) for seq in range(5, 9)]
+    for one in (sent[0], sent[3]):
+        book.keep(proven(*request(one), KEYS, NOW), NOW)
+    above = Asked(sent)
+    assert book.cursor is None and book.lacks(["6", "7"]) == ["6", "7"]
+    assert await catch_up(book, above, None) == 2
+    assert book.lacks(["5", "6", "7", "8"]) == [] and book.cursor == 8
+    assert await catch_up(book, above, None) == 0
+    assert above.cursors == [4, 8]
+
+
+async def test_a_book_in_which_nothing_stands_asks_without_a_cursor(book: Book) -> None:
+    above = Asked([event()])
+    assert await catch_up(book, above, None) == 0 and above.cursors == [None]

@@ -53,8 +53,9 @@ async def events(
     subscription: Which = None,
 ) -> Response:
     """Oldest first, at least once: ask again with `next`, also where a page is empty. Without a cursor it begins where
-    the subscription began. What was let go of before it was asked for is named in `lost`. Of a subscription by MQTT the
-    cursor says what its receiver has."""
+    the subscription began, or behind what was delivered by its own way: whoever misses some of that asks with the
+    `sequence` of an event before it. What was let go of before it was asked for is named in `lost`. Of a subscription
+    by MQTT the cursor says what its receiver has."""
     async with context.database.read() as connection:
         row = await city.chosen(connection, ticket, subscription)
     found = await city.events(context, row["id"], row["seq"] if cursor is None else cursor, limit)
