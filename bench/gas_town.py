@@ -124,9 +124,13 @@ class Town:
         return next(d.id for d in self.community.devices if d.kind == kind and d.household_id == flat
                     and (flat is not None or d.building_id is None))  # fmt: skip
 
-    def commit_of(self, seq: int) -> float:
+    async def commit_of(self, seq: int) -> float:
         """Numbers are given out in the order of commits, and each transaction tells of its last."""
-        return self.committed[min(one for one in self.committed if one >= seq)]
+        async with asyncio.timeout(PATIENCE_S):
+            # What is told by the database may come after what the commit set off.
+            while not (later := [one for one in self.committed if one >= seq]):  # noqa: ASYNC110 - filled by a callback
+                await asyncio.sleep(0.01)
+        return self.committed[min(later)]
 
     async def post(self, who: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return await self.people[who].post(path, json=dict(body), headers={"Idempotency-Key": uuid4().hex})

@@ -163,7 +163,7 @@ class Receiver:
     connections: int = 0
     came: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def until(self, done: Callable[[list[Request]], bool], within_s: float = 30) -> list[Request]:
+    async def until(self, done: Callable[[list[Request]], bool], within_s: float = 90) -> list[Request]:
         async with asyncio.timeout(within_s), self.came:
             await self.came.wait_for(lambda: done(self.heard))
         return self.heard

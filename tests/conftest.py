@@ -247,7 +247,13 @@ async def _make_template(maintenance_url: str, name: str) -> None:
 async def _drop(maintenance_url: str, name: str) -> None:
     connection = await asyncpg.connect(maintenance_url)
     try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for left in reversed(range(12)):
+            try:
+                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                break
+            except asyncpg.ObjectInUseError:  # it waits five seconds for those it has ended
+                if not left:
+                    raise
     finally:
         await connection.close()
 

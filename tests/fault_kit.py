@@ -306,6 +306,11 @@ class Stubborn:
         raise AssertionError(f"{len(self._waiting)} messages were never acknowledged")
 
 
+async def well(port: int) -> bool:
+    """Its readiness says that nothing is missing."""
+    return await asyncio.to_thread(health, port) is None
+
+
 async def all_acknowledged(said: Stubborn) -> bool:
     """Without anything being sent again."""
     return not said.forget_acknowledged()

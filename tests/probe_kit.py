@@ -63,7 +63,7 @@ def served(database_url: str, store: Path) -> Iterator[World]:
     started, stop, found, loop = threading.Event(), asyncio.Event(), list[str](), asyncio.new_event_loop()
 
     async def serve() -> None:
-        more: dict[str, Any] = {"auth_requests_per_min": 60_000, "evidence_url": store.as_uri()}
+        more: dict[str, Any] = {"auth_requests_per_min": 60_000, "query_timeout_s": 60, "evidence_url": store.as_uri()}
         async with api_server(database_url, evidence_reserve_bytes=0, **more) as base:
             found.append(base)
             started.set()

@@ -9,7 +9,8 @@ _BY_CHANCE = re.compile(
     r"|[0-9a-f]{16,}"  # digests, tokens
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?"  # times
     r"|datetime\([^)]*\)"  # times as Python shows them
-    r"|\b\d{13,16}\b",  # times in ms and µs
+    r"|\b\d{13,16}\b"  # times in ms and µs
+    r"|[\"']left_s[\"']: ?-?\d+(?:\.\d+)?",  # what is left of a deadline
 )
 
 

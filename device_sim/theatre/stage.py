@@ -20,6 +20,7 @@ from services.domain.devices import BY_NAME
 from services.domain.devices.kind import DeviceKind, Happens
 
 ACK_S = 10.0
+_HELD_S = 0.5
 
 
 class WireStage:
@@ -63,6 +64,8 @@ class WireStage:
             raise StoryError(f"no secret of {', '.join(missing)} in credentials.json; run `linhub seed`")
         if self._held:
             self._held.hold(speakers)
+            # Whoever of the fleet was connecting just now is to be let in before: the broker keeps the later of two.
+            await asyncio.sleep(_HELD_S)
         for speaker in speakers:
             self._uplinks[speaker] = Uplink(
                 self._broker,

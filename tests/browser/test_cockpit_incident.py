@@ -7,7 +7,8 @@ from typing import Any
 from playwright.async_api import Browser, Page
 
 from tests.browser.kit import World, new_context, open_page
-from tests.browser.waiting import until
+from tests.browser.phone_kit import moved
+from tests.browser.waiting import evaluates, until
 from tests.ingest_kit import now_ms
 
 _PLAN = """() => {
@@ -72,6 +73,7 @@ async def test_cockpit_shows_a_fire_of_two_detectors_as_one_order(world: World, 
         await page.goto(f"{world.url}/figures?view=wall")
         await page.wait_for_selector("[data-testid=to-cockpit]")
         await page.evaluate("id => { history.pushState(null, '', '/?order=' + id); history.back() }", order["id"])
+        await evaluates(page, "location.pathname", "/figures")
         await page.evaluate("history.forward()")
         await page.wait_for_selector("[data-testid=order-state]")
         await until(lambda: _plan_whole(page))
@@ -79,12 +81,7 @@ async def test_cockpit_shows_a_fire_of_two_detectors_as_one_order(world: World, 
         await page.wait_for_selector("[data-testid=order-state]", state="detached")
         assert "order=" not in page.url
 
-        answer = await http.post(
-            f"/orders/{order['id']}/moves",
-            json={"move": "accept", "version": order["version"]},
-            headers={"Idempotency-Key": "on-my-way"},
-        )
-        assert answer.status_code == 200, answer.text
+        await moved(world, order["id"], "patrol1", "accept")
     await takeover.wait_for(state="detached")
 
     # A wall that is switched on before the API answers is live without a hand on it.

@@ -254,7 +254,7 @@ async def test_commands_room_batch_is_paced_and_stopped(world: World, browser: B
     await form.locator("[name=command]").select_option("test")
     await form.locator("[name=everywhere]").check()
     await says(page, "[data-testid=reach]", "2 台")
-    await form.locator("[name=pace]").fill("0.02")
+    await form.locator("[name=pace]").fill("0.01")
     await form.locator("[name=why]").fill("季度自检")
     await page.click("[data-testid=batch-do]")
     drawer = page.locator("[data-testid=batch-drawer]")
@@ -266,7 +266,7 @@ async def test_commands_room_batch_is_paced_and_stopped(world: World, browser: B
         return "queued" in found and bool(found & {"sent", "expired"})
 
     await until(one_left)
-    await says(page, "[data-testid=batch-drawer]", "每秒 0.02 台")
+    await says(page, "[data-testid=batch-drawer]", "每秒 0.01 台")
     await drawer.get_by_role("button", name="停止其余").click()
     await page.fill("[data-testid=decide] [name=words]", "今天不测了")
     await looked_at(page, "commands-stop", (DESK, PHONE))

@@ -132,6 +132,7 @@ async def test_phone_fits_every_reader(world: World, browser: Browser, tmp_path:
     await resident.context.close()
     # Twice the letters on the same glass is half the glass: 195 px wide.
     context = await browser.new_context(viewport={"width": 195, "height": 422}, device_scale_factor=4, has_touch=True)
+    context.set_default_timeout(180_000)
     page = await context.new_page()
     await page.goto(f"{world.url}/m/report?community={world.community.id}")
     await page.wait_for_selector("[data-testid=plan]")
@@ -150,7 +151,8 @@ async def test_phone_opens_on_a_slow_network_and_the_second_time_without_one(
     await wire.send("Network.emulateNetworkConditions", slow)
     await page.goto(f"{world.url}/m/", wait_until="commit")
     await page.wait_for_selector("[name=username]")
-    first_ms = await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime")
+    paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+    first_ms = await until(lambda: page.evaluate(paint))
     # What has to be there before the first letter: at 50 kB/s, and with a slow machine's own time beside it.
     first_bytes = await page.evaluate(
         "first => performance.getEntries().filter((one) => one.responseEnd && one.responseEnd <= first)"

@@ -115,6 +115,7 @@ async def test_registry_room_makes_renames_and_removes_places(browser: Browser, 
         await name.fill(said)
         if sort == "household":
             await form.locator("[name=place-floor]").fill("1")
+        await expect(form.locator("[name=place-id]")).not_to_have_value("")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("[data-testid=place-remove]")
     async with world.http("admin") as http:

@@ -159,7 +159,7 @@ async def test_peer_that_takes_nothing_is_given_up_even_while_reading_is_paused(
             one.subscriber.publish("sc/c/d/down/ack", b"y" * 100_000)
         began = asyncio.get_running_loop().time()
         await one.says()
-        assert asyncio.get_running_loop().time() - began < 6
+        assert asyncio.get_running_loop().time() - began < 60, "the kernel gives up after a second and a half"
         assert one.subscriber.ack(await one.collect(1)) == 1
 
 
@@ -192,8 +192,9 @@ async def test_link_that_overslept_does_not_blame_the_broker() -> None:
         link._unanswered_since = now - 100
         link._look(now - 100)
         assert not link.lost.done()
-        link._unanswered_since = now - 100
-        link._look(now)
-        assert await link.lost == "the broker has not answered for 0.8 s"
+        link._unanswered_since = loop.time() - 100
+        link._look(loop.time())
+        async with asyncio.timeout(60):
+            assert await link.lost == "the broker has not answered for 0.8 s"
         answering.cancel()
         await link.gone

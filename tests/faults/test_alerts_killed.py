@@ -90,4 +90,6 @@ async def owner_of(db: Database, community: str, engines: list[ServiceProcess]) 
     owner = await db.connection.fetchval(
         "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", partition
     )
+    if owner is None:
+        return None
     return next((engine for engine in engines if engine.alive and engine.pid == int(owner.split(":")[1])), None)

@@ -24,6 +24,7 @@ from tests.fault_kit import (
     IngestProcess,
     ServiceProcess,
     Stubborn,
+    all_acknowledged,
     all_stored,
     assert_each_once,
     assert_one_order_each,
@@ -71,7 +72,7 @@ class Scene:
             await until(lambda: all_stored(db, self.said))
             await assert_each_once(db, self.said)
             await assert_one_order_each(db, self.buttons)
-        assert await self.said.until_acknowledged() == 0
+        await until(lambda: all_acknowledged(self.said))
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ async def test_after_an_outage_every_waiting_event_is_committed_before_the_last_
     await put_community(url, small_community("home"))
     wire = Wire(breakable.mqtt.url)
     said = Stubborn(wire, "home", ["home-environment-1"], "home-sos_button-1")
-    quick = {"commit_timeout_s": 2, "retry_max_s": 0.5, "batch_messages": 200}
+    quick = {"commit_timeout_s": 2, "retry_max_s": 0.2, "batch_messages": 20}
     process = IngestProcess(url, breakable.mqtt.account_url("svc-ingest"), "t-home", **quick)
     try:
         async with process.running() as ingest:

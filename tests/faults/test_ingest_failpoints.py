@@ -13,9 +13,18 @@ from collections.abc import Sequence
 import psutil
 import pytest
 
-from deploy.embedded.service import health
 from tests.conftest import Mqtt
-from tests.fault_kit import FREEZE_S, KILLS, SEED, IngestProcess, Stubborn, all_stored, assert_each_once
+from tests.fault_kit import (
+    FREEZE_S,
+    KILLS,
+    SEED,
+    IngestProcess,
+    Stubborn,
+    all_acknowledged,
+    all_stored,
+    assert_each_once,
+    well,
+)
 from tests.fault_rows import note, row
 from tests.ingest_kit import Database, ingest, until
 
@@ -78,9 +87,10 @@ async def test_ingest_frozen_in_the_middle_of_a_batch_goes_on_where_it_was(
     process = IngestProcess(database_url, mqtt.url, f"t-{home}", broker_keepalive_s=1, failpoint=f"{point}:freeze:3")
     async with process.running():
         await process.ready()
-        streaming = asyncio.create_task(said.keep_saying(1))
+        streaming = asyncio.create_task(said.keep_saying(60))  # until it has had three batches
         await until(lambda: frozen(process.pid))
-        await streaming
+        streaming.cancel()
+        await asyncio.gather(streaming, return_exceptions=True)
         await asyncio.sleep(FREEZE_S)
         assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
         process.thaw()
@@ -108,7 +118,7 @@ async def test_ingest_sets_aside_a_message_whose_handler_raises_and_delivers_the
         first = await db.received(400)
         found = len(await db.stored())
         again = await said.until_acknowledged()
-        assert await asyncio.to_thread(health, port) is None
+        await until(lambda: well(port))
     assert first == {"received": 400, "stored": 400 - 400 // 37, "duplicate": 0, "rejected": 400 // 37}
     assert {(scope, reason) for scope, reason, _ in await db.quarantine()} == {("message", "malformed")}
     ledger, stored = await db.ledger(), await db.stored()
@@ -127,8 +137,8 @@ async def test_ingest_reads_the_long_way_what_the_short_way_stumbles_over(
         for _ in range(8):
             said.say(50)
             await asyncio.sleep(0.03)
-        assert await said.until_acknowledged() == 0
-        assert await asyncio.to_thread(health, port) is None
+        await until(lambda: all_acknowledged(said))
+        await until(lambda: well(port))
         await assert_each_once(db, said)
     assert (await db.ledger())["rejected"] == 0
     note(crashes=0)
@@ -144,7 +154,7 @@ async def test_ingest_delivers_everything_when_store_or_ack_raises_now_and_then(
             said.say(50)
             await asyncio.sleep(0.03)
         again = await said.until_acknowledged()
-        assert await asyncio.to_thread(health, port) is None
+        await until(lambda: well(port))
         await assert_each_once(db, said)
         note(sent_again_by_devices=again, crashes=0)
 
@@ -167,7 +177,7 @@ async def test_ingest_quarantines_the_one_message_that_can_never_be_stored(
     async with ingest(database_url, mqtt.url) as port:
         said.say(200)
         ledger = await db.received(200)
-        assert await asyncio.to_thread(health, port) is None
+        await until(lambda: well(port))
     found = set(await db.stored())
     note(sent=200, lost=len(set(said.sent.values()) - {said.sent["m140"]} - found), doubled=0, crashes=0)
     assert ledger == {"received": 200, "stored": 199, "duplicate": 0, "rejected": 1}

@@ -41,6 +41,7 @@ async def test_ingest_that_is_not_heard_by_the_broker_or_does_not_hear_it_notice
     async with Line(mqtt.url).running() as line, ingest(database_url, line.url, **QUICK) as port:
         said.say(200)
         await until(lambda: all_stored(db, said))
+        await until(lambda: connected(port, line))
         assert line.lose(says) == 2 * PARTITIONS + 1
         cut = time.monotonic()
         said.say(200)
@@ -98,7 +99,7 @@ async def test_ingest_goes_on_when_its_old_connections_to_the_database_stay_dead
             await lock.start()
             await other.connection.execute("LOCK TABLE ingest_ledger IN EXCLUSIVE MODE")
             said.say(200)
-            await asyncio.sleep(0.4)
+            await until(lambda: stuck(db))
             line.lose("client", new_too=False)
             await lock.rollback()
         cut = time.monotonic()
@@ -122,9 +123,10 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
                 await lock.start()
                 await other.connection.execute("LOCK TABLE ingest_ledger IN EXCLUSIVE MODE")
                 said.say(100)
-                await asyncio.sleep(0.3)
+                await until(lambda: stuck(db))
+                connections = set(line._tasks)
                 line.drop()
-                await until(lambda: unready(port))
+                await until(lambda connections=connections: anew(line, connections))  # type: ignore[misc]
                 said.say(100)
                 await until(lambda: ready(port))
                 await lock.rollback()
@@ -136,8 +138,23 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
         assert (await db.ledger())["duplicate"] > 0, "what was not acknowledged was not delivered again"
 
 
-async def unready(port: int) -> bool:
-    return not await ready(port)
+async def connected(port: int, line: Line) -> bool:
+    """To the broker, with all its sessions: with a keepalive of a second one may just be on its way back."""
+    return await ready(port) and len(line._pairs) == 2 * PARTITIONS + 1
+
+
+async def stuck(db: Database) -> bool:
+    """A transaction of ingest waits for the lock."""
+    query = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'ingest_ledger'::regclass "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return bool(await db.connection.fetchval(query))
+
+
+async def anew(line: Proxy, connections: set[asyncio.Task[None]]) -> bool:
+    """All its sessions have come back by other connections."""
+    return len(line._tasks - connections) == 2 * PARTITIONS + 1
 
 
 async def stale_acks(port: int) -> int:

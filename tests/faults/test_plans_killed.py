@@ -55,6 +55,8 @@ async def _owner(pool: asyncpg.Pool[Any], engines: Sequence[ServiceProcess]) -> 
     owner = await pool.fetchval(
         "SELECT owner FROM worker_lease WHERE consumer = 'alerts' AND partition = $1", PARTITION
     )
+    if owner is None:
+        return None
     return next((engine for engine in engines if engine.pid == int(owner.split(":")[1])), None)
 
 

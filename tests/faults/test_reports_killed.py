@@ -39,7 +39,7 @@ async def api_process(database_url: str, folder: Path) -> AsyncIterator[tuple[as
             sys.executable, "-m", "services.api.main", cwd=REPOSITORY, stdout=output, stderr=output, env=environment
         )  # fmt: skip
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         port = 0
         while not port:
             assert process.returncode is None and time.monotonic() < end, log.read_text()

@@ -81,7 +81,7 @@ async def test_rollups_stay_exact_while_ingest_is_killed_over_and_over(database_
                     "SELECT count(*) FROM rollup_progress p JOIN rollup_boundary b USING (partition) "
                     "WHERE p.filled_to <> b.closed_to AND partition = (SELECT partition FROM community)"
                 )
-                return left == 0 and behind == 0
+                return left == 0 and behind == 0 and await db.count("meter_hour") > 0
 
             await until(worked_off)
             assert await differences(db) == []

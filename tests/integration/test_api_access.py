@@ -1125,7 +1125,7 @@ async def test_access_of_every_role_to_every_route_is_as_the_matrix_says(databas
     places = await populate(database_url)
     wrong: list[str] = []
     cells = 0
-    async with api_server(database_url) as url:
+    async with api_server(database_url, query_timeout_s=60) as url:
         for role, username in ACCOUNTS.items():
             async with client(url, username) as http:
                 http.headers["X-Purpose"] = "duty"

@@ -160,8 +160,8 @@ async def test_public_data_is_there_only_where_opened_and_never_of_households(da
         assert "3210" not in lasting(answer.text) and "室" not in answer.text
         tagged = {"If-None-Match": answer.headers["ETag"]}
         assert (await anybody.get("/public/communities/test", headers=tagged)).status_code == 304
-        statuses = [(await anybody.get("/public/communities")).status_code for _ in range(70)]
-        assert statuses[0] == 200 and statuses[-1] == 429
+        statuses = [(await anybody.get("/public/communities")).status_code for _ in range(200)]
+        assert statuses[0] == 200 and 429 in statuses
     await connection.close()
 
 
@@ -331,7 +331,10 @@ async def _shows(http: httpx.AsyncClient, turn: int, alerts: int) -> dict[str, A
     values = {device["id"]: device["values"] for device in taken["devices"]}
     new = values["test-bin-1"].get("fill") == 10 * turn and values["test-lamp_post-1"].get("power") == 5 + turn
     online = {device["id"] for device in taken["devices"] if device["online"]}
-    return taken if new and len(taken["alerts"]) == alerts and (turn < 2 or len(online) <= 2) else None
+    # A count that takes longer than a snapshot waits for it is in the next one.
+    figures = {one["name"]: one for one in taken["kpis"]["items"]}
+    counted = figures["open_alerts"]["value"] == alerts and figures["devices_online"]["numerator"] == len(online)
+    return taken if new and counted and len(taken["alerts"]) == alerts and (turn < 2 or len(online) <= 2) else None
 
 
 async def test_replay_says_what_the_snapshot_said(database_url: str) -> None:

@@ -203,13 +203,14 @@ async def _cell(
 
 
 async def test_matrix_of_every_operation_and_everybody_leaks_nothing(database_url: str) -> None:
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     try:
         prepared = await _homes(database_url)
         wanted = list(operations())
         assert unprepared(prepared, wanted) == []
         tally = Tally()
-        async with api_server(database_url, auth_requests_per_min=6000, heartbeat_s=60) as url:
+        async with api_server(database_url, auth_requests_per_min=6000, heartbeat_s=60, query_timeout_s=60) as url:
             for who in ASKERS:
                 async with AsyncExitStack() as stack:
                     http = await _login(stack, url, who)
@@ -229,7 +230,7 @@ async def test_matrix_of_every_operation_and_everybody_leaks_nothing(database_ur
                                 )
                             )
     finally:
-        structlog.reset_defaults()
+        structlog.configure(**before)
     sys.stdout.write(f"matrix: {tally.cells} cells, {tally.answered} answered, {len(tally.leaks)} leaks\n")
     assert tally.leaks == [] and tally.failures == []
     assert tally.answered > 300 and tally.cells > 3000

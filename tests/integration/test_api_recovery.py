@@ -74,7 +74,7 @@ async def test_recovery_from_a_database_that_froze(database_url: str) -> None:
     await put_community(database_url, small_community())
     async with (
         between(database_url) as (line, url_between),
-        api_server(url_between, query_timeout_s=1) as url,
+        api_server(url_between, query_timeout_s=5) as url,
         client(url, "desk") as http,
     ):
         await answers(http, "/communities/test/orders", 200)

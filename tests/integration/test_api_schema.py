@@ -40,6 +40,7 @@ _STREAMS = "/stream"
 @pytest.fixture(scope="module")
 def url(module_database_url: str) -> Iterator[str]:
     """The service on a thread and a loop of its own: Schemathesis calls from this one."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     run(put_community(module_database_url, small_community()))
     started, stop, found = threading.Event(), asyncio.Event(), list[str]()
@@ -58,7 +59,7 @@ def url(module_database_url: str) -> Iterator[str]:
     loop.call_soon_threadsafe(stop.set)
     thread.join(30)
     loop.close()
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def _token(url: str, username: str) -> str:

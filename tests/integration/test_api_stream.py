@@ -367,7 +367,7 @@ async def test_stream_ends_at_once_when_the_server_stops(database_url: str) -> N
 async def test_stream_of_a_reader_who_does_not_read_delays_nobody_and_ends_in_resync(database_url: str) -> None:
     connection = await prepared(database_url)
     async with (
-        api_server(database_url, stream_queue_bytes=400_000, heartbeat_s=60) as url,
+        api_server(database_url, stream_queue_bytes=400_000, heartbeat_s=60, stream_stalled_s=300) as url,
         client(url, "desk") as http,
         stream(http, "test") as live,
     ):
@@ -387,7 +387,9 @@ async def test_stream_of_a_reader_who_does_not_read_delays_nobody_and_ends_in_re
         got = bytearray()
         async with asyncio.timeout(90):
             while b'event: resync\ndata: {"why":"slow"}' not in got:
-                got += await asyncio.get_running_loop().sock_recv(slow, 1 << 20)
+                piece = await asyncio.get_running_loop().sock_recv(slow, 1 << 20)
+                assert piece, "closed without a word"
+                got += piece
         slow.close()
         metrics = (await http.get(f"{url}/metrics")).text
         dropped = next(line for line in metrics.splitlines() if line.startswith("linhub_api_stream_dropped_total"))

@@ -57,10 +57,12 @@ def test_dropped_is_counted_and_the_doctor_says_so(tmp_path: Path, monkeypatch: 
         sender.loop_stop()
         address, secret = Address(mqtt.host, mqtt.port, None, None), mqtt.accounts["svc-health"]
         deadline = time.monotonic() + 90
-        while not (figures := read_once(address, secret)) or not (dropped := figures.dropped):
-            assert time.monotonic() < deadline, "the broker does not say that it dropped anything"
+        # It says so once a second, in the middle of it too.
+        least = SENT - QUEUED - IN_FLIGHT
+        while (figures := read_once(address, secret)) is None or (dropped := figures.dropped or 0) < least:
+            assert time.monotonic() < deadline, "the broker does not say that it dropped what it must have"
     # A session that is away has nothing in flight, so what it keeps is the queue alone.
-    assert SENT - QUEUED - IN_FLIGHT <= dropped <= SENT - QUEUED
+    assert dropped <= SENT - QUEUED
     finding = judge_dropped(dropped)
     assert (finding.level, finding.todo != "") == ("warning", True)
     assert [judge_dropped(count).level for count in (0, None)] == ["ok", "note"]

@@ -282,12 +282,12 @@ async def test_stream_resumes_where_it_was_left(url: str, admin: httpx.AsyncClie
         return seen
 
     async with with_key(url, secret) as http:
-        async with asyncio.timeout(30), http.stream("GET", "/city/events/stream") as response:
+        async with asyncio.timeout(90), http.stream("GET", "/city/events/stream") as response:
             [one] = await events(Stream(response), 1)
             assert (one.id, one.name, one.data["id"]) == (first, "cn.linhub.order.note.v1", str(first))
         seqs = [await append(db, "order.note", order_data()) for _ in range(3)]
         headers = {"Last-Event-ID": str(first)}
-        async with asyncio.timeout(30), http.stream("GET", "/city/events/stream", headers=headers) as response:
+        async with asyncio.timeout(90), http.stream("GET", "/city/events/stream", headers=headers) as response:
             stream = Stream(response)
             assert [one.id for one in await events(stream, 3)] == seqs
             later = await append(db, "order.note", order_data())

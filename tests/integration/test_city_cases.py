@@ -22,7 +22,7 @@ from tests.api_server import api_server, client, connect
 from tests.city_kit import subscribe
 from tests.factory import put_community, small_community
 
-DUE = "2026-12-01T10:00:00+08:00"
+DUE = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0).isoformat()
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def clock() -> Clock:
 
 def engine(database_url: str, pool: Any, clock: Clock, pace: float = 0.001) -> CityDelivery:
     settings = AlertSettings(
-        database_url=database_url, city_networks="127.0.0.0/8", city_pace=pace, city_connect_s=2, city_timeout_s=3,
+        database_url=database_url, city_networks="127.0.0.0/8", city_pace=pace, city_connect_s=20, city_timeout_s=30,
         alerts_poll_s=0.05,
     )  # fmt: skip
     return CityDelivery(pool, settings, cast(SteadyClock, clock))
@@ -75,7 +75,7 @@ async def started(database_url: str, pool: Any, clock: Clock) -> AsyncIterator[C
         yield one
 
 
-async def until(connection: Any, id: UUID, statement: str, within_s: float = 30) -> Any:
+async def until(connection: Any, id: UUID, statement: str, within_s: float = 90) -> Any:
     """The row, once it is so."""
     async with asyncio.timeout(within_s):
         while True:

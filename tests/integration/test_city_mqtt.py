@@ -323,6 +323,7 @@ async def test_tests_and_replays_go_the_same_way(db: Any, database_url: str, hom
             asked = await admin.post(f"/city/subscriptions/{id}/replay", json={"first": first + 1, "last": first + 2})
             assert asked.status_code == 202, asked.text
             await so(lambda: len(there.heard) == 8)
+            await until(db, cast(Any, id), "d.replay_seq IS NULL")  # written together with the line of the log
             log = (await admin.get(f"/city/subscriptions/{id}/attempts")).json()["items"]
     assert there.seqs[5:] == [first + 1, first + 2]
     assert sorted(one["sort"] for one in log) == ["event"] * 5 + ["replay"] * 2 + ["test"]
@@ -515,9 +516,14 @@ async def _listening(command: list[str], path: Path, say: Callable[[], Awaitable
             def there() -> bool:
                 assert process.returncode is None, "it ended"
                 found = book.figures()
-                return found.events > begun and found.gaps == 0 and not book.lacks(map(str, range(first, seq + 1)))
+                whole = found.gaps == 0 and not book.lacks(map(str, range(first, seq + 1)))
+                return found.events > begun and whole and book.cursor is not None
 
             await so(there)
+            # Taken by the broker: it has subscribed. What it had by pulling alone would not wait for its next life.
+            async with asyncio.timeout(90):
+                while await db.fetchval("SELECT seq < $1 FROM city_delivery", seq):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 30) == 0
     finally:

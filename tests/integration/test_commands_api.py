@@ -226,7 +226,7 @@ async def test_program_with_a_key_may_ask_and_neither_approve_nor_break_glass(th
 
 
 async def test_batch_is_approved_as_one_paced_and_stopped_half_way(there: Desk) -> None:
-    many = {"kind": "gas_meter", "name": "valve_close", "everywhere": True, "per_second": 1.0}
+    many = {"kind": "gas_meter", "name": "valve_close", "everywhere": True, "per_second": 0.1}
     made = await there.batch(there.desk, **many, key="b")
     batch = made.json()
     assert made.status_code == 201 and batch["counts"] == {"awaiting": batch["total"]} and batch["total"] >= 2
@@ -234,7 +234,7 @@ async def test_batch_is_approved_as_one_paced_and_stopped_half_way(there: Desk) 
     assert (await there.batch(there.desk, **(many | {"name": "test"}), key="b")).status_code == 409
     assert (await there.desk.post(f"/command-batches/{batch['id']}/approve", json={})).status_code == 403
     assert (await there.admin.post(f"/command-batches/{batch['id']}/approve", json={})).status_code == 200
-    assert len(await there.hand_out()) == 1, "one a second"
+    assert len(await there.hand_out()) == 1, "one in ten seconds"
     stopped = (await there.desk.post(f"/command-batches/{batch['id']}/stop", json={"why": "够了"})).json()
     assert stopped["counts"] == {"queued": 1, "cancelled": batch["total"] - 1} and stopped["open"] == 1
     assert len(await there.hand_out(later_s=60)) == 1, "the one that left is sent again until it is answered"

@@ -172,7 +172,8 @@ async def test_a_flood_is_refused_counted_and_told_while_calls_for_help_pass(
     assert ledger == {"received": 51, "stored": stored + 11, "duplicate": 0, "rejected": 40 - stored}
     assert await db.count("device_event") == 10 and await db.readings(f"{home}-manhole-1")
     # A few are kept; none is answered, so that who keeps what it sends offers it again.
-    assert await db.connection.fetchval("SELECT sum(times) FROM quarantine WHERE reason = 'flood'") == 5
+    # So many in a minute of the clock, which may end in the middle of it.
+    assert 5 <= await db.connection.fetchval("SELECT sum(times) FROM quarantine WHERE reason = 'flood'") <= 10
     assert len(wire.acked(home, env)) == stored and wire.refused(home, env) == {}
     assert flood is not None and 0 < flood["count"] <= 40 - stored
 

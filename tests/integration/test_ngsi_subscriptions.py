@@ -66,8 +66,8 @@ def clock() -> Clock:
 
 def engine(database_url: str, pool: Any, clock: Clock) -> NgsiDelivery:
     settings = AlertSettings(
-        database_url=database_url, ngsi_look_s=0.02, city_networks="127.0.0.0/8", city_pace=0.001, city_connect_s=2,
-        city_timeout_s=5,
+        database_url=database_url, ngsi_look_s=0.02, city_networks="127.0.0.0/8", city_pace=0.001, city_connect_s=20,
+        city_timeout_s=30,
     )  # fmt: skip
     return NgsiDelivery(pool, settings, cast(SteadyClock, clock))
 
@@ -108,7 +108,7 @@ def fills(there: Receiver) -> list[float]:
     return [one["fillingLevel"] for one in told(there) if one["type"] == "WasteContainer"]
 
 
-async def until(db: Any, path: str, statement: str, within_s: float = 30) -> Any:
+async def until(db: Any, path: str, statement: str, within_s: float = 90) -> Any:
     """Where a subscription stands, once it is so."""
     async with asyncio.timeout(within_s):
         while True:

@@ -57,7 +57,11 @@ async def told(pool: asyncpg.Pool[Any], database_url: str, out: Sink, severity: 
         async def heard() -> bool:
             return bool(out.heard)
 
+        async def recorded() -> bool:
+            return bool(await pool.fetchval("SELECT count(*) FROM notice WHERE state = 'sent'"))
+
         await until(heard)
+        await until(recorded)
     path = re.search(r"https://linhub\.example(/n/[\w-]{22})$", out.heard[0][1]["message"])
     assert path is not None
     return order, path[1]

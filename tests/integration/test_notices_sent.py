@@ -58,11 +58,12 @@ async def test_notice_of_a_new_order_reaches_the_teams_channel(
     order = await raised(pool)
     async with notifier(database_url, public_url="https://linhub.example"):
         await until(lambda: _heard(out, "patrol1"))
+        await until(lambda: _sent(pool))
     (message,) = out.to("patrol1")
     number = await pool.fetchval("SELECT number FROM work_order WHERE id = $1", order)
     assert "燃气泄漏" in message["title"] and f"#{number}" in message["message"]
     assert "https://linhub.example/n/" in message["message"]
-    (row,) = await notices(pool)  # what was under way is recorded before the service has stopped
+    (row,) = await notices(pool)
     assert (row["state"], row["via"], row["template"], row["severity"]) == ("sent", "channel", "dispatch", "critical")
 
 
@@ -138,7 +139,8 @@ async def test_outbox_read_again_from_the_beginning_tells_nobody_twice(
 ) -> None:
     await give_channel(pool, "patrol1", out.url("patrol1"))
     await raised(pool)
-    async with notifier(database_url) as one:
+    # At its own pace: nobody is told further while the outbox is read again.
+    async with notifier(database_url, notices_pace=1) as one:
         await until(lambda: _heard(out, "patrol1"))
         before = len(await notices(pool))
         await pool.execute("UPDATE outbox_reader SET seq = 0")
@@ -261,6 +263,7 @@ async def test_next_channel_is_taken_when_the_first_fails(
     await raised(pool, "test-bin-1", rule_id="bin.full", severity=Severity.MAJOR)
     async with notifier(database_url):
         await until(lambda: _heard(out, "second"))
+        await until(lambda: _sent(pool))
     assert "New order" in out.to("second")[0]["title"]
     tried = await pool.fetch("SELECT ok FROM notice_attempt ORDER BY id")
     assert [row["ok"] for row in tried] == [False, True]

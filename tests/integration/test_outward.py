@@ -20,7 +20,7 @@ from services.adapters.outward import Allowed, Answer, Failed, Limits, OutwardCl
 from tests.city_kit import Request, receiver, status
 
 HERE = Allowed.of(["127.0.0.1/32"], [443])
-QUICK = Limits(connect_s=2.0, total_s=3.0)
+QUICK = Limits(connect_s=20.0, total_s=30.0)
 
 
 class Names:

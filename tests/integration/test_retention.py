@@ -223,13 +223,14 @@ async def test_ingest_stores_everything_while_its_own_sweep_drops_chunks(
             pool.acquire() as other,
             ingest(database_url, mqtt.url, purge_every_s=0.02, reading_kept_days=30, rollup_every_s=0.1),
         ):
+            began = now_ms()
             for n in range(600):
                 if n % 200 == 0:
                     # Nobody sweeps while the old chunks are made: a row for a chunk that is being dropped is refused.
                     await other.execute("SELECT pg_advisory_lock($1)", SWEEP_LOCK)
                     await _readings(pool, OLD_DAYS)
                     await other.execute("SELECT pg_advisory_unlock($1)", SWEEP_LOCK)
-                body = {"ts": now_ms() - 1000 * n, "values": {"temperature": 20}}
+                body = {"ts": began - 1000 * n, "values": {"temperature": 20}}
                 wire.send(f"sc/{home}/{home}-environment-1/up/telemetry", body)
             told = await db.received(600)
             await until(lambda: _no_more_old(pool))

@@ -272,7 +272,7 @@ async def test_an_edit_counts_on_the_running_engine_without_a_restart(world: Wor
 
         await until(there)
 
-    async with desk_and_admin(world) as (desk, _), engine(world) as worker:
+    async with desk_and_admin(world) as (desk, _), engine(world, alerts_lease_s=30) as worker:
         await flows(2.0)
         assert await world.alerts() == []
         lower = TEXT.replace("limit: 3.125, for: 1m", "limit: 1.5, for: 1s")

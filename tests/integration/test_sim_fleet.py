@@ -7,12 +7,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+from device_sim import spool
 from device_sim.fleet import Fleet
 from device_sim.life import Surroundings
 from services.domain.registry import GATEWAY_KIND
 from tests.conftest import Mqtt
 from tests.factory import secret_of, small_community
 from tests.sim_kit import Ingest, broker_of, ingest
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody acknowledges here for a while, and what is said again would be heard twice."""
+    monkeypatch.setattr(spool, "RESEND_FIRST_S", 60.0)
 
 
 async def test_fleet_brings_a_community_to_life_and_says_goodbye(mqtt: Mqtt, tmp_path: Path) -> None:

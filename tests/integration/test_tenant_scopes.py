@@ -159,7 +159,7 @@ async def test_a_scope_set_in_a_transaction_that_fails_is_gone(database: Databas
 
 
 async def test_requests_of_two_tenants_at_once_stay_apart(two: str) -> None:
-    async with api_server(two, database_connections=2) as url:
+    async with api_server(two, database_connections=2, query_timeout_s=60) as url:
         for_a, for_b = client(url, "desk"), client(url, "other-desk")
         async with for_a as first, for_b as second:
 

@@ -97,4 +97,5 @@ def test_the_largest_messages_take_bounded_time(what: str) -> None:
     for name in NAMES:
         began = time.process_time()
         look(name, topic(), LARGEST[what])
-        assert time.process_time() - began < SLOW_S, name
+        # Ten times that is far below what work of the square of the length takes, and above any slow machine's.
+        assert time.process_time() - began < 10 * SLOW_S, name

@@ -48,7 +48,7 @@ from tests.unit.orders_support import NOW, PEOPLE, draft, full
 
 EXAMPLES = int(os.environ.get("LINHUB_HYPOTHESIS_EXAMPLES", "25"))
 STEPS = 50
-ROUNDS = 20
+ROUNDS = 60
 PERSONS = sorted(PEOPLE)
 FORWARD = (Move.ACCEPT, Move.ARRIVE, Move.RESOLVE, Move.VERIFY, Move.CLOSE, Move.RESUME, Move.RATE)
 ASIDE = (Move.PAUSE, Move.REOPEN, Move.RETURN)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from services.adapters.steady_clock import JUMP_MS, Reading, Steady, SteadyClock, Step, read_boot_ns, read_clocks
 
@@ -174,8 +175,12 @@ def clock(host: Host, file: Path | None = None) -> SteadyClock:
 
 
 async def leave_word(one: SteadyClock) -> None:
-    keeping = asyncio.create_task(one.keep(0.001))
-    await asyncio.sleep(0.03)
+    """Written once: nothing is on its way any more when this returns."""
+    assert one._file is not None
+    keeping = asyncio.create_task(one.keep(3_600))
+    async with asyncio.timeout(60):
+        while not one._file.exists():  # noqa: ASYNC110 - nothing tells of a file
+            await asyncio.sleep(0.002)
     keeping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await keeping
@@ -236,9 +241,14 @@ async def test_a_file_that_makes_no_sense_is_no_anchor(tmp_path: Path, text: str
 async def test_a_file_that_cannot_be_written_hurts_nobody(tmp_path: Path) -> None:
     host = Host()
     one = clock(host, tmp_path / "missing" / "clock")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await one.keep(0.001)
+    with capture_logs() as logs:
+        keeping = asyncio.create_task(one.keep(0.001))
+        async with asyncio.timeout(60):
+            while sum(line["event"] == "clock_file_not_written" for line in logs) < 2:  # noqa: ASYNC110 - a log
+                await asyncio.sleep(0.002)
+    keeping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await keeping
     assert one.now_ms() == host.wall_ns // 1_000_000
 
 
@@ -264,6 +274,7 @@ def test_a_jump_is_shown_and_a_step_counted() -> None:
 
 def test_the_real_clocks_are_read_close_together() -> None:
     one = SteadyClock()
-    assert abs(one.now_ms() - read_clocks().wall_ns // 1_000_000) <= 5
-    assert abs(one.now().timestamp() * 1000 - one.now_ms()) <= 5
+    # The nearest of some: between any two looks the machine may turn to something else.
+    assert min(abs(one.now_ms() - read_clocks().wall_ns // 1_000_000) for _ in range(20)) <= 5
+    assert min(abs(one.now().timestamp() * 1000 - one.now_ms()) for _ in range(20)) <= 5
     assert read_boot_ns() > 0
