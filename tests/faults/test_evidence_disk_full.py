@@ -17,8 +17,9 @@ from tests.api_data import raise_alert
 from tests.api_server import client, connect
 from tests.conftest import REPOSITORY
 from tests.factory import put_community, small_community
+from tests.fault_kit import free_port
 from tests.integration.test_api_evidence import send
-from tests.integration.test_evidence_upkeep import answers, free_port
+from tests.integration.test_evidence_upkeep import answers
 
 SIZE = 3 * 1024 * 1024
 

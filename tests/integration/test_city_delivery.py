@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from services.adapters.postgres import open_pool
 from services.adapters.steady_clock import SteadyClock
+from services.alerts.city import loop
 from services.alerts.city.figures import tell_figures, tell_public
 from services.alerts.city.loop import CityDelivery
 from services.alerts.retention import Kept, sweep
@@ -299,8 +300,9 @@ async def test_what_an_engine_that_died_was_sending_is_sent_again_by_another(
 
 
 async def test_stop_finishes_what_is_under_way_and_leaves_no_lease(
-    database_url: str, db: Any, pool: Any, clock: Clock
+    database_url: str, db: Any, pool: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop, "_DRAIN_S", 60.0)
     answered = asyncio.Event()
 
     async def slow(request: Request, writer: asyncio.StreamWriter) -> None:

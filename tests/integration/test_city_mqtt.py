@@ -176,6 +176,7 @@ async def test_what_a_full_queue_dropped_shows_as_a_gap_and_is_pulled(
             await so(lambda: len(there.heard) >= QUEUE)
             after = await append(db, "order.note", order_data())
             await so(lambda: after in there.seqs)
+            await until(db, login.subscription, f"d.seq >= {after}")
         assert there.seqs == [*range(first, first + QUEUE), after]
         broken = [(before, seq) for before, seq in chain(there.heard, there.seqs) if before not in (None, seq - 1)]
         gaps = [(before, seq) for before, seq in chain(there.heard, there.seqs)[1:] if before not in there.seqs]
@@ -294,7 +295,7 @@ async def test_a_stopped_engine_leaves_a_mark_and_the_next_sends_nothing_twice(
     async with reading(home.mqtt, login) as there:
         async with delivering(database_url, home):
             first, last = await many(db, 20)
-            await until(db, login.subscription, f"d.seq >= {last}")
+            await until(db, login.subscription, f"d.seq >= {last} AND d.lease IS NULL")
         async with delivering(database_url, home):
             after = await append(db, "order.note", order_data())
             await so(lambda: after in there.seqs)

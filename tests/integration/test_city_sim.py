@@ -26,6 +26,7 @@ from tests.access_kit import key, service
 from tests.api_server import api_server, client, connect
 from tests.city_kit import Clock, many, running, subscribe
 from tests.factory import put_community, small_community
+from tests.fault_kit import free_port
 from tests.integration.test_city_cases import move
 from tests.integration.test_city_delivery import engine
 
@@ -128,8 +129,7 @@ async def test_platform_that_was_away_has_everything_once_when_it_is_back(
     database_url: str, admin: httpx.AsyncClient, db: Any, book: Book
 ) -> None:
     receiver = Receiver(book, ())
-    async with serve(receiver.app(), "127.0.0.1", 0) as port:
-        pass
+    port = free_port()
     _, signing, subscription = await joined(admin, port)
     receiver.keys = (read_key(signing),)
     async with delivering(database_url):

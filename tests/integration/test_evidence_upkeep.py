@@ -10,7 +10,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import socket
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from tests.api_data import raise_alert
 from tests.api_server import api_server, client, connect
 from tests.conftest import REPOSITORY
 from tests.factory import put_community, small_community
+from tests.fault_kit import free_port
 from tests.integration.test_api_evidence import send
 
 TOMORROW = timedelta(days=1, hours=1)
@@ -172,13 +172,6 @@ def _verb(database_url: str, url: str, verb: str) -> tuple[int, Any]:
     )  # fmt: skip
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
-
-
-def free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 async def answers(address: str) -> None:

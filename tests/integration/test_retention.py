@@ -28,7 +28,7 @@ OLD_DAYS = range(40, 52)
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool[Any]]:
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=6) as pool:
+    async with asyncpg.create_pool(database_url, min_size=3, max_size=6) as pool:
         yield pool
 
 
