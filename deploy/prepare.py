@@ -30,8 +30,6 @@ STATE = ROOT / ".linhub" / "prepare"
 PYTHON = VENV / "bin" / "python"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 GOALS = ("demo", "test", "check", "faults")
-FETCHES, AGAIN_S = 3, 10.0
-"""What comes from elsewhere is asked for so often, with so long a pause: a line may break off for a moment."""
 
 
 class PrepareError(Exception):
@@ -62,23 +60,17 @@ class Step:
             self.done.set()
 
 
-def call(
-    command: Sequence[str | Path], log: Path, advice: str, environment: dict[str, str] | None = None, tries: int = 1
-) -> None:
+def call(command: Sequence[str | Path], log: Path, advice: str, environment: dict[str, str] | None = None) -> None:
     """Runs `command` with its words in `log`. Raises PrepareError with the log's end and `advice`."""
     with log.open("ab") as sink:
-        for left in reversed(range(tries)):
-            sink.write(f"$ {' '.join(map(str, command))}\n".encode())
-            sink.flush()
-            try:
-                code = subprocess.run(
-                    command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, check=False
-                ).returncode
-            except OSError as error:
-                raise PrepareError(f"{command[0]}: {error.strerror}. {advice}") from error
-            if code == 0 or not left:
-                break
-            time.sleep(AGAIN_S)
+        sink.write(f"$ {' '.join(map(str, command))}\n".encode())
+        sink.flush()
+        try:
+            code = subprocess.run(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, check=False
+            ).returncode
+        except OSError as error:
+            raise PrepareError(f"{command[0]}: {error.strerror}. {advice}") from error
     if code != 0:
         tail = "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-15:])
         raise PrepareError(f"{advice}\n{tail}\n    (all of it: {log})")
@@ -123,9 +115,9 @@ def system_packages(goal: str, log: Path) -> bool:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     wait = ["-o", "DPkg::Lock::Timeout=600"]
     failed = f"apt-get failed; try by hand:\n    {by_hand}"
-    call([*privilege, "apt-get", *wait, "-q", "update"], log, failed, quiet, FETCHES)
+    call([*privilege, "apt-get", *wait, "-q", "update"], log, failed, quiet)
     install = ["apt-get", *wait, "-q", "install", "-y", "--no-install-recommends", *wanted]
-    call([*privilege, *install], log, failed, quiet, FETCHES)
+    call([*privilege, *install], log, failed, quiet)
     return True
 
 
@@ -142,7 +134,7 @@ def virtual_environment(log: Path) -> bool:
 
 def _pip(log: Path, *arguments: str) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    call(command, log, "pip could not install; is the package index reachable?", tries=FETCHES)
+    call(command, log, "pip could not install; is the package index reachable?")
 
 
 def _sources(level: str) -> str:
@@ -175,8 +167,7 @@ def python_packages(goal: str, log: Path) -> bool:
 
 def cockpit(log: Path) -> bool:
     pip = f"{PYTHON} -m pip --disable-pip-version-check"
-    build = [sys.executable, "-m", "deploy.web", "build", "--pip", pip]
-    call(build, log, "the cockpit could not be built:", tries=FETCHES)
+    call([sys.executable, "-m", "deploy.web", "build", "--pip", pip], log, "the cockpit could not be built:")
     return "up to date" not in log.read_text()
 
 
@@ -188,17 +179,12 @@ def servers(goal: str, log: Path) -> bool:
     place = server_root(goal)
     if place is None or root.is_ready(place):
         return False
-    left = FETCHES
-    while True:
-        left -= 1
-        try:
-            root.ensure(place, log)
-            return True
-        except StackError as error:
-            if not left:
-                told = [error.what, error.hint, *error.last_lines(), str(error.log or "")]
-                raise PrepareError("\n    ".join(filter(None, told))) from error
-        time.sleep(AGAIN_S)
+    try:
+        root.ensure(place, log)
+    except StackError as error:
+        told = [error.what, error.hint, *error.last_lines(), str(error.log or "")]
+        raise PrepareError("\n    ".join(filter(None, told))) from error
+    return True
 
 
 # Together

@@ -37,10 +37,6 @@ log = structlog.get_logger(__name__)
 Q = Queries.beside(__file__)
 
 
-_NOTHING_ASKED = object()
-"""Of a loop that had no partition to ask for: it has not heard whether the database answers."""
-
-
 class AlertWorker:
     """The engine of this process. A second one started beside it waits as standby and takes over what runs out."""
 
@@ -84,11 +80,11 @@ class AlertWorker:
             async with asyncio.TaskGroup() as group:
                 loops = [
                     group.create_task(self._every(self._settings.alerts_lease_s / 3, self._hold)),
-                    group.create_task(self._every(self._settings.alerts_poll_s, self._poll)),
-                    group.create_task(self._every(self._settings.alerts_tick_s, self._escalate)),
-                    group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters)),
+                    group.create_task(self._every(self._settings.alerts_poll_s, self._poll, of_owner=True)),
+                    group.create_task(self._every(self._settings.alerts_tick_s, self._escalate, of_owner=True)),
+                    group.create_task(self._every(self._settings.alerts_roster_tick_s, self._rosters, of_owner=True)),
                     group.create_task(self._every(self._settings.alerts_purge_every_s, self._purge)),
-                    group.create_task(self._every(self._settings.alerts_lamps_every_s, self._lamps)),
+                    group.create_task(self._every(self._settings.alerts_lamps_every_s, self._lamps, of_owner=True)),
                     group.create_task(self._run_plans()),
                     group.create_task(self._sender.run()),
                     group.create_task(self._notifier.run()),
@@ -111,11 +107,13 @@ class AlertWorker:
         except RETRYABLE as error:
             log.warning("leases_left_to_expire", why=str(error) or type(error).__name__)
 
-    async def _every(self, seconds: float, work: Any) -> None:
-        """Repeats it for ever; a database that does not answer is waited for and said once."""
+    async def _every(self, seconds: float, work: Any, *, of_owner: bool = False) -> None:
+        """Repeats it for ever; a database that does not answer is waited for and said once. What an owner alone does
+        (`of_owner`) asks nothing without a partition, and so tells nothing of the database."""
         while True:
             try:
-                if await work() is not _NOTHING_ASKED:
+                if self._workers or not of_owner:
+                    await work()
                     self._say("")
             except RETRYABLE as error:
                 self._say(f"database does not answer: {error or type(error).__name__}")
@@ -156,10 +154,8 @@ class AlertWorker:
         self._tasks.pop(partition).cancel()
         del self._workers[partition]
 
-    async def _poll(self) -> object:
+    async def _poll(self) -> None:
         """What a lost notification would have said."""
-        if not self._workers:
-            return _NOTHING_ASKED
         asked_ms = self._clock.now_ms()
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(Q["log_heads"], self.owned)
@@ -169,30 +165,20 @@ class AlertWorker:
         for partition, lanes in heads.items():
             if partition in self._workers:
                 self._workers[partition].heads(lanes, asked_ms)
-        return None
 
-    async def _escalate(self) -> object:
-        if not self._workers:
-            return _NOTHING_ASKED
+    async def _escalate(self) -> None:
         await escalate_due(self._pool, self.owned, self._clock.now())
-        return None
 
-    async def _rosters(self) -> object:
-        if not self._workers:
-            return _NOTHING_ASKED
+    async def _rosters(self) -> None:
         ahead, soon = self._settings.alerts_roster_ahead_s, self._settings.alerts_roster_soon_s
         await watch_rosters(
             self._pool, self.owned, self._clock.now(), timedelta(seconds=ahead), timedelta(seconds=soon)
         )
-        return None
 
-    async def _lamps(self) -> object:
-        if not self._workers:
-            return _NOTHING_ASKED
+    async def _lamps(self) -> None:
         async with self._pool.acquire() as connection:
             metrics.LAMP_COMMANDS.inc(await make_light(connection, self.owned, self._clock.now()))
             metrics.UNREVIEWED.inc(await remind(connection, self.owned, self._clock.now()))
-        return None
 
     async def _purge(self) -> None:
         await sweep(self._pool, self._settings.kept, self._clock.now())

@@ -20,7 +20,7 @@ import asyncpg
 import httpx
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, ViewportSize
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, ViewportSize
 
 from services.alerts.main import run as run_alerts
 from services.alerts.settings import AlertSettings
@@ -242,12 +242,10 @@ class Watched:
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", self._said)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        # Whether a wall tries to sound before the first look of a test, which counts as a press, is chance.
-        if message.type in ("error", "warning") and "AudioContext was not allowed" not in message.text:
-            self.complaints.append(message.text)
+        self.page.on(
+            "console",
+            lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None,
+        )
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)

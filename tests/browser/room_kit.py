@@ -113,6 +113,12 @@ def forgive(watched: Watched, *statuses: int) -> None:
     watched.complaints = [one for one in watched.complaints if not any(part in one for part in said)]
 
 
+def forgive_silence(watched: Watched) -> None:
+    """Of a wall on a fresh document: whether it tries to sound before our first look, which counts as a press, is
+    chance, and the browser says of it that it may not."""
+    watched.complaints = [one for one in watched.complaints if "AudioContext was not allowed" not in one]
+
+
 async def confirmed(page: Page) -> None:
     """The question that is asked before something that cannot be taken back, answered by keyboard."""
     await page.wait_for_selector("[data-testid=confirm]")

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from tests.access_kit import service
 from tests.api_server import connect
 from tests.browser.kit import Watched, World, new_context, open_page
-from tests.browser.room_kit import DESK, PHONE, confirmed, forgive, gone, looked_at
+from tests.browser.room_kit import DESK, PHONE, confirmed, forgive, forgive_silence, gone, looked_at
 from tests.browser.waiting import counted, says
 from tests.city_kit import append, order_data, receiver, status, subscribe
 
@@ -231,6 +231,7 @@ async def test_city_room_for_those_who_may_not_change_it(world: World, browser: 
     await says(street.page, "[data-testid=city]", "管理员还没有为您的账号建订阅")
     await says(street.page, "[data-testid=city]", "订阅由管理员新建和修改")
     assert await street.page.locator("[data-testid=city-new]").count() == 0
+    forgive_silence(street)
     street.assert_clean()
     desk = await open_page(await new_context(browser, DESK), world, "desk", "?theme=light&lang=zh")
     await desk.page.goto(f"{world.url}/city")

@@ -16,7 +16,7 @@ from device_sim.fleet import Fleet
 from device_sim.life import Surroundings
 from tests.api_server import connect
 from tests.browser.kit import Watched, World, new_context, open_page
-from tests.browser.room_kit import DESK, PHONE, confirmed, forgive, gone, looked_at
+from tests.browser.room_kit import DESK, PHONE, confirmed, forgive, forgive_silence, gone, looked_at
 from tests.browser.waiting import counted, says, until
 from tests.factory import secret_of
 from tests.sim_kit import broker_of
@@ -148,6 +148,7 @@ async def test_commands_room_two_people_and_a_siren_that_answers(
         await gone(page.locator("[data-testid=command-drawer]"))
         await looked_at(page, "commands-ledger", (DESK, PHONE))
         asker.assert_clean()
+        forgive_silence(second)
         second.assert_clean()
 
 

@@ -6,7 +6,18 @@ from playwright.async_api import Browser, Page
 
 from tests.api_server import connect
 from tests.browser.kit import Watched, World, new_context, open_page
-from tests.browser.room_kit import DESK, PHONE, address, confirmed, enter, forgive, live, log_in, looked_at
+from tests.browser.room_kit import (
+    DESK,
+    PHONE,
+    address,
+    confirmed,
+    enter,
+    forgive,
+    forgive_silence,
+    live,
+    log_in,
+    looked_at,
+)
 from tests.browser.waiting import expect, until
 
 TV = (1920, 1080)
@@ -93,6 +104,7 @@ async def test_screen_becomes_the_wall_by_its_code_and_is_cut_off(world: World, 
     forgive(desk, 422)
     desk.assert_clean()
     forgive(tv, 401, 403)
+    forgive_silence(tv)
     tv.assert_clean()
 
 

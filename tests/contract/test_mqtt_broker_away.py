@@ -159,7 +159,7 @@ async def test_peer_that_takes_nothing_is_given_up_even_while_reading_is_paused(
             one.subscriber.publish("sc/c/d/down/ack", b"y" * 100_000)
         began = asyncio.get_running_loop().time()
         await one.says()
-        assert asyncio.get_running_loop().time() - began < 60, "the kernel gives up after a second and a half"
+        assert asyncio.get_running_loop().time() - began < 6
         assert one.subscriber.ack(await one.collect(1)) == 1
 
 

@@ -18,7 +18,18 @@ from services.adapters.steady_clock import SteadyClock
 from services.alerts.city.loop import CityDelivery
 from services.alerts.settings import AlertSettings
 from tests.api_server import connect
-from tests.city_kit import Clock, Receiver, Request, append, listening, order_data, put_subscription, receiver, status
+from tests.city_kit import (
+    Clock,
+    Receiver,
+    Request,
+    append,
+    listening,
+    order_data,
+    put_subscription,
+    receiver,
+    running,
+    status,
+)
 from tests.factory import put_community, small_community
 from tests.fault_rows import CAMPAIGN, note, row
 
@@ -47,13 +58,10 @@ async def delivering(database_url: str, clock: Clock) -> AsyncIterator[None]:
     one = CityDelivery(pool, settings, cast(SteadyClock, clock))
     ear = await connect(database_url)
     await ear.add_listener("outbox", lambda *_: one.wake())
-    task = asyncio.create_task(one.run())
     try:
-        yield
+        async with running(one):
+            yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         await ear.close()
         pool.terminate()
 

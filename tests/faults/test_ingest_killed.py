@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-import httpx
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -20,7 +19,7 @@ from services.adapters.mqtt import NEVER_EXPIRES, Address
 from services.domain.ids import CommunityId, partition_of
 from services.ingest.main import Superseded
 from tests.conftest import Mqtt
-from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once
+from tests.fault_kit import KILLS, SEED, IngestProcess, Proxy, Stubborn, assert_each_once, well
 from tests.fault_rows import note, row
 from tests.ingest_kit import Database, Wire, client_prefix, database, ingest, now_ms, until
 
@@ -89,14 +88,9 @@ async def test_ingest_keeps_everything_while_the_broker_connection_breaks(
     await assert_each_once(db, said)
 
 
-async def healthy(port: int) -> bool:
-    async with httpx.AsyncClient() as client:
-        return (await client.get(f"http://127.0.0.1:{port}/health/ready")).status_code == 200
-
-
 async def all_back(proxy: Proxy, port: int) -> bool:
     """Readiness does not wait for the strays' session at once."""
-    return await healthy(port) and len(proxy._tasks) == 33
+    return await well(port) and len(proxy._tasks) == 33
 
 
 async def gone(port: int) -> bool:
@@ -199,7 +193,7 @@ async def test_ingest_takes_its_sessions_back_from_somebody_who_owns_nothing(
         properties.SessionExpiryInterval = NEVER_EXPIRES
         thief.connect(address.host, address.port, clean_start=False, properties=properties)
         thief.loop_start()
-        await until(lambda: healthy(port))
+        await until(lambda: well(port))
         thief.loop_stop()
         said.say(100)
         await until(lambda: none_waiting(said))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from deploy.embedded.service import health
 from services.domain.ids import PARTITIONS
 from tests.conftest import Mqtt
-from tests.fault_kit import Proxy, Stubborn, all_stored, assert_each_once
+from tests.fault_kit import Proxy, Stubborn, all_stored, assert_each_once, well
 from tests.fault_net import Line, Side
 from tests.fault_rows import CAMPAIGN, note, row
 from tests.ingest_kit import Database, database, ingest, until
@@ -27,10 +28,6 @@ HELD_S = 60 if CAMPAIGN else 0.5
 async def why(port: int, what: str) -> str | None:
     said = await asyncio.to_thread(health, port)
     return said if said is not None and what in said else None
-
-
-async def ready(port: int) -> bool:
-    return await asyncio.to_thread(health, port) is None
 
 
 @row(14)
@@ -78,7 +75,7 @@ async def test_ingest_that_is_cut_off_from_the_database_in_one_direction_loses_a
         await until(lambda: all_stored(db, said))
         note(lost_words_of=says, seen_s=seen, caught_up_s=time.monotonic() - back, said=str(words))
         note(sent_again=await said.until_acknowledged())
-        await until(lambda: ready(port))
+        await until(lambda: well(port))
         await assert_each_once(db, said)
 
 
@@ -105,7 +102,7 @@ async def test_ingest_goes_on_when_its_old_connections_to_the_database_stay_dead
         cut = time.monotonic()
         await until(lambda: all_stored(db, said))
         note(caught_up_s=time.monotonic() - cut, sent_again=await said.until_acknowledged())
-        await until(lambda: ready(port))
+        await until(lambda: well(port))
         await assert_each_once(db, said)
 
 
@@ -126,9 +123,9 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
                 await until(lambda: stuck(db))
                 connections = set(line._tasks)
                 line.drop()
-                await until(lambda connections=connections: anew(line, connections))  # type: ignore[misc]
+                await until(partial(anew, line, connections))
                 said.say(100)
-                await until(lambda: ready(port))
+                await until(lambda: well(port))
                 await lock.rollback()
             await until(lambda: all_stored(db, said))
         stale = await stale_acks(port) - before
@@ -140,7 +137,7 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
 
 async def connected(port: int, line: Line) -> bool:
     """To the broker, with all its sessions: with a keepalive of a second one may just be on its way back."""
-    return await ready(port) and len(line._pairs) == 2 * PARTITIONS + 1
+    return await well(port) and len(line._pairs) == 2 * PARTITIONS + 1
 
 
 async def stuck(db: Database) -> bool:

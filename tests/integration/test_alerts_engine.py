@@ -635,11 +635,10 @@ async def test_idle_engine_asks_once_for_all_partitions(world: World, monkeypatc
 
     looks, whole = 0, AlertWorker._poll
 
-    async def counted(worker: AlertWorker) -> object:
+    async def counted(worker: AlertWorker) -> None:
         nonlocal looks
-        found = await whole(worker)
+        await whole(worker)
         looks += 1
-        return found
 
     async def more_looks(count: int) -> None:
         wanted = looks + count

@@ -16,6 +16,7 @@ from services.api.settings import ApiSettings
 from tests.api_data import raise_alert
 from tests.api_server import KEY, api_server, client, connect, stream
 from tests.factory import put_community, small_community
+from tests.fault_kit import free_port
 from tests.proxy import Proxy, proxy
 
 
@@ -90,7 +91,7 @@ async def test_recovery_from_a_start_without_a_database(database_url: str) -> No
     async with between(database_url) as (line, url_between):
         await line.cut()
         stop, ready = asyncio.Event(), asyncio.Event()
-        settings = ApiSettings(database_url=url_between, http_port=_free_port(), secret_key=KEY)
+        settings = ApiSettings(database_url=url_between, http_port=free_port(), secret_key=KEY)
         service = asyncio.create_task(run(settings, stop, lambda _: ready.set()))
         url = f"http://127.0.0.1:{settings.http_port}"
         async with httpx.AsyncClient(trust_env=False, timeout=90) as http:
@@ -111,12 +112,3 @@ async def test_recovery_from_a_start_without_a_database(database_url: str) -> No
             assert (await http.get(f"{url}/health/ready")).status_code == 200
         stop.set()
         await service
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from deploy.embedded.ports import Reservations
 from services.adapters.broker_identity import new_secret
 from services.cli.init import SECRETS
 from tests.conftest import Mqtt, Servers, with_database
 from tests.contract.compose import OURS, environment, interpolate, load, stage
+from tests.fault_kit import free_port
 
 SERVICES: dict[str, Any] = load()["services"]
 VALUES = {name: new_secret() for name in SECRETS} | {"LINHUB_SIM_SCALE": "0.01"}
@@ -128,14 +128,6 @@ def machine(image: Path, tmp_path: Path, database_url: str, mqtt: Mqtt) -> Itera
     machine = Machine(image, tmp_path, database_url, mqtt)
     yield machine
     machine.close()
-
-
-_PORTS = Reservations()
-
-
-def free_port() -> int:
-    """Not one that the kernel might lend to an outgoing connection before it is used."""
-    return _PORTS.choose()
 
 
 def ready(port: int) -> bool:

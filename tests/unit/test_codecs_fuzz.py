@@ -94,8 +94,11 @@ LARGEST = {
 
 @pytest.mark.parametrize("what", LARGEST)
 def test_the_largest_messages_take_bounded_time(what: str) -> None:
-    for name in NAMES:
+    def cpu_s(name: str) -> float:
         began = time.process_time()
         look(name, topic(), LARGEST[what])
-        # Ten times that is far below what work of the square of the length takes, and above any slow machine's.
-        assert time.process_time() - began < 10 * SLOW_S, name
+        return time.process_time() - began
+
+    for name in NAMES:
+        # Again where it took longer: a collection of all that the tests have made may have come in between.
+        assert any(cpu_s(name) < SLOW_S for _ in range(5)), name

@@ -62,17 +62,6 @@ def test_prepare_shows_the_end_of_what_a_failed_command_said(tmp_path: Path) -> 
         prepare.call(["sh", "-c", "echo out of luck; exit 4"], tmp_path / "log", "do this instead")
 
 
-def test_prepare_asks_again_for_what_comes_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "AGAIN_S", 0)
-    once_more = ["sh", "-c", "echo asked; test -e there || { touch there; exit 4; }"]
-    monkeypatch.setattr(prepare, "ROOT", tmp_path)
-    prepare.call(once_more, tmp_path / "log", "do this instead", tries=2)
-    assert (tmp_path / "log").read_text().count("\nasked\n") == 2
-    with pytest.raises(PrepareError, match="do this instead"):
-        prepare.call(["false"], tmp_path / "other", "do this instead", tries=3)
-    assert (tmp_path / "other").read_text().count("$ false") == 3
-
-
 def test_prepare_names_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PrepareError, match=r"no-such-program: No such file"):
         prepare.call(["no-such-program"], tmp_path / "log", "install it")
@@ -158,7 +147,6 @@ def test_prepare_hands_on_what_the_stack_says(monkeypatch: pytest.MonkeyPatch, t
         raise StackError("no archive", hint="look there", log=log)
 
     monkeypatch.setattr(root, "ensure", refuse)
-    monkeypatch.setattr(prepare, "AGAIN_S", 0)
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     monkeypatch.delenv("LINHUB_TEST_DATABASE_URL", raising=False)
     with pytest.raises(PrepareError, match=r"no archive\n    look there\n    .*log"):
