@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -95,6 +95,30 @@ async def open_pool(
             log.warning("waiting_for_database", why=waiting)
             said = waiting
         await asyncio.sleep(retry_s)
+
+
+@asynccontextmanager
+async def listening(
+    pool: asyncpg.Pool[Any], heard: Mapping[str, Callable[..., None]], ended: Callable[..., None]
+) -> AsyncIterator[Any]:
+    """A connection of the pool that LISTENs: `heard` is called with (connection, pid, channel, payload) of each notice
+    on its channel, `ended` once when the server or the line ends the connection.
+
+    It is closed afterwards and never used again: the pool opens another. Where a server ends it between two statements
+    the driver keeps its listeners, and the pool would take it back with them or not at all. Closing also asks nothing
+    of a server that no longer answers, and hides nothing of what ended the block, a cancellation neither.
+    """
+    async with pool.acquire() as connection:
+        try:
+            connection.add_termination_listener(ended)
+            for channel, hear in heard.items():
+                await connection.add_listener(channel, hear)
+            yield connection
+        finally:
+            # One whose end the driver has seen is the pool's again and refuses to be touched.
+            with suppress(asyncpg.InterfaceError, asyncpg.InternalClientError):
+                connection.remove_termination_listener(ended)
+                connection.terminate()
 
 
 async def end(working: asyncio.Task[None], pool: asyncpg.Pool[Any], patience_s: float) -> None:

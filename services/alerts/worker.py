@@ -15,7 +15,7 @@ import structlog
 from services.adapters.commands.lamps import make_light
 from services.adapters.commands.sending import remind
 from services.adapters.ending import ended
-from services.adapters.postgres import RETRYABLE
+from services.adapters.postgres import RETRYABLE, listening
 from services.adapters.queries import Queries
 from services.adapters.steady_clock import SteadyClock
 from services.alerts import lease as leases
@@ -203,41 +203,31 @@ class AlertWorker:
         """A connection of its own hears of new log entries and of a changed registry; reopened when it ends."""
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    await self._hear(connection)
+                await self._hear()
             except Exception as error:
                 # The driver makes many things of a dying connection; polling goes on meanwhile.
                 log.warning("listener_lost", why=f"{type(error).__name__}: {error}")
             await asyncio.sleep(0.5)
 
-    async def _hear(self, connection: Any) -> None:
+    async def _hear(self) -> None:
         ended = asyncio.Event()
 
         def on_end(_connection: Any) -> None:
             ended.set()
 
-        connection.add_termination_listener(on_end)
-        await connection.add_listener("ingest_log", self._on_log)
-        await connection.add_listener("registry", self._on_registry)
-        await connection.add_listener("plan", self._on_plan)
-        await connection.add_listener("command", self._on_command)
-        await connection.add_listener("outbox", self._on_outbox)
-        await connection.add_listener("notice", self._on_notice)
-        await connection.add_listener("city", self._on_city)
-        try:
+        heard = {
+            "ingest_log": self._on_log,
+            "registry": self._on_registry,
+            "plan": self._on_plan,
+            "command": self._on_command,
+            "outbox": self._on_outbox,
+            "notice": self._on_notice,
+            "city": self._on_city,
+        }
+        async with listening(self._pool, heard, on_end):
             # Whatever changed while nobody listened.
             self._on_registry(None, 0, "", "")
             await ended.wait()
-        finally:
-            connection.remove_termination_listener(on_end)
-            if not connection.is_closed():
-                await connection.remove_listener("ingest_log", self._on_log)
-                await connection.remove_listener("registry", self._on_registry)
-                await connection.remove_listener("plan", self._on_plan)
-                await connection.remove_listener("command", self._on_command)
-                await connection.remove_listener("outbox", self._on_outbox)
-                await connection.remove_listener("notice", self._on_notice)
-                await connection.remove_listener("city", self._on_city)
 
     def _on_log(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         partition = payload.partition(":")[0]

@@ -181,38 +181,34 @@ async def _follow(database_url: str, keeper: _Keeper) -> None:
         lost.set()
         changed.set()
 
-    async with await postgres.open_pool(database_url, name="linhub-identity", max_size=1) as pool, pool.acquire() as db:
-        db.add_termination_listener(gone)
-        await db.add_listener("registry", hear)
-        try:
-            settled = True
-            while True:
-                # A login of a platform that ends by itself changes nothing in the registry: nobody would say so.
-                ends_s = await next_end_s(db)
-                wait_s = ends_s if settled else min(RETRY_S, ends_s or RETRY_S)
-                try:
-                    await asyncio.wait_for(changed.wait(), wait_s)
-                except TimeoutError:
-                    if wait_s == ends_s:
-                        changed.set()
-                if lost.is_set():
-                    raise asyncpg.InterfaceError("the connection was lost")
-                if changed.is_set():
-                    await asyncio.sleep(SETTLE_S)
-                    changed.clear()
-                    began = time.monotonic()
-                    await keeper.write(db)
-                    took_s = time.monotonic() - began
-                    settled = await keeper.settle()
-                    await asyncio.sleep(BUSY_SHARE * took_s)
-                else:
-                    settled = await keeper.settle()
-                    if not settled and await keeper.replaced():
-                        changed.set()
-        finally:
-            db.remove_termination_listener(gone)
-            if not db.is_closed():
-                await db.remove_listener("registry", hear)
+    async with (
+        await postgres.open_pool(database_url, name="linhub-identity", max_size=1) as pool,
+        postgres.listening(pool, {"registry": hear}, gone) as db,
+    ):
+        settled = True
+        while True:
+            # A login of a platform that ends by itself changes nothing in the registry: nobody would say so.
+            ends_s = await next_end_s(db)
+            wait_s = ends_s if settled else min(RETRY_S, ends_s or RETRY_S)
+            try:
+                await asyncio.wait_for(changed.wait(), wait_s)
+            except TimeoutError:
+                if wait_s == ends_s:
+                    changed.set()
+            if lost.is_set():
+                raise asyncpg.InterfaceError("the connection was lost")
+            if changed.is_set():
+                await asyncio.sleep(SETTLE_S)
+                changed.clear()
+                began = time.monotonic()
+                await keeper.write(db)
+                took_s = time.monotonic() - began
+                settled = await keeper.settle()
+                await asyncio.sleep(BUSY_SHARE * took_s)
+            else:
+                settled = await keeper.settle()
+                if not settled and await keeper.replaced():
+                    changed.set()
 
 
 def _read(path: Path) -> bytes:

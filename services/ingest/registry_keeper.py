@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from services.adapters.postgres import listening
 from services.adapters.queries import Queries
 from services.domain.codecs import NATIVE
 from services.domain.ids import CommunityId, DeviceId, DeviceNo, Partition
@@ -143,27 +144,19 @@ class RegistryKeeper:
         """For ever: listens, and reads again after each notice and each time it had to reconnect."""
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    await self._listen(connection)
+                await self._listen()
             except TROUBLE as error:
                 log.warning("registry_listener_lost", why=str(error) or type(error).__name__)
                 await asyncio.sleep(1)
 
-    async def _listen(self, connection: Any) -> None:
+    async def _listen(self) -> None:
         def notice(*_: object) -> None:
             self._notice.set()
 
-        connection.add_termination_listener(notice)
-        await connection.add_listener("registry", notice)
-        try:
+        async with listening(self._pool, {"registry": notice}, notice) as connection:
             while not connection.is_closed():
                 self._notice.clear()
                 await self.load()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._notice.wait(), _LONGEST_S)
                 await asyncio.sleep(_SETTLE_S)
-        finally:
-            # A connection that the server closed is the pool's again and refuses to be touched.
-            with contextlib.suppress(asyncpg.InterfaceError):
-                connection.remove_termination_listener(notice)
-                await connection.remove_listener("registry", notice)

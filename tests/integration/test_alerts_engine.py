@@ -386,10 +386,10 @@ async def test_engine_stops_though_a_dying_connection_swallowed_the_word(
 ) -> None:
     hear, swallowed = AlertWorker._hear, 0
 
-    async def dying(worker: AlertWorker, connection: Any) -> None:
+    async def dying(worker: AlertWorker) -> None:
         nonlocal swallowed
         try:
-            await hear(worker, connection)
+            await hear(worker)
         except asyncio.CancelledError:
             swallowed += 1
             if swallowed == 1:
