@@ -33,8 +33,9 @@ T = TypeVar("T")
 
 # How long one example takes says something of the machine, not of the code. What is red is red again: only a campaign
 # draws other examples each time.
-CAMPAIGN = "LINHUB_HYPOTHESIS_EXAMPLES" in os.environ
-hypothesis.settings.register_profile("linhub", deadline=None, derandomize=not CAMPAIGN)
+hypothesis.settings.register_profile(
+    "linhub", deadline=None, derandomize="LINHUB_HYPOTHESIS_EXAMPLES" not in os.environ
+)
 hypothesis.settings.load_profile("linhub")
 # Drawing a traceback with all its locals takes up to a minute, in the middle of the loop that serves.
 structlog.configure(

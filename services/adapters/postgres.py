@@ -102,11 +102,12 @@ async def listening(
     pool: asyncpg.Pool[Any], heard: Mapping[str, Callable[..., None]], ended: Callable[..., None]
 ) -> AsyncIterator[Any]:
     """A connection of the pool that LISTENs: `heard` is called with (connection, pid, channel, payload) of each notice
-    on its channel, `ended` once when the server or the line ends the connection.
+    on its channel, `ended` once when the server or the line ends the connection. Where a statement of the block meets
+    that end first, the statement raises one of `RETRYABLE` instead.
 
-    It is closed afterwards and never used again: the pool opens another. Where a server ends it between two statements
-    the driver keeps its listeners, and the pool would take it back with them or not at all. Closing also asks nothing
-    of a server that no longer answers, and hides nothing of what ended the block, a cancellation neither.
+    It is closed afterwards and never used again: the pool opens another. In that second case the driver keeps the
+    listeners of the connection, and the pool would take it back with a warning only. Closing also asks nothing of a
+    server that no longer answers, and hides nothing of what ended the block, a cancellation neither.
     """
     async with pool.acquire() as connection:
         try:
