@@ -428,17 +428,29 @@ class Proxy:
         login, at, _ = self._parts.netloc.rpartition("@")
         return urlunsplit(self._parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
 
-    def drop(self) -> int:
-        """How many connections were cut."""
-        for task in self._tasks:
+    async def drop(self) -> int:
+        """How many connections were cut; they are gone on return, so that whoever is here then came anew."""
+        cut = list(self._tasks)
+        for task in cut:
             task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return len(cut)
+
+    @property
+    def connections(self) -> int:
         return len(self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        up_reader, up_writer = await asyncio.open_connection(*self._target)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(*self._target)
+        except (OSError, asyncio.CancelledError):
+            # Refused, or cut while the far side was being opened.
+            self._tasks.discard(task)
+            writer.transport.abort()
+            return
         cutting = False
 
         async def upwards() -> None:

@@ -121,9 +121,8 @@ async def test_ingest_does_not_acknowledge_on_a_new_connection_what_came_on_an_o
                 await other.connection.execute("LOCK TABLE ingest_ledger IN EXCLUSIVE MODE")
                 said.say(100)
                 await until(lambda: stuck(db))
-                connections = set(line._tasks)
-                line.drop()
-                await until(partial(anew, line, connections))
+                await line.drop()
+                await until(partial(all_back, line))
                 said.say(100)
                 await until(lambda: well(port))
                 await lock.rollback()
@@ -149,9 +148,9 @@ async def stuck(db: Database) -> bool:
     return bool(await db.connection.fetchval(query))
 
 
-async def anew(line: Proxy, connections: set[asyncio.Task[None]]) -> bool:
-    """All its sessions have come back by other connections."""
-    return len(line._tasks - connections) == 2 * PARTITIONS + 1
+async def all_back(line: Proxy) -> bool:
+    """All its sessions have come back."""
+    return line.connections == 2 * PARTITIONS + 1
 
 
 async def stale_acks(port: int) -> int:
