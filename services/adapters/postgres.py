@@ -43,6 +43,28 @@ async def _prepare(connection: asyncpg.Connection[Any]) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+_NOTICED_MS = 2000
+"""How soon a server that runs or waits for us looks whether we are still there."""
+
+
+def _let_go(silent_s: float) -> dict[str, str]:
+    """What has the server end what is left of us, and its locks, once we have been silent or unreachable for so long.
+
+    Three ways to be left behind, and none covers another: a transaction between two statements (idle); within a
+    statement, where it has answered and waits for the rest, which counts as active, on a line that carries nothing
+    (TCP's own patience is a quarter of an hour for what it has said, RFC 1122 4.2.3.5, and two hours where it has said
+    nothing, 4.2.3.6); and waiting for a lock, where it would read of our end only afterwards.
+    """
+    milliseconds, seconds = str(round(silent_s * 1000)), str(max(1, round(silent_s)))
+    return {
+        "idle_in_transaction_session_timeout": milliseconds,
+        "tcp_user_timeout": milliseconds,
+        "tcp_keepalives_idle": seconds,
+        "tcp_keepalives_interval": seconds,
+        "client_connection_check_interval": str(min(_NOTICED_MS, round(silent_s * 1000))),
+    }
+
+
 async def open_pool(
     database_url: str,
     *,
@@ -50,7 +72,7 @@ async def open_pool(
     min_size: int = 1,
     max_size: int = 4,
     retry_s: float = 1.0,
-    idle_in_transaction_s: float = 60.0,
+    silent_s: float = 60.0,
     reads_history: bool = True,
     role: str | None = None,
     schema_url: str | None = None,
@@ -59,8 +81,8 @@ async def open_pool(
 
     `reads_history` has each run of a statement planned for its own times. A plan made once for all times would lock
     every chunk of history at each run, and fail whenever the oldest is just being dropped.
-    `idle_in_transaction_s`: a transaction of ours that has been silent for so long is ended by the server. Where a
-    process stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up.
+    `silent_s`: what is open of ours is ended by the server once we have been silent or unreachable for so long. Where
+    a process stops, or a line goes dead without a word, its locks would keep everybody waiting until TCP gives up.
     `role`: what every connection runs as; given at its start, so neither RESET ROLE nor RESET ALL lifts it.
     `schema_url`: the login that may ask about the schema, where this one may not.
     Raises asyncpg.InvalidPasswordError and friends at once: see `refusal_said`.
@@ -68,7 +90,7 @@ async def open_pool(
     settings = {
         "application_name": name,
         "timezone": "UTC",
-        "idle_in_transaction_session_timeout": str(round(idle_in_transaction_s * 1000)),
+        **_let_go(silent_s),
     }
     if reads_history:
         settings["plan_cache_mode"] = "force_custom_plan"

@@ -57,7 +57,7 @@ async def run(settings: IngestSettings, stop: asyncio.Event, on_ready: Callable[
                 settings.database_url,
                 name=f"linhub-{settings.worker or 'ingest'}/{instance}",
                 max_size=_CONNECTIONS,
-                idle_in_transaction_s=settings.worker_ttl_s,
+                silent_s=settings.worker_ttl_s,
             )
         )
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
