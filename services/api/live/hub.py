@@ -317,16 +317,17 @@ class Hub:
         """Looks again at whoever a change may be about; the loop above does so at everybody, should a word be lost."""
         await self._access.wait()
         self._access.clear()
-        names = set(self._changed)
+        # Taken out before the answer is waited for: a word heard meanwhile may be of what that answer cannot know.
+        names, self._changed = self._changed, set()
         touched = [client for client in self._watching() if _names(client.ticket) & names]
         try:
             if touched:
                 await self._end_invalid(touched)
-        except AWAY:
+        except Exception:
+            self._changed |= names
             self._access.set()
             await asyncio.sleep(_RETRY_S)
             raise
-        self._changed -= names
 
     async def _end_invalid(self, clients: list[Client | Tail]) -> None:
         valid = await self._credentials.still_valid(client.ticket for client in clients)
