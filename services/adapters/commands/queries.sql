@@ -128,7 +128,9 @@ RETURNING id
 UPDATE command SET send_at = NULL WHERE id = ANY ($1::uuid[])
 
 -- name: mark_sent
-UPDATE command SET state = 'sent', sent_at = $2::timestamptz, moved_at = $2::timestamptz, moved_by = 'broker', moved_why = ''
+-- Times of one command never run backwards: whoever moves it took its own time before it got to the row.
+UPDATE command SET state = 'sent', sent_at = $2::timestamptz, moved_at = greatest($2::timestamptz, moved_at), moved_by = 'broker',
+    moved_why = ''
 WHERE id = ANY ($1::uuid[]) AND state = 'queued'
 RETURNING id
 
@@ -142,13 +144,14 @@ SET state = CASE WHEN a.state = 'done' AND c.proof IS NOT NULL THEN 'executed' E
     send_at = NULL,
     -- It may answer before it is written down that the broker has it.
     sent_at = coalesce(c.sent_at, c.first_put_at),
-    ended_at = CASE WHEN a.state = 'acknowledged' OR (a.state = 'done' AND c.proof IS NOT NULL) THEN NULL ELSE $6::timestamptz END,
+    ended_at = CASE WHEN a.state = 'acknowledged' OR (a.state = 'done' AND c.proof IS NOT NULL) THEN NULL
+        ELSE greatest($6::timestamptz, c.moved_at) END,
     confirm_by = CASE WHEN a.state = 'done' AND c.proof IS NOT NULL
         THEN $6::timestamptz + make_interval(secs => 2 * d.interval_s + 60) END,
     -- What a wearer's device says is about the wearer.
     result = jsonb_build_object('ok', a.state <> 'failed', 'at', a.at,
         'detail', CASE WHEN d.kind = 'wristband' THEN '' ELSE left(a.detail, 200) END),
-    moved_at = $6::timestamptz, moved_by = 'device:' || d.id,
+    moved_at = greatest($6::timestamptz, c.moved_at), moved_by = 'device:' || d.id,
     moved_why = CASE WHEN d.kind = 'wristband' THEN '' ELSE left(a.detail, 200) END
 FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::timestamptz[]) AS a (id, device_no, state, detail, at),
     device d
@@ -194,8 +197,8 @@ WITH shown AS (
 SELECT id FROM shown
 
 -- name: confirmed
-UPDATE command SET state = 'confirmed', ended_at = $2::timestamptz, send_at = NULL,
-    sent_at = coalesce(sent_at, first_put_at), moved_at = $2::timestamptz, moved_by = 'telemetry',
+UPDATE command SET state = 'confirmed', ended_at = greatest($2::timestamptz, moved_at), send_at = NULL,
+    sent_at = coalesce(sent_at, first_put_at), moved_at = greatest($2::timestamptz, moved_at), moved_by = 'telemetry',
     moved_why = ''
 WHERE id = ANY ($1::uuid[]) AND ended_at IS NULL AND state <> 'awaiting'
 RETURNING id

@@ -88,7 +88,8 @@ async def insert_shifts(
     try:
         async with connection.transaction():
             rows = await connection.fetch(Q["insert_shifts"], json.dumps(records, ensure_ascii=False), by, now, why)
-    except asyncpg.ExclusionViolationError:
+    except (asyncpg.ExclusionViolationError, asyncpg.DeadlockDetectedError):
+        # Two who put the same person on duty in the same instant, in two communities, wait for each other.
         raise RosterRefused(
             Label("同一人不能同时值两个班", "nobody can stand two shifts at once, in whatever team or community")
         ) from None
