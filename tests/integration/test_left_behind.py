@@ -77,15 +77,17 @@ async def test_left_behind_between_two_statements_its_locks_are_given_up(
 async def test_left_behind_in_a_queue_for_a_lock_it_leaves_the_queue(
     database_url: str, other: asyncpg.Connection[Any]
 ) -> None:
-    async with other.transaction(), ours(database_url) as connection:
-        await other.execute("UPDATE thing SET said = 'held'")
+    async with ours(database_url) as holder, ours(database_url) as connection, holder.transaction():
+        await holder.execute("UPDATE thing SET said = 'held'")
         pid = connection.get_server_pid()
         waiting = asyncio.ensure_future(connection.execute("UPDATE thing SET said = 'next'"))
 
         async def queued() -> bool:
+            await holder.execute("SELECT")
             return await server_side(other, pid) == "active transactionid"
 
         async def gone() -> bool:
+            await holder.execute("SELECT")
             return await server_side(other, pid) is None
 
         await until(queued)
