@@ -104,7 +104,13 @@ async def database(url: str, name: str, *, migrated: bool = True) -> AsyncIterat
             await migrate(own)
         yield own
     finally:
-        await maintenance.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for left in reversed(range(12)):
+            try:
+                await maintenance.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                break
+            except asyncpg.ObjectInUseError:  # it waits five seconds for those it has ended
+                if not left:
+                    raise
         await maintenance.close()
 
 

@@ -247,7 +247,8 @@ async def _make_template(maintenance_url: str, name: str) -> None:
         await connection.close()
 
 
-async def _drop(maintenance_url: str, name: str) -> None:
+async def drop_database(maintenance_url: str, name: str) -> None:
+    """Whoever is connected: the server's own jobs may take a while to end."""
     connection = await asyncpg.connect(maintenance_url)
     try:
         for left in reversed(range(12)):
@@ -266,7 +267,7 @@ def database_template(servers: Servers) -> Iterator[str]:
     """The name of a migrated database that nobody is connected to, to be cloned."""
     name = f"linhub_template_{secrets.token_hex(6)}"
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: run(_drop(servers.database_url, name)))
+        stack.callback(lambda: run(drop_database(servers.database_url, name)))
         run(_make_template(servers.database_url, name))
         yield name
 
@@ -288,7 +289,7 @@ async def database_url(servers: Servers, database_template: str) -> AsyncIterato
     try:
         yield with_database(servers.database_url, name)
     finally:
-        await _drop(servers.database_url, name)
+        await drop_database(servers.database_url, name)
 
 
 @pytest.fixture(scope="module")
@@ -298,4 +299,4 @@ def module_database_url(servers: Servers, database_template: str) -> Iterator[st
     try:
         yield with_database(servers.database_url, name)
     finally:
-        run(_drop(servers.database_url, name))
+        run(drop_database(servers.database_url, name))

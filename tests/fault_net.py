@@ -73,7 +73,13 @@ class Line:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except (OSError, asyncio.CancelledError):
+            # Refused, or cut while the far side was being opened.
+            self._tasks.discard(task)
+            writer.transport.abort()
+            return
         pair = (writer.get_extra_info("socket"), far_writer.get_extra_info("socket"))
         for end in pair:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

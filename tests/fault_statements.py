@@ -70,9 +70,10 @@ class Statements:
         client = _Client()
         try:
             up_reader, up_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port or 5432)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            # Refused, or cut while the far side was being opened.
             self._tasks.discard(task)
-            writer.close()
+            writer.transport.abort()
             return
         both = [
             asyncio.create_task(self._up(client, reader, up_writer)),

@@ -18,6 +18,8 @@ _RESUMED = re.compile(r"^<\.\.\. (?P<call>\w+) resumed>(?P<rest>.*)$")
 _CALL = re.compile(r"^(?P<call>\w+)\((?P<rest>.*)$")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
+_THERE_OR_GONE = re.compile(r"(Process |ptrace\(PTRACE_\w+, )(?P<pid>\d+)( attached|\): No such process)")
+
 
 @asynccontextmanager
 async def traced(pids: Sequence[int], into: Path) -> AsyncIterator[None]:
@@ -37,7 +39,8 @@ async def traced(pids: Sequence[int], into: Path) -> AsyncIterator[None]:
                 line = await process.stderr.readline()
                 assert line, said.decode()
                 said += line
-                left -= set(re.findall(r"Process (\d+) attached", line.decode()))
+                # A process of a moment may be gone again by the time it is attached to.
+                left -= {found["pid"] for found in _THERE_OR_GONE.finditer(line.decode())}
         draining = asyncio.create_task(process.stderr.read())
         yield
     finally:

@@ -7,6 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from deploy.embedded.ports import Reservations
+
+_PORTS = Reservations()
+"""Kept while nothing listens: one that the kernel lends may have been lent again when it is mended."""
+
 
 class Proxy:
     """`port` is where to connect. `cut` drops every connection and refuses new ones until `mend`."""
@@ -17,11 +22,10 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self.port = 0
+        self.port = _PORTS.choose()
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         if self._server is not None:

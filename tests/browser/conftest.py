@@ -12,7 +12,7 @@ from playwright.async_api import Browser, async_playwright
 
 from deploy.web import COCKPIT, Cockpit
 from tests.browser.kit import Product, World, launch, living_product
-from tests.conftest import Mqtt, Servers, _clone, _drop, run, with_database
+from tests.conftest import Mqtt, Servers, _clone, drop_database, run, with_database
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ async def product(
         async with living_product(url, servers.mqtt, tmp_path_factory.mktemp("api"), **quick) as alive:
             yield alive
     finally:
-        run(_drop(servers.database_url, name))
+        run(drop_database(servers.database_url, name))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

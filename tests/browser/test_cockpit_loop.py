@@ -161,6 +161,8 @@ async def test_cockpit_carries_an_order_that_needs_a_photo(world: World, browser
     await until(seen)
     await counted(page, "[data-testid=upload-fault]", 0)
     assert await page.input_value("[data-testid=moves] [name=note]") == "已清理，已上门劝导"
+    # What was complained of is taken back once the order knows of the photo, a moment after it is shown.
+    await counted(page, "[data-testid=complaint]", 0)
     await page.click("[data-testid=moves] button[type=submit]")
     await _state(page, "resolved")
 

@@ -83,6 +83,8 @@ async def test_people_room_looks_right_while_it_loads_and_when_it_is_refused(
         await route.fulfill(status=503, json=problem)
 
     await page.route("**/people/search", hold)
+    # The page gives up by itself after 20 s; looking at it may take longer.
+    await page.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
     await page.reload()
     await page.wait_for_selector(".skeleton")
     await looked_at(page, f"people-{lang}-loading", SIZES)

@@ -87,7 +87,8 @@ async def test_phone_keeps_a_report_until_there_is_a_network(world: World, brows
         lost.append(await route.fetch())  # type: ignore[attr-defined]
         await route.abort()  # type: ignore[attr-defined]
 
-    await page.route("**/communities/*/reports", swallowed, times=1)
+    # Of the context: whichever of the page and its service worker sends it.
+    await phone.context.route("**/communities/*/reports", swallowed, times=1)
     await phone.context.set_offline(False)
     await page.wait_for_selector("[data-testid=follow][data-stage]")
     assert lost and lost[0].ok

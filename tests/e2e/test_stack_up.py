@@ -122,10 +122,15 @@ def test_status_tells_what_runs(running: Installation) -> None:
     assert sorted(slot for slots in workers.values() for slot in slots) == list(range(16))
     assert min(map(len, workers.values())) >= 7
     assert told["servers"]["broker"]["answers"]
-    assert health(told["ports"]["api"]) is None
-    shown = running("status")
-    assert shown.returncode == 0
-    assert told["url"] in shown.stdout and "ingest-1: partitions" in shown.stdout
+    wait_until(lambda: health(told["ports"]["api"]) is None)
+    shown: list[subprocess.CompletedProcess[str]] = []
+
+    def healthy() -> bool:
+        shown.append(running("status"))
+        return shown[-1].returncode == 0
+
+    wait_until(healthy)
+    assert told["url"] in shown[-1].stdout and "ingest-1: partitions" in shown[-1].stdout
 
 
 def test_doctor_finds_a_fresh_start_healthy(running: Installation) -> None:

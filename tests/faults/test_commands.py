@@ -243,7 +243,7 @@ async def test_command_to_a_device_that_is_away_is_never_carried_out_afterwards(
     async with city(db, home, mqtt, database_url, tmp_path) as all_:
         await all_.charger.begin()
         await all_.charger.end()
-        stale = [(await all_.ask(expires_in_s=5)).json()["id"] for _ in range(EACH_ROUND)]
+        stale = [(await all_.ask(expires_in_s=20)).json()["id"] for _ in range(EACH_ROUND)]
 
         async def all_sent() -> bool:
             query = "SELECT bool_and(sends > 0 AND sent_at IS NOT NULL) FROM command"

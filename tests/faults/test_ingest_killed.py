@@ -157,6 +157,7 @@ async def test_ingest_isolates_a_message_that_the_database_refuses(
     ledger = await db.ledger()
     assert ledger == {"received": 100, "stored": 99, "duplicate": 0, "rejected": 1}
     assert await db.quarantine() == [("message", "malformed", f"{home}-sos_button-1")]
+    await until(lambda: acknowledged(wire, home, f"{home}-sos_button-1", 4))
     assert len(wire.acked(home, f"{home}-sos_button-1")) == 4
 
 

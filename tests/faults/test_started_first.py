@@ -11,7 +11,7 @@ from deploy.embedded.postgres import DATABASE
 from services.adapters.migrate import migrate
 from services.domain.ids import PARTITIONS
 from tests.api_server import KEY
-from tests.conftest import Servers, with_database
+from tests.conftest import Servers, drop_database, with_database
 from tests.fault_kit import IngestProcess, ServiceProcess, Stubborn, assert_one_order_each, many_buttons, revive, tell
 from tests.ingest_kit import Wire, database, until
 
@@ -43,7 +43,7 @@ async def test_services_started_before_their_servers_say_what_they_wait_for_and_
     assert breakable.stack is not None
     postgres, broker = breakable.stack.postgres, breakable.stack.mosquitto
     url = with_database(breakable.database_url, DATABASE)
-    await run_sql(breakable.database_url, f'DROP DATABASE "{DATABASE}" WITH (FORCE)')
+    await drop_database(breakable.database_url, DATABASE)
     postgres.kill()
     broker.kill()
     ingest = IngestProcess(url, breakable.mqtt.account_url("svc-ingest"), "t-home")

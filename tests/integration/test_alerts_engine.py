@@ -23,6 +23,7 @@ from services.alerts import metrics, reading, store
 from services.alerts.escalation import escalate_due
 from services.alerts.loading import read_log
 from services.alerts.main import run
+from services.alerts.partition import PartitionWorker
 from services.alerts.worker import AlertWorker
 from services.domain.engine.decisions import Decided, StateChange
 from services.domain.ids import CommunityId, RuleId
@@ -323,6 +324,8 @@ async def test_second_engine_waits_and_takes_over_when_the_first_is_gone(
     # Longer than loading the partitions may keep a living one from renewing.
     async with engine(world, "first", alerts_lease_s=5.0) as first:
         await until(lambda: _owned(first))
+        # Loading keeps the database busy, and a lease may run out behind it.
+        await until(lambda: asyncio.sleep(0, all(one._engine is not None for one in first._workers.values())))
         async with engine(world, "second", alerts_lease_s=5.0) as second:
             await world.event("sos_button-1", "pressed")
             await until(world.orders)
@@ -588,9 +591,16 @@ async def test_messages_that_waited_long_are_an_alert_of_their_own_until_the_eng
     assert "10" in delay["why_zh"]
 
 
-async def test_delay_that_stands_after_a_start_is_sent_once_settled_and_cleared_when_caught_up(world: World) -> None:
+async def test_delay_that_stands_after_a_start_is_sent_once_settled_and_cleared_when_caught_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rows keep coming that were received two minutes before they were committed, as while ingest drains its spool."""
-    drained = asyncio.Event()
+    drained, tick = asyncio.Event(), PartitionWorker._tick
+
+    async def tick_when_drained(worker: PartitionWorker) -> None:
+        """Between two rows, a reader that is faster than the writer would take itself to have caught up."""
+        if drained.is_set():
+            await tick(worker)
 
     async def drain() -> None:
         while not drained.is_set():
@@ -600,6 +610,7 @@ async def test_delay_that_stands_after_a_start_is_sent_once_settled_and_cleared_
     async with engine(world):
         await until(lambda: world.pool.fetch("SELECT FROM checkpoint HAVING count(*) = 32"))
     await world.events(world.entry("gate-1", "noticed", now_ms() - 120_000, now_ms() - 120_000))
+    monkeypatch.setattr(PartitionWorker, "_tick", tick_when_drained)
     async with engine(world, alerts_settling_s=2, alerts_tick_s=30.0):
         draining = asyncio.create_task(drain())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 from collections.abc import AsyncIterator, Iterator
@@ -96,8 +97,8 @@ async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gat
             "SELECT c.id FROM command c JOIN device d USING (device_no) WHERE d.kind = 'gas_meter' AND c.state = 'sent'"
         )
         command = await until(lambda: world.pool.fetchval(query))
-        (heard,) = [one for one in ear.heard if one[1]["id"] == str(command)]
-        topic, body, expiry = heard
+        await until(lambda: asyncio.sleep(0, ear.of(command)))
+        topic, body, expiry = next(one for one in ear.heard if one[1]["id"] == str(command))
         assert topic == "sc/test/test-gateway-1/down/command"
         assert body["device"] == "test-gas_meter-1" and body["command"] == "valve_close"
         assert 50_000 < body["expires"] - body["ts"] <= 60_000

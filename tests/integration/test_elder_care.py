@@ -172,12 +172,15 @@ async def test_door_not_opened_by_evening_asks_first_then_the_grid_goes(world: W
     start = local_ms(6)
     clock = HandClock(start)
 
+    def at(hour: float) -> int:
+        """Of that same day, whenever this runs."""
+        return start + round((hour - 6) * HOUR)
+
     async def door(hour: float, event: str) -> None:
-        at = start + round((hour - 6) * HOUR)
-        await world.events(world.entry("door_magnet-1", event, at, at))
+        await world.events(world.entry("door_magnet-1", event, at(hour), at(hour)))
 
     async def speaks(*hours: float) -> None:
-        points = [(start + round((hour - 6) * HOUR), {"open": 0.0, "battery": 90.0}) for hour in hours]
+        points = [(at(hour), {"open": 0.0, "battery": 90.0}) for hour in hours]
         await world.series("door_magnet-1", "door_magnet", points)
         await world.caught_up()
 
@@ -188,19 +191,19 @@ async def test_door_not_opened_by_evening_asks_first_then_the_grid_goes(world: W
         await door(18.9, "opened")
         await door(18.95, "closed")
         await world.caught_up()
-        clock.at_ms = local_ms(19.02)
+        clock.at_ms = at(19.02)
         await speaks(19.1)
-        clock.at_ms = local_ms(23)
+        clock.at_ms = at(23)
         await speaks(23)
         assert not await world.alerts(), "it was opened just in time"
         await speaks(29, 35, 41)
-        clock.at_ms = local_ms(24 + 18.99)
+        clock.at_ms = at(24 + 18.99)
         assert not await world.alerts()
-        clock.at_ms = local_ms(24 + 19.01)
+        clock.at_ms = at(24 + 19.01)
         alert = await asked_at_home(world, "door_magnet.elder_indoors")
-        clock.at_ms = local_ms(24 + 19.51)
+        clock.at_ms = at(24 + 19.51)
         order = await order_of(world, alert)
-    assert alert["fired_at"] == datetime.fromtimestamp(local_ms(24 + 19) / 1000, UTC)
+    assert alert["fired_at"] == datetime.fromtimestamp(at(24 + 19) / 1000, UTC)
     assert (order["team"], order["severity"]) == ("grid", "minor")
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from services.adapters.broker_identity import new_secret
 from services.cli.init import SECRETS
-from tests.conftest import Mqtt, Servers, with_database
+from tests.conftest import Mqtt, Servers, drop_database, with_database
 from tests.contract.compose import OURS, environment, interpolate, load, stage
 from tests.fault_kit import free_port
 
@@ -206,9 +206,9 @@ async def empty_database(servers: Servers) -> AsyncIterator[str]:
     name = f"linhub_empty_{new_secret()[:12]}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-    yield with_database(servers.database_url, name)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await connection.close()
+    yield with_database(servers.database_url, name)
+    await drop_database(servers.database_url, name)
 
 
 @pytest.mark.parametrize("name", LASTING)

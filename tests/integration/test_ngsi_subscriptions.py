@@ -374,6 +374,8 @@ async def test_ngsi_account_key_and_grants_that_end_stop(
         await db.execute(
             f"UPDATE city_subscription SET classes = '{{}}' WHERE account_id = {account}", granted.rpartition("/")[2]
         )
+        for one in (*paths, granted):
+            await until(db, one, "p.lease IS NULL")  # no turn is left that asked for its rights before
         there.heard.clear()
         await bin_at(db, 88.0)
         await settled(db, path)
