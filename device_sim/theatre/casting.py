@@ -11,8 +11,13 @@ from datetime import datetime
 
 from device_sim.theatre.api import Api, Json
 from device_sim.theatre.story import Need, Story, StoryError
+from services.domain.devices import BY_NAME
 
 WITNESS_ROLE = "desk"
+
+_DUE_S = 15.0
+"""Between a reading of a device's own and its being seen here, at most: it would belie what the story says was before.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,14 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
         if d["id"] not in busy_devices and (not need.one_building or d["building_id"] not in busy_buildings)
     ]
     quiet = [d for d in free if now_ms - _reading_ms(d) >= need.quiet_s * 1000]
-    chosen = _choose(quiet, everything, busy_devices, need)
+    chosen = None
+    if need.quiet_s:
+        # One whose own next reading is due may have made it already: only where there is no other.
+        due_ms = (BY_NAME[need.kind].interval_s - _DUE_S) * 1000
+        resting = [d for d in quiet if now_ms - _reading_ms(d) <= due_ms]
+        chosen = _choose(resting, everything, busy_devices, need)
+    if chosen is None:
+        chosen = _choose(quiet, everything, busy_devices, need)
     if chosen is None and patient and need.quiet_s and len(free) >= need.count:
         # Where everything has just been switched on, all have spoken within the last minute.
         spoke_ms = sorted(_reading_ms(device) for device in free)[need.count - 1]
