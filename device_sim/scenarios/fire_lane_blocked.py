@@ -9,10 +9,14 @@ from services.domain.registry import FIRE_LANE
 from services.domain.vocabulary import Label, Severity, Team
 
 
+async def parks(stage: Stage, devices: Sequence[str]) -> None:
+    await stage.reading(devices[0], {"occupied": True}, stage.now_ms() - 305_000)
+
+
 async def parked(stage: Stage, devices: Sequence[str]) -> None:
     now = stage.now_ms()
     await stage.event(devices[0], "entered", {}, now - 305_000)
-    for seconds in (305, 150, 0):
+    for seconds in (150, 0):
         await stage.reading(devices[0], {"occupied": True}, now - seconds * 1000)
 
 
@@ -30,6 +34,7 @@ STORY = Story(
     name="fire_lane_blocked",
     label=Label("消防通道被占", "Fire lane blocked"),
     need=Need("parking_sensor", tag=FIRE_LANE, quiet_s=310),
+    first=parks,
     script=parked,
     again=still_there,
     repeats=False,

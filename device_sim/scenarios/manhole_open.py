@@ -8,10 +8,14 @@ from device_sim.theatre.story import Expected, Need, Stage, Story
 from services.domain.vocabulary import Label, Severity, Team
 
 
+async def tilts(stage: Stage, devices: Sequence[str]) -> None:
+    await stage.reading(devices[0], {"tilt": 14.0}, stage.now_ms() - 4000)
+
+
 async def tilted(stage: Stage, devices: Sequence[str]) -> None:
     now = stage.now_ms()
-    for seconds in (4.0, 2.0, 0.0):
-        await stage.reading(devices[0], {"tilt": 14.0}, now - round(seconds * 1000))
+    for seconds in (2, 0):
+        await stage.reading(devices[0], {"tilt": 14.0}, now - seconds * 1000)
 
 
 async def displaced(stage: Stage, devices: Sequence[str]) -> None:
@@ -26,6 +30,7 @@ STORY = Story(
     name="manhole_open",
     label=Label("井盖移位", "Manhole cover displaced"),
     need=Need("manhole", quiet_s=6),
+    first=tilts,
     script=tilted,
     again=displaced,
     calm=put_back,

@@ -11,9 +11,13 @@ _CALM = {"heart_rate": 72, "systolic": 128, "diastolic": 78, "spo2": 97}
 _RACING = {**_CALM, "heart_rate": 138}
 
 
+async def leaps(stage: Stage, devices: Sequence[str]) -> None:
+    await stage.reading(devices[0], _RACING, stage.now_ms() - 10_000)
+
+
 async def races(stage: Stage, devices: Sequence[str]) -> None:
     now = stage.now_ms()
-    for seconds, values in ((10, _RACING), (5, _CALM), (0, _RACING)):
+    for seconds, values in ((5, _CALM), (0, _RACING)):
         await stage.reading(devices[0], values, now - seconds * 1000)
 
 
@@ -31,6 +35,7 @@ STORY = Story(
     name="vitals_high",
     label=Label("老人心率过高", "An elder's heart races"),
     need=Need("wristband", quiet_s=12),
+    first=leaps,
     script=races,
     again=goes_on,
     repeats=False,

@@ -10,9 +10,13 @@ from services.domain.vocabulary import Label, Severity, Team
 _FLOW = 4.2
 
 
+async def breaks(stage: Stage, devices: Sequence[str]) -> None:
+    await stage.reading(devices[0], {"flow": _FLOW}, stage.now_ms() - 70_000)
+
+
 async def burst(stage: Stage, devices: Sequence[str]) -> None:
     now = stage.now_ms()
-    for seconds in (70, 35, 0):
+    for seconds in (35, 0):
         await stage.reading(devices[0], {"flow": _FLOW}, now - seconds * 1000)
 
 
@@ -28,6 +32,7 @@ STORY = Story(
     name="water_burst",
     label=Label("水管爆裂", "Burst water pipe"),
     need=Need("water_meter", quiet_s=75),
+    first=breaks,
     script=burst,
     again=goes_on,
     calm=shut,

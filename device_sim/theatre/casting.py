@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from device_sim.theatre.api import Api, Json
+from device_sim.theatre.api import AccountInfo, Api, Json
 from device_sim.theatre.story import Need, Story, StoryError
-from services.domain.devices import BY_NAME
 
 WITNESS_ROLE = "desk"
-
-_DUE_S = 15.0
-"""Between a reading of a device's own and its being seen here, at most: it would belie what the story says was before.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,14 @@ class Cast:
         return building
 
 
+def witness_of(accounts: Mapping[str, AccountInfo]) -> str:
+    """Whoever is on duty at the desk. Raises StoryError."""
+    for account in accounts.values():
+        if account.role == WITNESS_ROLE:
+            return account.username
+    raise StoryError("there is no account of the desk in accounts.json; run `linhub seed`")
+
+
 async def busy(api: Api, community: str, witness: str) -> tuple[set[str], set[str]]:
     """Devices and buildings with an open alert or an open order."""
     alerts = await api.pages(f"communities/{community}/alerts", as_user=witness, state="open")
@@ -62,18 +65,11 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
         for d in right
         if d["id"] not in busy_devices and (not need.one_building or d["building_id"] not in busy_buildings)
     ]
-    quiet = [d for d in free if now_ms - _reading_ms(d) >= need.quiet_s * 1000]
-    chosen = None
-    if need.quiet_s:
-        # One whose own next reading is due may have made it already: only where there is no other.
-        due_ms = (BY_NAME[need.kind].interval_s - _DUE_S) * 1000
-        resting = [d for d in quiet if now_ms - _reading_ms(d) <= due_ms]
-        chosen = _choose(resting, everything, busy_devices, need)
-    if chosen is None:
-        chosen = _choose(quiet, everything, busy_devices, need)
+    quiet = [d for d in free if now_ms - reading_ms(d) >= need.quiet_s * 1000]
+    chosen = _choose(quiet, everything, busy_devices, need)
     if chosen is None and patient and need.quiet_s and len(free) >= need.count:
         # Where everything has just been switched on, all have spoken within the last minute.
-        spoke_ms = sorted(_reading_ms(device) for device in free)[need.count - 1]
+        spoke_ms = sorted(reading_ms(device) for device in free)[need.count - 1]
         wait_ms = min(need.quiet_s * 1000, spoke_ms + need.quiet_s * 1000 - now_ms) + 1000
         await asyncio.sleep(wait_ms / 1000)
         return await cast(api, community, witness, story, now_ms + round(wait_ms), patient=False)
@@ -93,8 +89,9 @@ async def cast(api: Api, community: str, witness: str, story: Story, now_ms: int
     return Cast(community, tuple(chosen), behind, gateways, kinds)
 
 
-def _reading_ms(device: Json) -> float:
-    return datetime.fromisoformat(device["ts"]).timestamp() * 1000 if device["ts"] else 0.0
+def reading_ms(device: Json) -> int:
+    """Of its newest reading, 0 where there is none."""
+    return round(datetime.fromisoformat(device["ts"]).timestamp() * 1000) if device["ts"] else 0
 
 
 def _extras(chosen: list[Json], everything: Sequence[Json], taken: set[str], need: Need) -> list[Json] | None:

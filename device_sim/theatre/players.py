@@ -83,6 +83,8 @@ class Players:
             if devices:
                 self._fleet.progress.last_story = f"{story.name} ({devices[0]})"
                 log.info("story %s with %s", story.name, ", ".join(devices))
+                if story.first is not None:
+                    await story.first(self._stage, devices)
                 await story.script(self._stage, devices)
                 task = asyncio.create_task(self._calm(story, devices, stop))
                 calming.add(task)

@@ -49,6 +49,8 @@ class WireStage:
         self._ack_s = ACK_S * patience
         self._uplinks: dict[str, Uplink] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self.said_ms: dict[str, int] = {}
+        """Of the newest reading of each device that was told here."""
 
     def now_ms(self) -> int:
         return int(time.time() * 1000)
@@ -136,6 +138,7 @@ class WireStage:
 
     async def reading(self, device: str, values: Mapping[str, Any], ts_ms: int) -> None:
         await self._say(device, "telemetry", {"ts": ts_ms, "values": dict(values)})
+        self.said_ms[device] = max(ts_ms, self.said_ms.get(device, 0))
 
     async def _say(self, device: str, channel: str, body: dict[str, Any]) -> None:
         speaker = self._speaker(device)

@@ -93,6 +93,9 @@ class Story:
     again: Script | None = None
     repeats: bool = True
     """`again` is a new occurrence; False: only more of what goes on already."""
+    first: Script | None = None
+    """The oldest reading of devices that must have been silent (`Need.quiet_s`), told before the script. By itself it
+    raises nothing: where they turn out to have spoken after all, the story leaves them with it."""
     beforehand: Script | None = None
     """What those behind the devices say first."""
     calm: Script | None = None

@@ -21,7 +21,8 @@ from device_sim.fleet import Fleet
 from device_sim.scenarios import BY_NAME, STORIES
 from device_sim.settings import SimSettings
 from device_sim.theatre.api import Api, Unreachable, until
-from device_sim.theatre.performance import Outcome, witness_of
+from device_sim.theatre.casting import witness_of
+from device_sim.theatre.performance import Outcome
 from device_sim.theatre.places import Places, find_places
 from device_sim.theatre.story import Story
 from services.alerts import main as alerts_main

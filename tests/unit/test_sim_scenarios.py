@@ -66,3 +66,8 @@ def test_scenario_expects_rules_that_exist_and_open_orders(story: Story) -> None
 def test_scenario_rules_are_of_one_family(story: Story) -> None:
     """Otherwise they would be several alerts, and the story would be wrong to expect one."""
     assert len({RULES[rule].family or rule for rule in story.expected.rules}) == 1
+
+
+def test_scenario_of_silent_devices_says_its_oldest_reading_first() -> None:
+    """Only so is it seen whether they spoke while their wires were taken over."""
+    assert {s.name for s in STORIES if s.first is not None} == {s.name for s in STORIES if s.need.quiet_s}
