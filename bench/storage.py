@@ -21,7 +21,16 @@ from rich.table import Table
 from bench.servers import BenchServers, bench_servers
 from bench.storage_load import BATCH, MEAN_WIDTH, PRESENT, SHAPES, Fleet
 from bench.storage_log import A_BILLION_A_MONTH, ALONE, LOG_SHAPES, LogFigures, measure_log
-from bench.storage_measure import ShapeFigures, bulk, database, figures, insert_cost, measure_shape, prepare, raw_insert
+from bench.storage_measure import (
+    ShapeFigures,
+    bulk,
+    connected,
+    figures,
+    insert_cost,
+    measure_shape,
+    prepare,
+    raw_insert,
+)
 from bench.storage_rest import estimate_packed, gib_packed, measure_history, measure_states
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,7 +103,7 @@ async def _growth(url: str, readings: int, say: Any) -> list[ShapeFigures]:
     turns = max(len(_STAGES) * 10, round(readings / MEAN_WIDTH / DEVICES))
     fleet = Fleet(DEVICES, timedelta(days=HISTORY_DAYS) / turns)
     found, done = [], 0
-    async with database(url) as connection:
+    async with connected(url) as connection:
         await prepare(connection, PRESENT)
         for share in _STAGES:
             upto = round(turns * share)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import asyncpg
 
 from bench.storage_load import BATCH, Fleet, Q, batches, server_cpu_s
-from bench.storage_measure import GIB, Progress, database
+from bench.storage_measure import GIB, Progress, connected
 from services.adapters.log_rows import pack
 from services.ingest.log import Q as WRITTEN
 
@@ -60,7 +60,7 @@ class LogFigures:
 
 async def measure_log(url: str, shape: LogShape, messages: int, progress: Progress) -> LogFigures:
     """Fills the log with so many messages, then replaces them `TURNOVERS` times, a twentieth at a time."""
-    async with database(url, migrated=True) as connection:
+    async with connected(url, migrated=True) as connection:
         name: str = await connection.fetchval("SELECT current_database()")
         await connection.execute(Q[f"log_{shape.packing}"])
         await connection.execute(Q["no_autovacuum"])

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from statistics import quantiles
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from bench.storage_load import BATCH, MEAN_WIDTH, START, Fleet, Q, Shape, arguments, batches, server_cpu_s
-from services.adapters.migrate import migrate
+from bench.system import database
 
 GIB = 1 << 30
 SUM_METERS = 200
@@ -56,15 +55,9 @@ class ShapeFigures:
 
 
 @asynccontextmanager
-async def database(url: str, *, migrated: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
+async def connected(url: str, *, migrated: bool = False) -> AsyncIterator[asyncpg.Connection[Any]]:
     """A connection to a fresh database, dropped afterwards."""
-    name = f"bench{secrets.token_hex(4)}"
-    maintenance = await asyncpg.connect(url)
-    own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-    try:
-        await maintenance.execute(f'CREATE DATABASE "{name}"')
-        if migrated:
-            await migrate(own)
+    async with database(url, f"bench{secrets.token_hex(4)}", migrated=migrated) as own:
         connection = await asyncpg.connect(own, server_settings={"timezone": "UTC"})
         try:
             if not migrated:
@@ -72,9 +65,6 @@ async def database(url: str, *, migrated: bool = False) -> AsyncIterator[asyncpg
             yield connection
         finally:
             await connection.close()
-    finally:
-        await maintenance.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await maintenance.close()
 
 
 async def prepare(connection: asyncpg.Connection[Any], shape: Shape) -> None:
@@ -192,7 +182,7 @@ async def measure_shape(
     url: str, shape: Shape, fleet: Fleet, rows: int, count: int, progress: Progress
 ) -> ShapeFigures:
     """History of so many rows, then `count` batches as ingest sends them, then questions."""
-    async with database(url) as connection:
+    async with connected(url) as connection:
         await prepare(connection, shape)
         turns = fleet.turns(rows)
         await bulk(connection, shape, fleet, 0, turns, progress)
@@ -217,7 +207,7 @@ async def raw_insert(url: str, seconds: float, batch: int = BATCH, metrics: int 
 
     The client's arrays are drawn before the clock starts; encoding them is part of what is measured, as for ingest.
     """
-    async with database(url, migrated=True) as connection:
+    async with connected(url, migrated=True) as connection:
         name: str = await connection.fetchval("SELECT current_database()")
         statement = await connection.prepare(Q["insert_wide"])
         chance = random.Random(1)

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from bench.storage_load import PRESENT, START, Q, server_cpu_s
-from bench.storage_measure import GIB, Progress, database, prepare
+from bench.storage_measure import GIB, Progress, connected, prepare
 from services.domain.devices import CATALOGUE
 from services.domain.devices.kind import DeviceKind, Moment
 
@@ -36,7 +36,7 @@ class HistoryFigures:
 async def measure_history(url: str, progress: Progress) -> list[HistoryFigures]:
     """The same question to ever longer histories, planned anew each time and planned once."""
     found = []
-    async with database(url) as connection:
+    async with connected(url) as connection:
         await prepare(connection, PRESENT)
         before = 0
         for days in DAYS:
@@ -80,7 +80,7 @@ async def measure_states(url: str, progress: Progress) -> StateFigures:
     progress("device states")
     costs: list[float | None] = []
     for indexed in (False, True):
-        async with database(url, migrated=True) as connection:
+        async with connected(url, migrated=True) as connection:
             name: str = await connection.fetchval("SELECT current_database()")
             await connection.execute(Q["states_without_devices"])
             if indexed:
@@ -126,7 +126,7 @@ async def estimate_packed(url: str, progress: Progress) -> list[PackedFigures]:
     does the same with the bytes of an array as PostgreSQL keeps it (21 bytes before the values). Bytes a reading.
     """
     found = []
-    async with database(url) as connection:
+    async with connected(url) as connection:
         await connection.execute(Q["packed"])
         for kind in CATALOGUE:
             if kind.name not in _SHARES:

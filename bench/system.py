@@ -97,21 +97,32 @@ def free_port() -> int:
 async def database(url: str, name: str, *, migrated: bool = True) -> AsyncIterator[str]:
     """A database of that name, dropped afterwards."""
     maintenance = await asyncpg.connect(url)
-    own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
     try:
         await maintenance.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await maintenance.close()
+    own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    try:
         if migrated:
             await migrate(own)
         yield own
     finally:
+        await drop_database(url, name)
+
+
+async def drop_database(maintenance_url: str, name: str) -> None:
+    """Whoever is connected: the server's own jobs may take a while to end."""
+    connection = await asyncpg.connect(maintenance_url)
+    try:
         for left in reversed(range(12)):
             try:
-                await maintenance.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
                 break
             except asyncpg.ObjectInUseError:  # it waits five seconds for those it has ended
                 if not left:
                     raise
-        await maintenance.close()
+    finally:
+        await connection.close()
 
 
 def community(name: str, kind: str, devices: int, gateways: int) -> Community:

@@ -22,6 +22,7 @@ import structlog
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.system import drop_database
 from deploy.embedded.broker import Mosquitto, connect
 from deploy.embedded.postgres import DATABASE
 from deploy.embedded.stack import Stack
@@ -243,21 +244,6 @@ async def _make_template(maintenance_url: str, name: str) -> None:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         await migrate(with_database(maintenance_url, name))
         await _close_to_connections(connection, name)
-    finally:
-        await connection.close()
-
-
-async def drop_database(maintenance_url: str, name: str) -> None:
-    """Whoever is connected: the server's own jobs may take a while to end."""
-    connection = await asyncpg.connect(maintenance_url)
-    try:
-        for left in reversed(range(12)):
-            try:
-                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-                break
-            except asyncpg.ObjectInUseError:  # it waits five seconds for those it has ended
-                if not left:
-                    raise
     finally:
         await connection.close()
 

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from bench.system import drop_database
 from deploy.web import COCKPIT, Cockpit
 from tests.browser.kit import Product, World, launch, living_product
-from tests.conftest import Mqtt, Servers, _clone, drop_database, run, with_database
+from tests.conftest import Mqtt, Servers, _clone, run, with_database
 
 HERE = Path(__file__).parent
 

@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 
+from bench.system import drop_database
 from deploy.embedded.postgres import DATABASE
 from services.adapters.migrate import migrate
 from services.domain.ids import PARTITIONS
 from tests.api_server import KEY
-from tests.conftest import Servers, drop_database, with_database
+from tests.conftest import Servers, with_database
 from tests.fault_kit import IngestProcess, ServiceProcess, Stubborn, assert_one_order_each, many_buttons, revive, tell
 from tests.ingest_kit import Wire, database, until
 

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from bench.system import drop_database
 from services.adapters.broker_identity import new_secret
 from services.cli.init import SECRETS
-from tests.conftest import Mqtt, Servers, drop_database, with_database
+from tests.conftest import Mqtt, Servers, with_database
 from tests.contract.compose import OURS, environment, interpolate, load, stage
 from tests.fault_kit import free_port
 
