@@ -6,11 +6,14 @@ import asyncio
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.s3.utils import _VersionedKeyStore
 from moto.server import ThreadedMotoServer
 
 from services.adapters.evidence import Damaged, Missing, NoRoom, Store, StoreAway, open_store
@@ -21,10 +24,23 @@ KINDS = ("folder", "memory", "s3")
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with pytest.MonkeyPatch.context() as patched:
+        _one_at_a_time(patched)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+def _one_at_a_time(patched: pytest.MonkeyPatch) -> None:
+    """Of two objects that are stored under one name at once, moto would forget to put one away."""
+    alone, replace = threading.Lock(), _VersionedKeyStore.setlist
+
+    def setlist(keys: _VersionedKeyStore, name: Any, versions: Any) -> None:
+        with alone:
+            replace(keys, name, versions)
+
+    patched.setattr(_VersionedKeyStore, "setlist", setlist)
 
 
 @pytest.fixture(params=KINDS)
