@@ -52,8 +52,8 @@ def _let_go(silent_s: float) -> dict[str, str]:
 
     Three ways to be left behind, and none covers another: a transaction between two statements (idle); within a
     statement, where it has answered and waits for the rest, which counts as active, on a line that carries nothing
-    (TCP's own patience is a quarter of an hour for what it has said, RFC 1122 4.2.3.5, and two hours where it has said
-    nothing, 4.2.3.6); and waiting for a lock, where it would read of our end only afterwards.
+    (TCP's own patience is a quarter of an hour for what it has said, Linux's tcp_retries2 of 15, and two hours where it
+    has said nothing, RFC 1122 4.2.3.6); and waiting for a lock, where it would read of our end only afterwards.
     """
     milliseconds, seconds = str(round(silent_s * 1000)), str(max(1, round(silent_s)))
     return {

@@ -7,7 +7,7 @@ import json
 import queue
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +15,17 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from services.adapters.commands import sending
 from services.adapters.mqtt import Address
 from services.adapters.postgres import open_pool
+from services.domain.commands.asking import proof_of
+from services.domain.ids import DeviceNo
+from services.domain.rules.evaluation import Reply
 from tests.conftest import Mqtt
 from tests.integration.alerts_support import PARTITION, World, engine, until
 from tests.integration.plans_support import put_default, reads, reply
+
+SECOND = timedelta(seconds=1)
 
 
 @dataclass
@@ -98,7 +104,8 @@ async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gat
         )
         command = await until(lambda: world.pool.fetchval(query))
         await until(lambda: asyncio.sleep(0, ear.of(command)))
-        topic, body, expiry = next(one for one in ear.heard if one[1]["id"] == str(command))
+        (heard,) = [one for one in ear.heard if one[1]["id"] == str(command)]
+        topic, body, expiry = heard
         assert topic == "sc/test/test-gateway-1/down/command"
         assert body["device"] == "test-gas_meter-1" and body["command"] == "valve_close"
         assert 50_000 < body["expires"] - body["ts"] <= 60_000
@@ -108,6 +115,28 @@ async def test_gas_alarm_on_the_wire_shuts_the_valve_at_the_meter_behind_its_gat
         assert await world.pool.fetchval("SELECT state FROM plan_step WHERE step = 'valve_at_meter'") == "requested"
         await reads(world, "gas_meter-1", "gas_meter", valve=1.0)
         await until(lambda: in_state(world, command, "confirmed"))
+
+
+async def test_history_goes_forwards_where_each_was_timed_before_the_one_it_follows(world: World) -> None:
+    """The mark of the broker, the answer and the proof each took their time before they got to the row."""
+    command, now = await ask(world, "charger-1", "stop", 60), datetime.now(UTC)
+    await world.pool.execute("UPDATE command SET proof = $2 WHERE id = $1", command, proof_of("charger", "stop", {}))
+    now_ms = round(now.timestamp() * 1000)
+    answer = Reply(DeviceNo(world.number("charger-1")), now_ms, now_ms, str(command))
+    async with world.pool.acquire() as connection:
+        async with connection.transaction():
+            await sending.hand_out(connection, [PARTITION], now)
+        await sending.mark_sent(connection, [command], now - SECOND)
+        async with connection.transaction():
+            await sending.replied(connection, [answer], now - 2 * SECOND)
+        await reads(world, "charger-1", "charger", power=0.0)
+        assert await sending.prove(connection, [PARTITION], now - 3 * SECOND) == [command]
+    history = await world.pool.fetch(
+        "SELECT to_state, at FROM command_history WHERE command_id = $1 ORDER BY version", command
+    )
+    assert [row["to_state"] for row in history] == ["queued", "queued", "sent", "executed", "confirmed"]
+    assert {row["at"] for row in history[1:]} == {now}
+    assert await world.pool.fetchval("SELECT ended_at FROM command WHERE id = $1", command) == now
 
 
 async def test_command_is_repeated_under_one_id_until_it_is_answered_and_not_after(

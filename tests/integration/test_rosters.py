@@ -220,6 +220,22 @@ async def test_nobody_can_be_put_on_duty_twice_even_in_a_race(pool: asyncpg.Pool
     assert sorted(await asyncio.gather(*(stand_once(team) for team in teams))) == [False, False, False, True]
 
 
+async def test_of_two_who_wait_for_each_other_with_the_same_people_one_is_refused(pool: asyncpg.Pool[Any]) -> None:
+    """Each has put one of them on duty and wants the other: the database ends the one, and says so as a refusal."""
+    both_began = asyncio.Barrier(2)
+
+    async def put(first: str, second: str) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await stand(connection, first, NOON, NOON + HOUR)
+            await both_began.wait()
+            await stand(connection, second, NOON, NOON + HOUR)
+
+    ends = await asyncio.gather(put("patrol2", "patrol3"), put("patrol3", "patrol2"), return_exceptions=True)
+    assert [type(end) for end in ends if end is not None] == [RosterRefused]
+    people = await pool.fetch("SELECT user_id FROM duty_shift WHERE starts_at = $1 ORDER BY user_id", NOON)
+    assert names([row["user_id"] for row in people]) == ["patrol2", "patrol3"]
+
+
 async def test_stranger_in_a_rota_is_refused(pool: asyncpg.Pool[Any]) -> None:
     async with pool.acquire() as connection:
         for name in ("maintenance1", "nobody", "resident1"):

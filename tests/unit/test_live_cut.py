@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -59,9 +60,17 @@ def followed(hub: Hub) -> Tail:
     return tail
 
 
-async def test_cut_hears_a_word_that_comes_while_an_earlier_one_is_looked_into(hub: Hub, access: Access) -> None:
+@asynccontextmanager
+async def cutting(hub: Hub) -> AsyncIterator[None]:
+    """The hub's loop that looks again, at work; what waits in here waits a minute at most."""
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        cutting = group.create_task(hub._forever("access", hub._cut, 0.0))
+        loop = group.create_task(hub._forever("access", hub._cut, 0.0))
+        yield
+        loop.cancel()
+
+
+async def test_cut_hears_a_word_that_comes_while_an_earlier_one_is_looked_into(hub: Hub, access: Access) -> None:
+    async with cutting(hub):
         tail = followed(hub)
         hub._heard("key:k")
         first = await access.asked.get()
@@ -71,14 +80,12 @@ async def test_cut_hears_a_word_that_comes_while_an_earlier_one_is_looked_into(h
         (await access.asked.get()).set()
         await tail.wake.wait()
         assert tail.ended == "session"
-        cutting.cancel()
 
 
 async def test_cut_looks_at_a_reader_that_opens_while_another_of_its_key_is_looked_at(hub: Hub, access: Access) -> None:
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        cutting = group.create_task(hub._forever("access", hub._cut, 0.0))
-        earlier = followed(hub)
+    async with cutting(hub):
         hub._heard("key:k")
+        earlier = followed(hub)
         first = await access.asked.get()
         access.valid = False
         later = followed(hub)
@@ -86,7 +93,6 @@ async def test_cut_looks_at_a_reader_that_opens_while_another_of_its_key_is_look
         (await access.asked.get()).set()
         await later.wake.wait()
         assert earlier.ended == later.ended == "session"
-        cutting.cancel()
 
 
 async def test_cut_looks_again_where_nobody_could_answer(
@@ -101,12 +107,10 @@ async def test_cut_looks_again_where_nobody_could_answer(
         return await answers(tickets)
 
     monkeypatch.setattr(access, "still_valid", failing)
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        cutting = group.create_task(hub._forever("access", hub._cut, 0.0))
+    async with cutting(hub):
         tail = followed(hub)
         access.valid = False
         hub._heard("key:k")
         (await access.asked.get()).set()
         await tail.wake.wait()
         assert tail.ended == "session" and not failures
-        cutting.cancel()

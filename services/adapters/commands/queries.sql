@@ -128,7 +128,7 @@ RETURNING id
 UPDATE command SET send_at = NULL WHERE id = ANY ($1::uuid[])
 
 -- name: mark_sent
--- Times of one command never run backwards: whoever moves it took its own time before it got to the row.
+-- Sent, answered, confirmed: each was timed before it got to the row, where the next may have been already.
 UPDATE command SET state = 'sent', sent_at = $2::timestamptz, moved_at = greatest($2::timestamptz, moved_at), moved_by = 'broker',
     moved_why = ''
 WHERE id = ANY ($1::uuid[]) AND state = 'queued'
